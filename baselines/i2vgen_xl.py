@@ -1,0 +1,142 @@
+"""I2VGen-XL, used autoregressively: every chunk continues the last frame of the one before, under the same text.
+
+Two things differ from diffusers' pipeline as shipped. Text is encoded here, because the pipeline's own way breaks with
+today's transformers. And the image branch counts twice, as in the code the released weights were trained with.
+
+Source: ali-vilab/VGen, configs/i2vgen_xl_infer.yaml (50 DDIM steps, guidance 9, 704 x 1280, fps 16) and
+tools/modules/config.py (negative prompt); diffusers' `I2VGenXLPipeline`.
+
+Example:
+    >>> I2vgenXl().num_frames, I2vgenXl().conditioning_frames
+    (16, 1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from baselines.autoregressive import Extend, autoregress
+from generators.api import Frames, Request, Start, method
+from generators.frames import to_frames
+from generators.pipelines import (
+    ImageVaeSettings,
+    cpu_generator,
+    encode_penultimate,
+    limit_vae_memory,
+    load_pipeline,
+    place,
+    private_noise,
+    silenced,
+    use_scheduler,
+)
+from generators.weights import resolve
+
+if TYPE_CHECKING:
+    import torch
+
+
+@method(
+    name="i2vgen_xl",
+    title="I2VGen-XL",
+    paper="arXiv:2311.04145",
+    licence="research and non-commercial use (authors' note)",
+    continues_start=True,
+)
+@dataclass
+class I2vgenXl(ImageVaeSettings):
+    """I2VGen-XL continued chunk by chunk.
+
+    Attributes:
+        weights: location of an `I2VGenXLPipeline` folder.
+        scheduler: a solver's class name in diffusers; empty for the checkpoint's own (DDIM).
+        num_frames: frames per network call, the re-rendered first one included.
+        height: native height in pixels; 0 for that of the request.
+        width: native width in pixels; 0 for that of the request.
+        num_inference_steps: solver steps.
+        guidance_scale: weight of classifier-free guidance.
+        negative_prompt: what the unconditional branch reads.
+        target_fps: frames per second told to the network.
+        decode_chunk_size: frames decoded at once.
+        double_image_latents: count the encoded image latents twice, as the released weights expect.
+        pad: "once" or "every_chunk", see `baselines.padding.PADS`.
+        unpad: crop the padding off before scaling back.
+    """
+
+    weights: str = "hub:ali-vilab/i2vgen-xl"
+    scheduler: str = ""
+    num_frames: int = 16
+    height: int = 704
+    width: int = 1280
+    num_inference_steps: int = 50
+    guidance_scale: float = 9.0
+    negative_prompt: str = (
+        "Distorted, discontinuous, Ugly, blurry, low resolution, motionless, static, disfigured, disconnected limbs, "
+        "Ugly faces, incomplete arms"
+    )
+    target_fps: int = 16
+    decode_chunk_size: int = 1
+    double_image_latents: bool = True
+    pad: str = "once"
+    unpad: bool = True
+
+    @property
+    def conditioning_frames(self) -> int:
+        """One: the network is conditioned on a single image."""
+        return 1
+
+    def generate(self, request: Request, start: Start) -> Iterator[Frames]:
+        """Yields the new frames, `num_frames` - 1 per network call."""
+        return autoregress(self, request, start)
+
+    def begin(self, prompt: str) -> Extend:
+        """Returns the function that continues a frame of a video of this prompt; the prompt is encoded here, once."""
+        pipeline = self._pipeline
+        with silenced():
+            text = encode_penultimate(
+                pipeline.tokenizer, pipeline.text_encoder, [prompt, self.negative_prompt], self.device
+            )
+
+        def extend(conditioning: Frames, seed: int) -> Frames:
+            return self._sample(text, conditioning, seed)
+
+        return extend
+
+    def _sample(self, text: torch.Tensor, conditioning: Frames, seed: int) -> Frames:
+        from PIL import Image
+
+        height, width = conditioning.shape[1:3]
+        # The pipeline samples the posterior of the conditioning frame without taking a generator for it.
+        with silenced(), private_noise(seed, self.device):
+            videos = self._pipeline(
+                image=Image.fromarray(conditioning[-1]),
+                prompt_embeds=text[:1],
+                negative_prompt_embeds=text[1:],
+                height=height,
+                width=width,
+                target_fps=self.target_fps,
+                num_frames=self.num_frames,
+                num_inference_steps=self.num_inference_steps,
+                guidance_scale=self.guidance_scale,
+                decode_chunk_size=self.decode_chunk_size,
+                clip_skip=None,
+                generator=cpu_generator(seed),
+                output_type="pt",
+            ).frames
+        return to_frames(videos[0])
+
+    @cached_property
+    def _pipeline(self) -> Any:
+        from diffusers import I2VGenXLPipeline
+
+        from baselines.networks.i2vgen_xl import double_image_latents
+
+        pipeline = load_pipeline(I2VGenXLPipeline, resolve(self.weights, self.weights_dir), self)
+        use_scheduler(pipeline, self.scheduler)
+        limit_vae_memory(pipeline.vae, self)
+        if self.double_image_latents:
+            double_image_latents(pipeline.unet)
+        place(pipeline, self)
+        return pipeline

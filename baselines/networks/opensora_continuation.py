@@ -1,0 +1,115 @@
+"""One chunk of Open-Sora 1.2: given frames in, given and new frames out.
+
+Why it exists: transformer, autoencoder and sampler meet here, and only here is it decided which latents are given. The
+adapter `baselines/opensora.py` adds what a method of the benchmark needs around it.
+
+Source: Open-Sora branch opensora/v1.2, scripts/inference.py and opensora/utils/inference_utils.py (references written
+into the first latents, mask 0 there).
+
+Example:
+    >>> settings = SamplingSettings(num_frames=51, num_inference_steps=30, guidance_scale=7.0, fps=24.0)
+    >>> latent_frames(settings.num_frames)
+    15
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from baselines.networks.checkpoint_files import read_checkpoint, read_config
+from baselines.networks.opensora_vae import OpenSoraVAE, latent_frames
+from baselines.networks.rectified_flow import guided, sample, transformed_timesteps
+from baselines.networks.stdit3 import STDiT3, STDiT3Config, load_released
+from baselines.networks.text_embeddings import TextEmbedding
+from generators.api import Frames
+from generators.frames import to_frames
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """How a chunk is drawn.
+
+    Attributes:
+        num_frames: frames of the chunk, the given ones included.
+        num_inference_steps: steps of the rectified flow.
+        guidance_scale: weight of classifier-free guidance.
+        fps: frames per second told to the network.
+    """
+
+    num_frames: int
+    num_inference_steps: int
+    guidance_scale: float
+    fps: float
+
+
+def load_transformer(folder: Path, device: str, dtype: torch.dtype) -> STDiT3:
+    """Returns the transformer stored in a folder (config.json and safetensors), ready to run."""
+    with torch.device("meta"):
+        network = STDiT3(STDiT3Config.from_json(read_config(folder)))
+    load_released(network, read_checkpoint(folder), assign=True)
+    return network.to(device, dtype).eval().requires_grad_(False)
+
+
+def load_autoencoder(folder: Path, device: str, dtype: torch.dtype) -> OpenSoraVAE:
+    """Returns the autoencoder stored in a folder (config.json and safetensors), ready to run."""
+    vae = OpenSoraVAE.from_json(read_config(folder))
+    vae.load_released(read_checkpoint(folder))
+    return vae.to(device, dtype).eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def continue_frames(
+    network: STDiT3,
+    vae: OpenSoraVAE,
+    text: TextEmbedding,
+    conditioning: Frames,
+    settings: SamplingSettings,
+    generator: torch.Generator,
+) -> Frames:
+    """Returns a chunk, [num_frames, H, W, 3], whose first frames re-render the conditioning frames.
+
+    Args:
+        network: the transformer.
+        vae: the autoencoder.
+        text: the prompt; guidance sets the empty text beside it, under the prompt's own mask (stdit3.py, encode_text,
+            repeats it over the batch; no golden data covers this).
+        conditioning: [C, H, W, 3]; H and W multiples of 8; C is 1 or a multiple of 17 and less than num_frames.
+        settings: how the chunk is drawn.
+        generator: all noise of the chunk, on the CPU: posteriors, start, then every step.
+    """
+    height, width = conditioning.shape[1:3]
+    weight = network.x_embedder.proj.weight
+    given = vae.encode(as_video(conditioning).to(weight), generator).float()
+    channels, known = given.shape[1:3]
+    shape = (1, channels, latent_frames(settings.num_frames), *given.shape[3:])
+
+    def draw_noise(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=generator).to(like.device)
+
+    z = draw_noise(torch.empty(shape, device=weight.device))
+    z[:, :, :known] = given
+    mask = torch.ones(1, shape[2], device=weight.device)
+    mask[:, :known] = 0.0
+    y = torch.cat([text.tokens.to(weight), network.y_embedder.y_embedding[None, : text.tokens.shape[1]]])[:, None]
+    keep = text.mask.to(weight.device).repeat(2, 1)
+    fps = torch.full((2,), settings.fps, device=weight.device)
+
+    def predict(latents: Tensor, t: Tensor, live: Tensor | None) -> Tensor:
+        out: Tensor = network(latents, t, y, keep, fps, height, width, x_mask=live)
+        return out
+
+    steps = transformed_timesteps(
+        settings.num_inference_steps, height=height, width=width, num_frames=settings.num_frames
+    )
+    finished = sample(guided(predict, settings.guidance_scale), z, mask, steps, draw_noise)
+    video = vae.decode(finished.to(weight.dtype), settings.num_frames)
+    return to_frames(video[0].transpose(0, 1).float() / 2 + 0.5)
+
+
+def as_video(frames: Frames) -> Tensor:
+    """Returns frames [T, H, W, 3] as a video [1, 3, T, H, W] in -1..1, float32."""
+    return torch.from_numpy(frames.copy()).permute(3, 0, 1, 2)[None].float() / 127.5 - 1.0

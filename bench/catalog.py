@@ -1,0 +1,176 @@
+"""Finds methods and metrics: the entry points of installed packages, then drop-in files.
+
+Ours come through the same door as anyone's: the entry-point groups `bench.methods` and `bench.metrics`. A plugin that
+cannot be imported is kept with its reason, and only choosing it is an error.
+
+Example:
+    >>> catalog = find()
+    >>> catalog.methods["still"].info.title
+    'Still'
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from bench.errors import ConfigError, PluginError, foreign
+from generators.api import MethodInfo
+from metrics.api import MetricInfo
+
+Info = TypeVar("Info", MethodInfo, MetricInfo)
+
+
+@dataclass(frozen=True)
+class Plugin(Generic[Info]):
+    """A stamped class and where it came from.
+
+    Attributes:
+        cls: the class; constructing it loads nothing.
+        info: what its stamp says.
+        origin: the entry point or the file.
+        digest: SHA-256 of a drop-in file, so that an edited file makes its videos anew; empty for installed packages,
+            whose versions stand in the provenance.
+    """
+
+    cls: type[Any]
+    info: Info
+    origin: str
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Everything a run can choose from.
+
+    Attributes:
+        methods: by name.
+        metrics: by name.
+        broken: entry points that cannot be imported, as "method NAME" or "metric NAME", with the reason.
+    """
+
+    methods: Mapping[str, Plugin[MethodInfo]]
+    metrics: Mapping[str, Plugin[MetricInfo]]
+    broken: Mapping[str, str]
+
+    def choose_methods(self, selection: str) -> list[str]:
+        """Returns the names that a selection means, in its order and without repeats.
+
+        Args:
+            selection: "all" for the rows of the table, a group such as "ablations", names, or a comma list of them.
+
+        Raises:
+            ConfigError: a name is unknown.
+            PluginError: the method of that name cannot be imported.
+        """
+        groups: dict[str, list[str]] = {"all": []}
+        for name, plugin in self.methods.items():
+            group = "all" if plugin.info.group == "table" else plugin.info.group
+            groups.setdefault(group, []).append(name)
+        if not self.methods:
+            raise ConfigError("no methods found: install this package, for example with `pip install -e .`")
+        chosen: dict[str, None] = {}
+        for word in _words(selection):
+            for name in groups.get(word, [word]):
+                self._require(name, self.methods, "method", [*groups])
+                chosen[name] = None
+        return list(chosen)
+
+    def choose_metrics(self, names: Iterable[str]) -> list[str]:
+        """Returns metric names without repeats. Raises like `choose_methods`."""
+        chosen = dict.fromkeys(names)
+        for name in chosen:
+            self._require(name, self.metrics, "metric", [])
+        return list(chosen)
+
+    def _require(self, name: str, known: Mapping[str, Any], kind: str, groups: Sequence[str]) -> None:
+        if name in known:
+            return
+        if f"{kind} {name}" in self.broken:
+            raise PluginError(f"{kind} {name!r} cannot be used: {self.broken[f'{kind} {name}']}")
+        names = ", ".join([*groups, *sorted(known)]) or "none: install this package with `pip install -e .`"
+        raise ConfigError(f"unknown {kind} {name!r}; there are {names}")
+
+
+def find(files: Sequence[str] = ()) -> Catalog:
+    """Returns what is installed and what the given drop-in files hold.
+
+    Raises:
+        PluginError: a drop-in file cannot be imported, holds no stamped class, or takes a name that is in use.
+    """
+    broken: dict[str, str] = {}
+    methods = _installed("method", MethodInfo, broken)
+    metrics = _installed("metric", MetricInfo, broken)
+    for file in files:
+        found_methods, found_metrics = load_file(file)
+        _add(methods, found_methods, file)
+        _add(metrics, found_metrics, file)
+    return Catalog(methods, metrics, broken)
+
+
+def load_file(file: str) -> tuple[list[Plugin[MethodInfo]], list[Plugin[MetricInfo]]]:
+    """Returns the stamped classes of a drop-in file: methods, metrics.
+
+    Raises:
+        PluginError: it cannot be read or imported, or holds neither.
+    """
+    path = Path(file)
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as cause:
+        raise PluginError(f"plugin {file}: cannot be read ({cause.strerror}); check the path") from cause
+    name = f"bench_plugin_{digest[:16]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"plugin {file}: not a Python file; give one that ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look a class's module up there
+    with foreign(PluginError, f"plugin {file}: import"):
+        spec.loader.exec_module(module)
+    classes = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == name]
+    stamped = [(c, vars(c).get("info")) for c in classes]
+    methods = [Plugin(c, info, file, digest) for c, info in stamped if isinstance(info, MethodInfo)]
+    metrics = [Plugin(c, info, file, digest) for c, info in stamped if isinstance(info, MetricInfo)]
+    if not methods and not metrics:
+        raise PluginError(f"plugin {file}: holds no class stamped with @method or @metric; see docs/adding-a-method.md")
+    return methods, metrics
+
+
+def _installed(word: str, kind: type[Info], broken: dict[str, str]) -> dict[str, Plugin[Info]]:
+    found: dict[str, Plugin[Info]] = {}
+    for entry in sorted(entry_points(group=f"bench.{word}s"), key=lambda e: e.name):
+        try:
+            found[entry.name] = _load(entry, kind)
+        except PluginError as error:
+            broken[f"{word} {entry.name}"] = str(error)
+    return found
+
+
+def _load(entry: EntryPoint, kind: type[Info]) -> Plugin[Info]:
+    with foreign(PluginError, f"entry point {entry.value}: import"):
+        cls = entry.load()
+    info = vars(cls).get("info") if isinstance(cls, type) else None
+    if not isinstance(info, kind) or info.name != entry.name:
+        raise PluginError(f"entry point {entry.value}: not a class stamped with the name {entry.name!r}")
+    return Plugin(cls, info, entry.value)
+
+
+def _add(known: dict[str, Plugin[Info]], found: Iterable[Plugin[Info]], file: str) -> None:
+    for plugin in found:
+        name = plugin.info.name
+        if name in known and known[name].digest != plugin.digest:
+            raise PluginError(f"plugin {file}: the name {name!r} is taken by {known[name].origin}; choose another")
+        known[name] = plugin
+
+
+def _words(selection: str) -> list[str]:
+    words = [word.strip() for word in selection.split(",") if word.strip()]
+    if not words:
+        raise ConfigError("nothing selected; give names separated by commas, or all")
+    return words

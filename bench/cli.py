@@ -1,0 +1,231 @@
+"""The command line: parses, calls, prints. Everything else is imported when a command needs it.
+
+Example:
+    $ python -m bench run --methods all
+    $ python -m bench report
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.errors import BenchError, ConfigError
+
+if TYPE_CHECKING:
+    from bench.profile import Profile
+
+PROFILE_HELP = "Packaged profile or a .toml file."
+SET_HELP = "Override one setting, such as methods.svd.num_inference_steps=4. Repeatable."
+PLUGIN_HELP = "A drop-in file with methods or metrics. Repeatable."
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="longvideo-bench")
+def cli() -> None:
+    """A benchmark for long text-to-video: who continues a shared first chunk without cuts, drift or standstill?"""
+
+
+@cli.command()
+@click.option("--methods", default="all", show_default=True, help="all, a group such as ablations, or names: a,b.")
+@click.option("--metrics", default="", help="Names: a,b. Default: those of the profile.")
+@click.option("--prompts", default="", help="A number of the profile's prompts, all, a packaged set, or a file.")
+@click.option("--seeds", default="", help="Whole numbers: 0,1. Default: those of the profile.")
+@click.option("--frames", type=int, help="Frames per video, the first chunk included.")
+@click.option("--profile", default="mini", show_default=True, help=PROFILE_HELP)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=SET_HELP)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run. Default: results/PROFILE-HASH.")
+@click.option("--executor", help="serial or processes. Default: that of the profile.")
+@click.option("--workers", type=int, help="Processes; 0 for one per core.")
+@click.option("--redo", type=click.Choice(["failed", "all"]), help="Make these cells again.")
+@click.option("--plugin", "plugins", multiple=True, help=PLUGIN_HELP)
+def run(
+    methods: str,
+    metrics: str,
+    prompts: str,
+    seeds: str,
+    frames: int | None,
+    profile: str,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    executor: str | None,
+    workers: int | None,
+    redo: str | None,
+    plugins: tuple[str, ...],
+) -> None:
+    """Make and score videos: methods x prompts x seeds. The same command again does only what is left."""
+    from bench.catalog import find
+    from bench.plan import plan, run_name
+    from bench.profile import load_profile
+    from bench.run import execute
+    from bench.store import Store
+
+    options = [f"run.executor={executor}"] if executor is not None else []
+    options += [f"run.workers={workers}"] if workers is not None else []
+    options += [f"video.num_frames={frames}"] if frames is not None else []
+    options += [f"run.metrics={_words(metrics)}"] if metrics else []
+    settings: Profile = load_profile(profile, [*overrides, *options])
+    files = [str(Path(plugin).resolve()) for plugin in plugins]
+    catalog = find(files)
+    spec = plan(catalog, settings, methods=methods, prompts=prompts, seeds=_numbers(seeds, "--seeds"), plugins=files)
+    name = out.name if out else run_name(spec)
+    folder = out or Path("results") / name
+    summary = execute(spec, catalog, Store(folder), name, redo or "")
+    for reason, count in summary.reasons:
+        click.echo(f"{count} x {reason}", err=True)
+    if summary.failed or summary.skipped or summary.failed_scores or summary.skipped_scores:
+        click.echo("What failed or was skipped is tried again with --redo failed.", err=True)
+    click.echo(f"{folder}: {summary.sentence()}. Next: python -m bench report --out {folder}")
+    sys.exit(summary.exit_code)
+
+
+@cli.command()
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of a run. Default: the latest under results/.")
+def report(out: Path | None) -> None:
+    """Write tables, curves, contact sheets and one page that shows them all."""
+    from bench.report import write_report
+    from bench.store import Store, latest
+
+    page = write_report(Store(out or latest(Path("results"))))
+    click.echo(f"Open {page}")
+
+
+@cli.command()
+@click.argument("paths", nargs=-1)
+@click.option("--prompts", default="", help="A prompt file: one prompt per video in order, or one for all.")
+@click.option("--manifest", default="", help="videos.csv or .jsonl with path, prompt, method, seed.")
+@click.option("--metrics", default="", help="Names: a,b. Default: those of the profile.")
+@click.option("--flow", default="", help="Flow estimator, such as dis (no weights), mini, raft_large.")
+@click.option("--frames", type=click.IntRange(min=2), help="Score the first so many frames only.")
+@click.option("--seams", default="", help="First frame of every chunk but the first: 16,24,32.")
+@click.option("--chunk", type=int, help="Frames per chunk, in place of --seams.")
+@click.option("--first", type=int, help="Frames of the first chunk, with --chunk.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Where all results go as one JSON file.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("results/scores"), show_default=True)
+@click.option("--profile", default="paper", show_default=True, help="Gives the settings of the metrics.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=SET_HELP)
+@click.option("--device", default="cpu", show_default=True, help="A torch device.")
+@click.option("--no-cache", is_flag=True, help="Neither read nor keep flow numbers and CLIP features.")
+@click.option("--plugin", "plugins", multiple=True, help=PLUGIN_HELP)
+def score(
+    paths: tuple[str, ...],
+    prompts: str,
+    manifest: str,
+    metrics: str,
+    flow: str,
+    frames: int | None,
+    seams: str,
+    chunk: int | None,
+    first: int | None,
+    json_path: Path | None,
+    out: Path,
+    profile: str,
+    overrides: tuple[str, ...],
+    device: str,
+    no_cache: bool,
+    plugins: tuple[str, ...],
+) -> None:
+    """Score videos made elsewhere: files, folders of pictures, globs. The same command again does only what is left."""
+    from bench import scoring
+    from bench.catalog import find
+    from bench.profile import load_profile
+
+    jobs = scoring.collect(paths, prompts, manifest)
+    boundaries = scoring.boundaries(seams, chunk, first)
+    settings = load_profile(profile, overrides)
+    usable, lost, identity = scoring.choose(find(plugins), settings, _words(metrics), flow, device)
+    for name, reason in lost.items():
+        click.echo(f"{name} is left out: {reason}", err=True)
+    cache = None if no_cache else scoring.default_cache()
+    results = scoring.score_all(jobs, scoring.Plan(usable, identity, boundaries, frames, cache), out)
+    target = json_path or out / "scores.json"
+    scoring.write_results(target, results, list(usable), lost)
+    click.echo(scoring.results_table(results, list(usable)))
+    ok = sum(result.status == "ok" for result in results)
+    click.echo(f"{ok} of {len(results)} videos scored. See {target}")
+    sys.exit(int(ok < len(results) or not usable))
+
+
+@cli.command(name="list")
+@click.argument("what", type=click.Choice(["methods", "metrics", "prompts", "profiles"]))
+@click.option("--plugin", "plugins", multiple=True, help=PLUGIN_HELP)
+def list_(what: str, plugins: tuple[str, ...]) -> None:
+    """Show what there is to choose from."""
+    from bench import listing
+    from bench.catalog import find
+
+    rows = {
+        "methods": lambda: listing.methods(find(plugins)),
+        "metrics": lambda: listing.metrics(find(plugins)),
+        "prompts": listing.prompts,
+        "profiles": listing.profiles,
+    }[what]()
+    click.echo(listing.table(rows))
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--profile", default="mini", show_default=True, help=PROFILE_HELP)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=SET_HELP)
+def check(file: Path, profile: str, overrides: tuple[str, ...]) -> None:
+    """Try the methods and metrics of a drop-in FILE against the contract."""
+    from bench.contract import check_file
+    from bench.profile import load_profile
+
+    findings = check_file(str(file), load_profile(profile, overrides))
+    for finding in findings:
+        click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.plugin}: {finding.check}{finding.detail}")
+    broken = sum(not finding.ok for finding in findings)
+    click.echo(f"{file}: {len(findings) - broken} of {len(findings)} checks passed")
+    sys.exit(3 if broken else 0)
+
+
+@cli.command()
+@click.option("--weights-dir", default="", help="Folder of released weights; default: the hub's cache.")
+def doctor(weights_dir: str) -> None:
+    """Say what this machine can run: packages, GPU, weights and their licences."""
+    from bench.doctor import examine
+
+    for line in examine(weights_dir):
+        click.echo(line)
+
+
+@cli.command()
+@click.argument("names", nargs=-1, required=True, metavar="METHOD...")
+@click.option("--weights-dir", default="", help="Folder to put them in; default: the hub's cache.")
+def fetch(names: tuple[str, ...], weights_dir: str) -> None:
+    """Download the released weights of methods or metrics; nothing else here touches the network."""
+    from bench.doctor import fetch_all
+
+    for line in fetch_all(names, weights_dir):
+        click.echo(line)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line; ends the process with the exit code of the error, if there is one."""
+    try:
+        cli.main(args=arguments, prog_name="python -m bench", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("\ninterrupted; finished cells are kept, the same command goes on", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(ConfigError.exit_code)
+    except BenchError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(text: str, option: str) -> list[int]:
+    words = _words(text)
+    if not all(word.isascii() and word.isdigit() for word in words):
+        raise ConfigError(f"{option} {text!r}: give whole numbers from 0 on, separated by commas")
+    return [int(word) for word in words]

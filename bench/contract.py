@@ -1,0 +1,215 @@
+"""Tries a drop-in file against the two contracts, the way a run would use it, on tiny videos.
+
+Example:
+    >>> all(finding.ok for finding in check_file("my_method.py", load_profile("mini")))   # doctest: +SKIP
+    True
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bench.catalog import Plugin, load_file
+from bench.errors import BenchError, MethodError, MetricError, foreign
+from bench.profile import Profile, Settings, Video
+from bench.runner import check_total, checked_frames
+from bench.settings import construct, located, resolve, run_settings
+from generators.api import Frames, Method, MethodInfo, Request, Start
+from generators.weights import MissingWeightsError
+from metrics.api import Metric, MetricInfo, Score
+
+START_FRAMES = 8
+NUM_FRAMES = 27
+"""A video that no usual chunk size divides, short enough for a check to end soon."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check.
+
+    Attributes:
+        plugin: name of the method or metric.
+        check: what was checked, as a sentence that holds if it is ok.
+        ok: whether it holds.
+        detail: what was seen instead, after a colon; empty if ok.
+    """
+
+    plugin: str
+    check: str
+    ok: bool
+    detail: str = ""
+
+
+def check_file(file: str, profile: Profile) -> list[Finding]:
+    """Returns one finding per check of every stamped class in a file.
+
+    Args:
+        file: the drop-in file.
+        profile: gives size, frame rate and settings.
+
+    Raises:
+        PluginError: the file cannot be imported or holds no stamped class.
+    """
+    methods, metrics = load_file(file)
+    findings = []
+    for method in methods:
+        findings += _run_checks(method.info.name, _method_checks(method, profile))
+    for metric in metrics:
+        findings += _run_checks(metric.info.name, _metric_checks(metric, profile))
+    return findings
+
+
+Check = tuple[str, Callable[[], None]]
+"""A sentence and a function that raises BenchError if it does not hold."""
+
+
+def _run_checks(plugin: str, checks: Iterable[Check]) -> list[Finding]:
+    findings = []
+    for sentence, check in checks:
+        try:
+            with foreign(MethodError, plugin, passing=(MissingWeightsError,)):
+                check()
+            findings.append(Finding(plugin, sentence, ok=True))
+        except (BenchError, MissingWeightsError) as error:
+            findings.append(Finding(plugin, sentence, ok=False, detail=f": {error}"))
+    return findings
+
+
+# -- methods ---------------------------------------------------------------------------------------------------------
+
+
+def _method_checks(plugin: Plugin[MethodInfo], profile: Profile) -> list[Check]:
+    info = plugin.info
+
+    def fresh() -> Method:
+        settings = _resolved(plugin.cls, info.name, profile.methods, profile)
+        method: Method = construct(plugin.cls, settings, f"methods.{info.name}")
+        return method
+
+    def exact() -> None:
+        for total in (NUM_FRAMES, START_FRAMES + 1):
+            _generate(fresh(), info, profile, total)
+
+    def repeats() -> None:
+        first = _generate(fresh(), info, profile, NUM_FRAMES)
+        method = fresh()
+        _generate(method, info, profile, NUM_FRAMES, seed=1)
+        if not np.array_equal(first, _generate(method, info, profile, NUM_FRAMES)):
+            raise MethodError("the second video differs; draw noise from a generator seeded with request.seed")
+
+    def leaves_start() -> None:
+        start = sample_start(profile.video)
+        before = start.frames.copy()
+        _generate(fresh(), info, profile, NUM_FRAMES, start=start)
+        if not np.array_equal(before, start.frames):
+            raise MethodError("the shared first chunk was changed; copy it before writing into it")
+
+    return [
+        ("its name is lower case letters, digits and underscores, its title is not empty", lambda: _named(info)),
+        ("it is a dataclass whose settings have defaults or stand in the profile", lambda: _ignore(fresh())),
+        ("it yields uint8 frames of the right size and exactly as many as asked for", exact),
+        ("the same request gives the same bytes, whatever was made before", repeats),
+        ("it leaves the shared first chunk as it is", leaves_start),
+    ]
+
+
+def sample_start(video: Video) -> Start:
+    """Returns a first chunk of smooth moving colour at the size of a video."""
+    shape = (START_FRAMES, video.height, video.width)
+    time, row, column = np.ogrid[:START_FRAMES, : video.height, : video.width]
+    waves = (np.sin(0.1 * column + 0.3 * time), np.sin(0.07 * row), np.sin(0.05 * (row + column)))
+    frames = np.stack([np.broadcast_to(127.5 + 127.5 * wave, shape) for wave in waves], axis=-1).astype(np.uint8)
+    return Start(frames, frames.copy())
+
+
+def _generate(
+    method: Method, info: MethodInfo, profile: Profile, total: int, seed: int = 0, start: Start | None = None
+) -> Frames:
+    """Returns all new frames of one video; raises MethodError where the contract is broken."""
+    video = replace(profile.video, num_frames=total)
+    request = Request("a red circle moving right on grass", seed, total, video.height, video.width, video.fps)
+    missing = total - (START_FRAMES if info.continues_start else 0)
+    chunks = []
+    for chunk in method.generate(request, start or sample_start(video)):
+        chunks.append(checked_frames(chunk, video, info.name))
+        missing -= len(chunk)
+        if missing < 0:
+            break
+    check_total(missing, video, info.name)
+    return np.concatenate(chunks)
+
+
+# -- metrics ---------------------------------------------------------------------------------------------------------
+
+
+def _metric_checks(plugin: Plugin[MetricInfo], profile: Profile) -> list[Check]:
+    info = plugin.info
+    frames = np.concatenate([sample_start(profile.video).frames] * 3)
+
+    def fresh() -> Metric:
+        settings = _resolved(plugin.cls, info.name, profile.metrics, profile)
+        metric: Metric = construct(plugin.cls, located(settings, profile.run.weights_dir), f"metrics.{info.name}")
+        return metric
+
+    def chunking() -> None:
+        metric = fresh()
+        whole, pieces = (
+            _score(metric, [frames], profile),
+            _score(metric, [frames[i : i + 1] for i in range(24)], profile),
+        )
+        if whole.value != pieces.value:
+            raise MetricError(f"{whole.value} from one call of update, {pieces.value} from one per frame")
+
+    def windows() -> None:
+        metric = fresh()
+        score = _score(metric, [frames], profile)
+        value = metric.window(score.series, 0, len(frames))
+        if value != score.value:
+            raise MetricError(f"window over the whole video gives {value}, the score is {score.value}")
+
+    def serial() -> None:
+        score = _score(fresh(), [frames], profile)
+        json.dumps([score.value, dict(score.parts), dict(score.series)], allow_nan=False)
+
+    def single() -> None:
+        score = _score(fresh(), [frames[:1]], profile)
+        if score.value is None and not score.reason:
+            raise MetricError("a video of one frame has no value and no reason; give a reason")
+
+    return [
+        ("its name is lower case letters, digits and underscores, its title is not empty", lambda: _named(info)),
+        ("it is a dataclass whose settings have defaults or stand in the profile", lambda: _ignore(fresh())),
+        ("the score does not depend on how a video is cut into calls", chunking),
+        ("`window` over the whole video gives the score", windows),
+        ("value, parts and series are plain finite numbers, texts and lists", serial),
+        ("a video of one frame has a score or a reason", single),
+    ]
+
+
+def _score(metric: Metric, chunks: Sequence[Frames], profile: Profile) -> Score:
+    accumulator = metric.begin("a red circle moving right on grass", profile.video.fps)
+    for chunk in chunks:
+        accumulator.update(chunk)
+    return accumulator.compute()
+
+
+# -- both ------------------------------------------------------------------------------------------------------------
+
+
+def _resolved(cls: type[Any], name: str, sections: Any, profile: Profile) -> Settings:
+    return resolve(cls, sections.get(name, {}), run_settings(profile.run), name)
+
+
+def _named(info: MethodInfo | MetricInfo) -> None:
+    if not re.fullmatch(r"[a-z0-9_]+", info.name) or not info.title.strip():
+        raise MethodError(f"name {info.name!r}, title {info.title!r}")
+
+
+def _ignore(_: object) -> None:
+    """Does nothing with what was constructed: constructing it was the check."""

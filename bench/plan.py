@@ -1,0 +1,226 @@
+"""Turns a profile and the choices of a command into the grid of cells, and says what of it is still to do.
+
+Nothing heavy is imported here: a run with nothing to do ends after reading its own records.
+
+Example:
+    >>> spec = plan(find(), load_profile("mini"), methods="still", prompts="2")   # doctest: +SKIP
+    >>> [cell.method for cell in spec.cells]                                      # doctest: +SKIP
+    ['still', 'still']
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bench.catalog import Catalog, Plugin
+from bench.errors import ConfigError, StoreError
+from bench.profile import Profile, Settings
+from bench.prompts import PromptSet, load_prompts
+from bench.provenance import provenance
+from bench.settings import construct, identity, resolve, run_settings, stored_identity
+from bench.spec import SCHEMA, Cell, Prompt, RunSpec, content_key
+from bench.store import Record, RunInfo, Store
+from generators.api import MethodInfo
+from generators.first_chunk import FirstChunk
+from metrics.api import MetricInfo
+
+
+@dataclass(frozen=True)
+class Todo:
+    """What is left of a grid.
+
+    Attributes:
+        videos: cells without a video.
+        scores: finished cells with the metrics whose scores are missing or stale.
+        notes: sentences about torn files that are made anew.
+    """
+
+    videos: tuple[Cell, ...]
+    scores: tuple[tuple[Record, tuple[str, ...]], ...]
+    notes: tuple[str, ...]
+
+
+def choose_prompts(selection: str, profile: Profile) -> PromptSet:
+    """Returns the prompts of a command.
+
+    Args:
+        selection: "" for the profile's number of the profile's set, a number of them, "all" of them, or a packaged name
+            or a file, taken whole.
+        profile: names the set and the default number.
+
+    Raises:
+        ConfigError: a number that the set does not have, or what `load_prompts` raises.
+    """
+    if selection and selection != "all" and not selection.lstrip("-").isdigit():
+        return load_prompts(selection)
+    chosen = load_prompts(profile.run.prompts)
+    count = int(selection) if selection not in ("", "all") else profile.run.num_prompts * (selection == "")
+    if count < 0 or selection == "0" or count > len(chosen.prompts):
+        raise ConfigError(f"--prompts {selection or count}: {chosen.label} has 1 to {len(chosen.prompts)} prompts")
+    return PromptSet(chosen.label, chosen.prompts[: count or None])
+
+
+def plan(
+    catalog: Catalog,
+    profile: Profile,
+    *,
+    methods: str = "all",
+    prompts: str = "",
+    seeds: Sequence[int] = (),
+    plugins: Sequence[str] = (),
+) -> RunSpec:
+    """Returns the grid of a command, method by method.
+
+    Raises:
+        ConfigError: something chosen does not exist, or a setting is wrong.
+        PluginError: a chosen plugin cannot be used.
+    """
+    offered = run_settings(profile.run)
+    _refuse_unknown_sections(catalog, profile)
+    names = catalog.choose_methods(methods)
+    chosen = choose_prompts(prompts, profile)
+    start = resolve(FirstChunk, profile.first_chunk, offered, "first_chunk")
+    construct(FirstChunk, start, "first_chunk")
+    by_method = {n: _settings(catalog.methods[n], profile.methods, offered, "methods") for n in names}
+    metrics = catalog.choose_metrics(profile.run.metrics)
+    by_metric = {n: _settings(catalog.metrics[n], profile.metrics, offered, "metrics") for n in metrics}
+    seeds = tuple(dict.fromkeys(seeds)) or profile.run.seeds
+    cells: list[Cell] = []
+    for name in names:
+        made_by = {"settings": identity(by_method[name]), "digest": catalog.methods[name].digest}
+        group = _cells(name, made_by, identity(start), profile, chosen.prompts, seeds)
+        cells += [dataclasses.replace(group[0], counts_flops=True), *group[1:]]
+    return RunSpec(
+        profile=profile,
+        prompt_set=chosen.label,
+        prompts=chosen.prompts,
+        seeds=seeds,
+        methods=by_method,
+        titles={name: catalog.methods[name].info.title for name in names},
+        metrics=by_metric,
+        first_chunk=start,
+        plugins=tuple(plugins),
+        cells=tuple(cells),
+    )
+
+
+def run_name(spec: RunSpec) -> str:
+    """Returns the default name of a run's folder: the same command finds the same folder again.
+
+    Metrics do not enter: another metric is scored on the same videos.
+    """
+    video = dataclasses.asdict(spec.profile.video)
+    prompts = [prompt.text for prompt in spec.prompts]
+    parts = {
+        "video": video,
+        "methods": spec.methods,
+        "prompts": prompts,
+        "seeds": spec.seeds,
+        "start": spec.first_chunk,
+    }
+    return f"{spec.profile.name}-{content_key(parts)[:8]}"
+
+
+def run_info(spec: RunSpec, catalog: Catalog, name: str) -> RunInfo:
+    """Returns what to write into run.json."""
+    settings = dataclasses.asdict(spec.profile) | {
+        "first_chunk": spec.first_chunk,
+        "methods": spec.methods,
+        "metrics": spec.metrics,
+    }
+    return RunInfo(
+        schema=SCHEMA,
+        name=name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        prompt_set=spec.prompt_set,
+        methods=tuple(spec.methods),
+        metrics=tuple(catalog.metrics[metric].info for metric in spec.metrics),
+        prompts=spec.prompts,
+        seeds=spec.seeds,
+        profile=spec.profile.name,
+        settings=settings,
+        provenance=provenance(),
+        plugins=spec.plugins,
+        cells=tuple(f"{cell.method}/{cell.key}" for cell in spec.cells),
+    )
+
+
+def todo(spec: RunSpec, catalog: Catalog, store: Store, redo: str = "") -> Todo:
+    """Returns what is left to do; a finished video is never made again unless `redo` says so.
+
+    Args:
+        spec: the grid.
+        catalog: says the versions of the metrics.
+        store: the folder; torn records in it are discarded.
+        redo: "failed" for cells and scores that failed or were skipped, "all" for every cell, "" for neither.
+    """
+    wanted = {name: (catalog.metrics[name].info.version, stored_identity(spec.metrics[name])) for name in spec.metrics}
+    videos: list[Cell] = []
+    scores: list[tuple[Record, tuple[str, ...]]] = []
+    notes: list[str] = []
+    for cell in spec.cells:
+        try:
+            record = store.find(cell)
+        except StoreError as error:
+            notes.append(str(error))
+            store.discard(cell)
+            record = None
+        if record is None or redo == "all" or (redo == "failed" and record.status != "ok"):
+            videos.append(cell)
+        elif record.status == "ok" and (stale := _stale(record, wanted, redo)):
+            scores.append((record, stale))
+    return Todo(tuple(videos), tuple(scores), tuple(notes))
+
+
+def _stale(record: Record, wanted: Mapping[str, tuple[str, Settings]], redo: str) -> tuple[str, ...]:
+    names = []
+    for name, (version, settings) in wanted.items():
+        score = record.scores.get(name)
+        current = score is not None and (score.version, score.settings) == (version, settings)
+        if score is None or not current or (redo == "failed" and score.status != "ok"):
+            names.append(name)
+    return tuple(names)
+
+
+def _cells(
+    method: str,
+    made_by: Settings,
+    start: Settings,
+    profile: Profile,
+    prompts: Sequence[Prompt],
+    seeds: Sequence[int],
+) -> list[Cell]:
+    # Sums of floats depend on how they are split over threads, so the number of threads decides bytes.
+    fixed = {"schema": SCHEMA, "threads": profile.run.threads}
+    video = dataclasses.asdict(profile.video)
+    shape = {name: value for name, value in video.items() if name != "num_frames"}
+    cells = []
+    for prompt in prompts:
+        for seed in seeds:
+            of = {"prompt": prompt.text, "seed": seed, "start": start} | fixed
+            key = content_key(of | {"method": method, "made_by": made_by, "video": video})
+            cells.append(Cell(key, method, prompt, seed, content_key(of | {"video": shape})))
+    return cells
+
+
+def _settings(
+    plugin: Plugin[MethodInfo] | Plugin[MetricInfo], sections: Mapping[str, Settings], offered: Settings, kind: str
+) -> Settings:
+    name = plugin.info.name
+    settings = resolve(plugin.cls, sections.get(name, {}), offered, f"{kind}.{name}")
+    construct(plugin.cls, settings, f"{kind}.{name}")  # a class that refuses its settings says so before the run
+    return settings
+
+
+def _refuse_unknown_sections(catalog: Catalog, profile: Profile) -> None:
+    for word, sections, known in (
+        ("method", profile.methods, catalog.methods),
+        ("metric", profile.metrics, catalog.metrics),
+    ):
+        for name in sorted(sections.keys() - known.keys()):
+            if f"{word} {name}" not in catalog.broken:
+                names = ", ".join(sorted(known))
+                raise ConfigError(f"profile {profile.name}: [{word}s.{name}] is no {word}; there are {names}")

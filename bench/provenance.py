@@ -1,0 +1,67 @@
+"""Says what a run was made with: versions, machine, commit; enough to explain why two tables differ.
+
+Reading it imports none of the packages it names.
+
+Example:
+    >>> sorted(provenance())
+    ['commit', 'cpus', 'machine', 'packages', 'platform', 'python']
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "longvideo-bench",
+    "numpy",
+    "torch",
+    "torchvision",
+    "diffusers",
+    "transformers",
+    "accelerate",
+    "safetensors",
+    "open_clip_torch",
+    "scenedetect-headless",
+    "opencv-python-headless",
+    "av",
+    "pillow",
+)
+"""Distributions whose version can change a number."""
+
+
+def provenance() -> dict[str, Any]:
+    """Returns what to write into run.json."""
+    return {
+        "packages": {name: installed(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "commit": _commit(),
+    }
+
+
+def installed(distribution: str) -> str | None:
+    """Returns the version of an installed distribution, or None."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """Returns the commit of the checkout this file lies in, or None for an installed copy."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None

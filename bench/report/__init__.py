@@ -1,0 +1,29 @@
+"""Writes a run's report: tables, curves, contact sheets and one page that shows them all.
+
+Everything is derived from the store, nothing is run, and the folder may be deleted at any time: the same store gives
+the same files.
+
+Example:
+    >>> write_report(Store(Path("results/mini-1a2b3c")))   # doctest: +SKIP
+    PosixPath('results/mini-1a2b3c/report/index.html')
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.store import Store
+
+
+def write_report(store: Store) -> Path:
+    """Returns the path of the page it wrote, `report/index.html` in the folder of the run.
+
+    Args:
+        store: a run with at least its run.json; unfinished runs are reported as far as they are.
+
+    Raises:
+        StoreError: the store cannot be read, or the report cannot be written.
+    """
+    from bench.report.write import write
+
+    return write(store)

@@ -1,0 +1,241 @@
+"""Draws contact sheets: what the videos show, rows = prompts, columns = frames over time.
+
+Numbers alone have fooled every benchmark of video so far; these sheets are what one looks at first.
+
+Example:
+    >>> draw_sheets(store, findings, worst, Path("report"))   # doctest: +SKIP
+    Sheets(by_method={'svd': 'contact-svd.png'}, worst='worst.png', unreadable=())
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.errors import StoreError
+from bench.report.curves import LOCAL_FRAMES, WorstMoment
+from bench.report.findings import Findings
+from bench.store import Record, Store
+from bench.video import read_video
+from generators.api import Frames
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont
+
+COLUMNS = 9
+"""Frames per row of a contact sheet, first and last included: every third second of a 240-frame video."""
+
+WORST_COLUMNS = 8
+"""Frames per row of the sheet of worst moments: every second frame of a sliding window."""
+
+THUMB_HEIGHT = 96
+TEXT_WIDTH = 212
+GAP = 3
+HEAD_HEIGHT = 26
+MARGIN = 12
+
+INK, FAINT, PAPER, EMPTY = "#0f172a", "#64748b", "#ffffff", "#f1f5f9"
+
+Thumbs = Mapping[int, Frames]
+"""Small frames [h, w, 3] by frame index."""
+
+
+@dataclass(frozen=True)
+class Sheets:
+    """File names of the sheets.
+
+    Attributes:
+        by_method: contact sheet of each method with a video or a reason why not.
+        worst: sheet of worst moments; empty if there is none.
+        unreadable: sentences about videos that could not be read.
+    """
+
+    by_method: Mapping[str, str]
+    worst: str
+    unreadable: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """One row of a sheet: text at the left, frames with captions, or a sentence in their place."""
+
+    title: str
+    text: str
+    thumbs: Sequence[Frames]
+    captions: Sequence[str]
+    reason: str
+
+
+def draw_sheets(store: Store, findings: Findings, worst: Sequence[WorstMoment], folder: Path) -> Sheets:
+    """Returns the names of the sheets it wrote into `folder`; every video is decoded once.
+
+    Args:
+        store: where the videos are.
+        findings: rows and records.
+        worst: moments to show close up.
+        folder: an existing folder.
+    """
+    by_method, unreadable, close_ups = {}, [], dict[tuple[str, str], _Strip]()
+    metrics = {column.name: column.title for column in findings.columns}
+    for row in findings.rows:
+        strips = []
+        for record in (record for record in findings.records if record.method == row.method):
+            moments = [moment for moment in worst if moment.record.key == record.key]
+            try:
+                thumbs = _thumbs(store, record, moments)
+            except StoreError as error:
+                unreadable.append(str(error))
+                strips.append(_Strip(record.prompt.id, record.prompt.text, (), (), "the video cannot be read"))
+                continue
+            strips.append(_overview(record, thumbs))
+            close_ups |= {(m.metric, row.method): _close_up(m, row.title, metrics[m.metric], thumbs) for m in moments}
+        if strips:
+            name = f"contact-{row.method}.png"
+            _sheet(strips, COLUMNS).save(folder / name)
+            by_method[row.method] = name
+    places = [(moment.metric, moment.record.method) for moment in worst]
+    ordered = [close_ups[place] for place in places if place in close_ups]
+    if ordered:
+        _sheet(ordered, WORST_COLUMNS).save(folder / "worst.png")
+    return Sheets(by_method, "worst.png" if ordered else "", tuple(unreadable))
+
+
+def frames_over_time(num_frames: int, columns: int = COLUMNS) -> tuple[int, ...]:
+    """Returns evenly spaced frame indices from the first to the last; fewer for a shorter video."""
+    spaced = np.linspace(0, num_frames - 1, num=min(columns, num_frames))
+    return tuple(int(index) for index in np.round(spaced))
+
+
+def frames_of_moment(moment: WorstMoment) -> tuple[int, ...]:
+    """Returns the frames of a worst moment that the sheet shows."""
+    last = min(moment.start + LOCAL_FRAMES, moment.record.num_frames)
+    return tuple(range(moment.start, last, LOCAL_FRAMES // WORST_COLUMNS))
+
+
+def _thumbs(store: Store, record: Record, moments: Sequence[WorstMoment]) -> Thumbs:
+    """Returns the small frames that the sheets need of one video; none unless it is finished."""
+    if record.status != "ok":
+        return {}
+    wanted = set(frames_over_time(record.num_frames)).union(*map(frames_of_moment, moments))
+    thumbs = _pick(store.video_path(record), wanted)
+    if thumbs.keys() != wanted:
+        raise StoreError(f"{store.video_path(record)}: ends before frame {max(wanted)}; run again and it is made anew")
+    return thumbs
+
+
+def _pick(path: Path, wanted: Collection[int]) -> Thumbs:
+    """Returns the wanted frames of a video, small; reads no further than the last of them."""
+    found: dict[int, Frames] = {}
+    position = 0
+    for chunk in read_video(path):
+        for index in range(position, position + len(chunk)):
+            if index in wanted:
+                found[index] = _shrink(chunk[index - position])
+        position += len(chunk)
+        if len(found) == len(wanted):
+            break
+    return found
+
+
+def _shrink(frame: Frames) -> Frames:
+    from PIL import Image
+
+    height, width = frame.shape[:2]
+    size = (max(1, round(width * THUMB_HEIGHT / height)), THUMB_HEIGHT)
+    return np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.LANCZOS))
+
+
+def _overview(record: Record, thumbs: Thumbs) -> _Strip:
+    title = record.prompt.id if record.seed == 0 else f"{record.prompt.id}, seed {record.seed}"
+    if record.status != "ok":
+        return _Strip(title, record.prompt.text, (), (), f"{record.status}: {record.reason}")
+    shown = frames_over_time(record.num_frames)
+    captions = [f"{index / record.fps:.1f} s" for index in shown]
+    return _Strip(title, record.prompt.text, [thumbs[index] for index in shown], captions, "")
+
+
+def _close_up(moment: WorstMoment, title: str, metric: str, thumbs: Thumbs) -> _Strip:
+    shown = frames_of_moment(moment)
+    record = moment.record
+    text = f"{metric} {moment.value:.4g}, {record.prompt.id}: {record.prompt.text}"
+    seams = set(record.seams)
+    captions = [f"{i} | seam" if seams & {i, i + 1} else str(i) for i in shown]
+    return _Strip(title, text, [thumbs[index] for index in shown], captions, "")
+
+
+def _sheet(strips: Sequence[_Strip], columns: int) -> Image:
+    """Returns a picture of the strips; captions that all strips share stand once, at the top."""
+    from PIL import Image, ImageDraw
+
+    width = max((thumb.shape[1] for strip in strips for thumb in strip.thumbs), default=THUMB_HEIGHT)
+    filled = {tuple(strip.captions) for strip in strips if strip.thumbs}
+    shared = len(filled) == 1
+    pitch = THUMB_HEIGHT + GAP + (0 if shared else 14)
+    top = MARGIN + (HEAD_HEIGHT if shared else 0)
+    size = (2 * MARGIN + TEXT_WIDTH + columns * (width + GAP), top + len(strips) * pitch + MARGIN)
+    image = Image.new("RGB", size, PAPER)
+    draw = ImageDraw.Draw(image)
+    if shared:
+        _captions(draw, filled.pop(), MARGIN + 6, width)
+    for number, strip in enumerate(strips):
+        y = top + number * pitch
+        _labels(draw, strip, y)
+        if not strip.thumbs:
+            box = (MARGIN + TEXT_WIDTH, y, size[0] - MARGIN - GAP, y + THUMB_HEIGHT - 1)
+            draw.rectangle(box, fill=EMPTY)
+            _wrapped(draw, strip.reason, (box[0] + 12, y + 12), box[2] - box[0] - 24, 5, FAINT)
+        for column, thumb in enumerate(strip.thumbs):
+            image.paste(Image.fromarray(thumb), (MARGIN + TEXT_WIDTH + column * (width + GAP), y))
+        if not shared:
+            _captions(draw, strip.captions, y + THUMB_HEIGHT, width)
+    return image
+
+
+def _captions(draw: ImageDraw, captions: Sequence[str], y: int, width: int) -> None:
+    for column, caption in enumerate(captions):
+        x = MARGIN + TEXT_WIDTH + column * (width + GAP)
+        draw.text((x + 1, y), caption, fill=FAINT, font=_font(10))
+
+
+def _labels(draw: ImageDraw, strip: _Strip, y: int) -> None:
+    bold = _font(12, bold=True)
+    draw.text((MARGIN, y + 2), _fitted(draw, strip.title, TEXT_WIDTH - 16, bold), fill=INK, font=bold)
+    _wrapped(draw, strip.text, (MARGIN, y + 20), TEXT_WIDTH - 16, 5, FAINT)
+
+
+def _wrapped(draw: ImageDraw, text: str, at: tuple[int, int], width: int, lines: int, ink: str) -> None:
+    """Writes text broken into at most `lines` lines; what does not fit ends in an ellipsis."""
+    font = _font(11)
+    rows: list[str] = [""]
+    for word in text.split():
+        longer = f"{rows[-1]} {word}".strip()
+        if draw.textlength(longer, font=font) <= width or not rows[-1]:
+            rows[-1] = longer
+        else:
+            rows.append(word)
+    if len(rows) > lines:
+        rows = [*rows[: lines - 1], f"{rows[lines - 1]} …"]
+    for number, row in enumerate(rows):
+        draw.text((at[0], at[1] + 15 * number), _fitted(draw, row, width, font), fill=ink, font=font)
+
+
+def _fitted(draw: ImageDraw, text: str, width: int, font: FreeTypeFont) -> str:
+    """Returns text cut to a width in pixels."""
+    while len(text) > 1 and draw.textlength(text, font=font) > width:
+        text = f"{text[:-2].rstrip('…')}…"
+    return text
+
+
+def _font(size: int, *, bold: bool = False) -> FreeTypeFont:
+    """Returns DejaVu Sans, which matplotlib carries: the same glyphs on every machine."""
+    import matplotlib as mpl
+    from PIL import ImageFont
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / name, size)

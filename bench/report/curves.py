@@ -1,0 +1,267 @@
+"""How scores move over time: growing prefixes, sliding windows, slopes, first against last seconds, worst moments.
+
+Nothing is scored again: a metric's `window` reads any stretch of a video out of the series kept in the store.
+
+Example:
+    >>> windows_for(240)
+    (120, 140, 160, 180, 200, 220, 240)
+    >>> windows_for(48)
+    (24, 28, 32, 36, 40, 44, 48)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import PluginError, foreign
+from bench.report.findings import Findings
+from bench.report.tables import write_csv
+from bench.stats import Summary, is_defined, mean_defined, summarise, summarise_curves
+from bench.store import Record, StoredScore
+from metrics.api import Metric, MetricInfo, Series
+from metrics.curves import PREFIXES, Point, first_against_last, sliding, trend
+
+LOCAL_FRAMES = 16
+"""Length of the sliding window in frames: one chunk of most methods."""
+
+LOCAL_STEP = 4
+"""Step of the sliding window in frames."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One video as one metric sees it: `metric.window` reads any stretch of `series`."""
+
+    record: Record
+    metric: Metric
+    series: Series
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One metric of one method on growing prefixes.
+
+    Attributes:
+        metric: name of the metric.
+        method: name of the method.
+        frames: prefix lengths.
+        points: summary over videos at each; `undefined` also counts videos shorter than the prefix.
+    """
+
+    metric: str
+    method: str
+    frames: tuple[int, ...]
+    points: tuple[Summary, ...]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How one metric of one method changes from the beginning to the end of its videos.
+
+    Attributes:
+        metric: name of the metric.
+        method: name of the method.
+        slope: Theil-Sen slope per 100 frames through the sliding windows of each video.
+        first: value on the first seconds of each video, see `metrics.curves.ENDS_SECONDS`.
+        last: value on the last seconds; both undefined where the two would overlap.
+        change: last minus first of each video.
+    """
+
+    metric: str
+    method: str
+    slope: Summary
+    first: Summary
+    last: Summary
+    change: Summary
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """One metric of one method in sliding windows, averaged over videos.
+
+    Attributes:
+        metric: name of the metric.
+        method: name of the method.
+        starts: first frame of each window of `LOCAL_FRAMES` frames.
+        values: mean over videos, None where no video has a value.
+    """
+
+    metric: str
+    method: str
+    starts: tuple[int, ...]
+    values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class WorstMoment:
+    """The sliding window in which one video of a method scores worst of all its videos.
+
+    Attributes:
+        metric: name of the metric.
+        record: the video.
+        start: first frame of the window of `LOCAL_FRAMES` frames.
+        value: what it scores there.
+    """
+
+    metric: str
+    record: Record
+    start: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Everything over time, by metric and method in table order, with notes on metrics that could not be read."""
+
+    prefixes: tuple[Curve, ...] = ()
+    drifts: tuple[Drift, ...] = ()
+    timelines: tuple[Timeline, ...] = ()
+    worst: tuple[WorstMoment, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __add__(self, other: Curves) -> Curves:
+        """Returns both, this one's first."""
+        return Curves(
+            self.prefixes + other.prefixes,
+            self.drifts + other.drifts,
+            self.timelines + other.timelines,
+            self.worst + other.worst,
+            self.notes + other.notes,
+        )
+
+
+def trace(findings: Findings, classes: Mapping[str, type[Any]]) -> Curves:
+    """Returns the curves of every ranking metric whose class is known.
+
+    Args:
+        findings: rows, columns and records.
+        classes: metric classes by name; the metrics that are not in it get no curves.
+    """
+    curves = Curves()
+    for column in findings.columns:
+        if column.better == "neither" or column.name not in classes:
+            continue
+        try:
+            with foreign(PluginError, f"metric {column.name} on its own series"):
+                curves += _trace_metric(findings, column, classes[column.name])
+        except PluginError as error:
+            curves += Curves(notes=(f"No curves for {column.title}: {error}.",))
+    return curves
+
+
+def _trace_metric(findings: Findings, column: MetricInfo, cls: type[Any]) -> Curves:
+    """Returns the curves of one metric for every method with a video."""
+    curves = Curves()
+    longest = max((record.num_frames for record in findings.records if record.status == "ok"), default=0)
+    for row in findings.rows:
+        videos = _videos(findings.records, row.method, column.name, cls)
+        if not videos:
+            continue
+        local = [sliding(v.metric, v.series, v.record.num_frames, LOCAL_FRAMES, LOCAL_STEP) for v in videos]
+        curves += Curves(
+            (_prefixes(column.name, row.method, videos, windows_for(longest)),),
+            (_drift(column.name, row.method, videos, local),),
+            (_timeline(column.name, row.method, local),),
+            tuple(_worst(column, videos, local)),
+        )
+    return curves
+
+
+def windows_for(num_frames: int) -> tuple[int, ...]:
+    """Returns the paper's prefix lengths that fit into a video, or as many in proportion if it is short.
+
+    Fewer than two of the paper's windows make no curve; the same fractions of the video's length (1/2 to 1) then do.
+    """
+    fitting = tuple(n for n in PREFIXES if n <= num_frames)
+    if len(fitting) >= 2:
+        return fitting
+    longest = PREFIXES[-1]
+    return tuple(sorted({max(2, round(n * num_frames / longest)) for n in PREFIXES}))
+
+
+def curves_csv(curves: Curves) -> str:
+    """Returns the prefix curves as CSV, one row per metric, method and prefix length."""
+    heads = ["metric", "method", "frames", "mean", "median", "std", "low", "high", "n", "undefined"]
+    return write_csv(
+        heads,
+        (
+            [curve.metric, curve.method, frames, *dataclasses.astuple(point)]
+            for curve in curves.prefixes
+            for frames, point in zip(curve.frames, curve.points, strict=True)
+        ),
+    )
+
+
+def timelines_csv(curves: Curves) -> str:
+    """Returns the sliding windows as CSV, one row per metric, method and window."""
+    return write_csv(
+        ["metric", "method", "start", "stop", "mean"],
+        (
+            [line.metric, line.method, start, start + LOCAL_FRAMES, value]
+            for line in curves.timelines
+            for start, value in zip(line.starts, line.values, strict=True)
+        ),
+    )
+
+
+def _videos(records: Sequence[Record], method: str, metric: str, cls: type[Any]) -> list[Scored]:
+    """Returns the finished videos of a method that this metric has a series of."""
+    return [
+        Scored(record, _reader(cls, score), score.series)
+        for record in records
+        if record.method == method and record.status == "ok"
+        for score in [record.scores.get(metric)]
+        if score is not None and score.series
+    ]
+
+
+def _reader(cls: type[Any], score: StoredScore) -> Metric:
+    """Returns the metric with the settings a score was computed with; nothing is loaded.
+
+    Stored settings may say more than the class has fields for (fingerprints); the rest keeps its default.
+    """
+    names = {field.name for field in dataclasses.fields(cls) if field.init}
+    reader: Metric = cls(**{name: value for name, value in score.settings.items() if name in names})
+    return reader
+
+
+def _prefixes(metric: str, method: str, videos: Sequence[Scored], frames: tuple[int, ...]) -> Curve:
+    lines = [[v.metric.window(v.series, 0, n) if n <= v.record.num_frames else None for n in frames] for v in videos]
+    return Curve(metric, method, frames, tuple(summarise_curves(lines, [v.record.prompt.id for v in videos])))
+
+
+def _drift(metric: str, method: str, videos: Sequence[Scored], local: Sequence[Sequence[Point]]) -> Drift:
+    prompts = [v.record.prompt.id for v in videos]
+    ends = [first_against_last(v.metric, v.series, v.record.num_frames, v.record.fps) for v in videos]
+    slopes = [trend(points) for points in local]
+    return Drift(
+        metric,
+        method,
+        slope=summarise([None if slope is None else 100.0 * slope for slope in slopes], prompts),
+        first=summarise([None if end is None else end.first.value for end in ends], prompts),
+        last=summarise([None if end is None else end.last.value for end in ends], prompts),
+        change=summarise([None if end is None else end.change for end in ends], prompts),
+    )
+
+
+def _timeline(metric: str, method: str, local: Sequence[Sequence[Point]]) -> Timeline:
+    at: dict[int, list[float | None]] = {}
+    for point in (point for points in local for point in points):
+        at.setdefault(point.start, []).append(point.value)
+    starts = tuple(sorted(at))
+    return Timeline(metric, method, starts, tuple(mean_defined(at[start]) for start in starts))
+
+
+def _worst(column: MetricInfo, videos: Sequence[Scored], local: Sequence[Sequence[Point]]) -> list[WorstMoment]:
+    """Returns the worst window over all videos of a method: at most one."""
+    moments = [
+        WorstMoment(column.name, video.record, point.start, point.value)
+        for video, points in zip(videos, local, strict=True)
+        for point in points
+        if is_defined(point.value)
+    ]
+    sign = 1.0 if column.better == "lower" else -1.0
+    return [max(moments, key=lambda moment: sign * moment.value)] if moments else []

@@ -1,0 +1,243 @@
+"""Draws curves over time, where every system breaks, and the contrast at seams.
+
+matplotlib's object interface only: no pyplot, no state left behind. The same data gives the same bytes (no dates, a
+fixed salt for the ids in SVG).
+
+Example:
+    >>> draw(findings, curves, profiles, Path("report"))   # doctest: +SKIP
+    Figures(curves={'mawe': 'curve-mawe.svg'}, breaks='breaks.svg', seams='seams.svg')
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.report.curves import LOCAL_FRAMES, LOCAL_STEP, Curve, Curves, Timeline
+from bench.report.findings import TABLE_1, Findings
+from bench.report.seams import SeamProfile
+from bench.report.tables import head
+from metrics.api import MetricInfo
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#be185d", "#65a30d", "#475569", "#92400e")
+"""One per method, in row order; the marker differs where a colour comes again."""
+
+MARKERS = "osD^vPX*"
+
+LOG_FROM = 20.0
+"""Ratio of largest to smallest value from which an axis is logarithmic."""
+
+STYLE = {
+    "svg.hashsalt": "longvideo-bench",
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#94a3b8",
+    "axes.axisbelow": True,
+    "axes.labelcolor": "#334155",
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10.0,
+    "grid.color": "#e2e8f0",
+    "text.color": "#0f172a",
+    "xtick.color": "#475569",
+    "ytick.color": "#475569",
+}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """File names of the figures as SVG; beside each lies a PNG of the same stem.
+
+    Attributes:
+        curves: by metric.
+        breaks: where every system breaks; empty if there is nothing to draw.
+        seams: contrast at seams; likewise.
+    """
+
+    curves: Mapping[str, str]
+    breaks: str
+    seams: str
+
+
+def draw(findings: Findings, curves: Curves, profiles: Sequence[SeamProfile], folder: Path) -> Figures:
+    """Returns the names of the figures it wrote into `folder`.
+
+    Args:
+        findings: rows and columns.
+        curves: scores over time.
+        profiles: contrast at seams by method.
+        folder: an existing folder.
+    """
+    import matplotlib as mpl
+
+    columns = {column.name: column for column in findings.columns}
+    with mpl.rc_context(STYLE):
+        drawn = {}
+        for name in dict.fromkeys(curve.metric for curve in curves.prefixes):
+            lines = [curve for curve in curves.prefixes if curve.metric == name]
+            drawn[name] = _save(_curve_figure(findings, columns[name], lines), folder / f"curve-{name}")
+        strips = _strips(curves.timelines)
+        breaks = _save(_break_figure(findings, columns, strips), folder / "breaks") if strips else ""
+        seams = _save(_seam_figure(findings, profiles), folder / "seams") if profiles else ""
+    return Figures(drawn, breaks, seams)
+
+
+def _strips(timelines: Sequence[Timeline]) -> dict[str, list[Timeline]]:
+    """Returns the timelines to draw by metric: those of Table 1, or all where the run has none of it.
+
+    Seams have a figure of their own, and a video that stands still is flagged in the table.
+    """
+    by_metric: dict[str, list[Timeline]] = {}
+    for line in timelines:
+        if line.starts:
+            by_metric.setdefault(line.metric, []).append(line)
+    published = {name: lines for name, lines in by_metric.items() if name in TABLE_1}
+    return published or by_metric
+
+
+def _save(figure: Figure, stem: Path) -> str:
+    """Writes a figure as PNG and SVG and returns the name of the SVG."""
+    figure.savefig(stem.with_suffix(".png"), dpi=160, bbox_inches="tight", metadata={"Software": None})
+    figure.savefig(stem.with_suffix(".svg"), bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    return f"{stem.name}.svg"
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _curve_figure(findings: Findings, column: MetricInfo, lines: Sequence[Curve]) -> Figure:
+    figure = _figure(11.2, 4.2)
+    axes = figure.add_subplot()
+    axes.grid(visible=True)
+    for line in lines:
+        _plot_curve(axes, findings, line)
+    if findings.comparable:
+        for method, windows in findings.published.windows.items():
+            values = windows.get(column.name, {})
+            title = findings.published.methods[method].title
+            axes.plot(list(values), list(values.values()), ":", color="#0f172a", label=f"{title}, published")
+    _log_if_wide(axes, [point.mean for line in lines for point in line.points])
+    axes.set_title(f"{head(column)} on the first n frames")
+    axes.set_xlabel("n")
+    axes.set_ylabel(column.unit)
+    axes.set_xticks(lines[0].frames)
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    return figure
+
+
+def _plot_curve(axes: Axes, findings: Findings, line: Curve) -> None:
+    """Plots the means of one method with its interval as a band."""
+    index = findings.info.methods.index(line.method)
+    colour = COLOURS[index % len(COLOURS)]
+    marker = MARKERS[index % len(MARKERS)]
+    axes.plot(
+        line.frames,
+        _gaps([point.mean for point in line.points]),
+        marker=marker,
+        markersize=4.5,
+        linewidth=1.6,
+        color=colour,
+        label=_title(findings, line.method),
+    )
+    low, high = _gaps([point.low for point in line.points]), _gaps([point.high for point in line.points])
+    axes.fill_between(line.frames, low, high, color=colour, alpha=0.08, linewidth=0)
+
+
+def _break_figure(
+    findings: Findings, columns: Mapping[str, MetricInfo], strips: Mapping[str, Sequence[Timeline]]
+) -> Figure:
+    rows = max(len(lines) for lines in strips.values())
+    figure = _figure(11.2, (0.95 + 0.26 * rows) * len(strips))
+    for position, (name, lines) in enumerate(strips.items(), start=1):
+        _strip_panel(figure, figure.add_subplot(len(strips), 1, position), findings, columns[name], lines)
+    return figure
+
+
+def _strip_panel(figure: Figure, axes: Axes, findings: Findings, column: MetricInfo, lines: Sequence[Timeline]) -> None:
+    """Draws one metric: a strip per method, darker where it scores worse, with a tick under every seam."""
+    import numpy as np
+    from matplotlib.colors import LogNorm, Normalize
+
+    values = [value for line in lines for value in line.values if value is not None]
+    wide = bool(values) and min(values) > 0 and max(values) > LOG_FROM * min(values)
+    low, high = (min(values), max(values)) if values else (0.0, 1.0)
+    norm = LogNorm(low, high) if wide else Normalize(low, high)
+    colours = "YlOrRd" if column.better == "lower" else "YlOrRd_r"
+    mesh = None
+    for row, line in enumerate(lines):
+        centres = np.array(line.starts) + LOCAL_FRAMES / 2
+        edges = np.append(centres - LOCAL_STEP / 2, centres[-1] + LOCAL_STEP / 2)
+        strip = np.array([[np.nan if value is None else value for value in line.values]])
+        mesh = axes.pcolormesh(edges, [row - 0.36, row + 0.30], strip, cmap=colours, norm=norm, rasterized=True)
+        axes.vlines(_seams(findings, line.method), row + 0.33, row + 0.46, color="#334155", linewidth=0.8)
+    axes.set_xlim(0, max(line.starts[-1] for line in lines) + LOCAL_FRAMES)
+    axes.set_ylim(len(lines) - 0.4, -0.6)
+    axes.set_yticks(range(len(lines)), [_title(findings, line.method) for line in lines])
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.set_title(f"{head(column)} in windows of {LOCAL_FRAMES} frames")
+    axes.set_xlabel("frame (ticks: seams)")
+    if mesh is not None:
+        bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=12)
+        bar.outline.set_visible(False)
+
+
+def _seam_figure(findings: Findings, profiles: Sequence[SeamProfile]) -> Figure:
+    figure = _figure(11.2, 4.0)
+    axes = figure.add_subplot()
+    axes.grid(visible=True)
+    for profile in profiles:
+        index = findings.info.methods.index(profile.method)
+        axes.plot(
+            profile.frames,
+            _gaps([point.mean for point in profile.points]),
+            marker=MARKERS[index % len(MARKERS)],
+            markersize=4,
+            linewidth=1.0,
+            color=COLOURS[index % len(COLOURS)],
+            label=_title(findings, profile.method),
+        )
+    axes.axhline(1.0, color="#64748b", linewidth=0.9, linestyle="--")
+    _log_if_wide(axes, [point.mean for profile in profiles for point in profile.points])
+    axes.set_title("Contrast at seams (1: no different from inside the chunks)")
+    axes.set_xlabel("first frame after the seam")
+    axes.set_ylabel("contrast")
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    return figure
+
+
+def _gaps(values: Sequence[float | None]) -> list[float]:
+    """Returns values to plot: undefined ones leave a gap."""
+    return [math.nan if value is None else value for value in values]
+
+
+def _log_if_wide(axes: Axes, values: Sequence[float | None]) -> None:
+    known = [value for value in values if value is not None]
+    if known and min(known) > 0 and max(known) > LOG_FROM * min(known):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+
+
+def _title(findings: Findings, method: str) -> str:
+    return next(row.title for row in findings.rows if row.method == method)
+
+
+def _seams(findings: Findings, method: str) -> tuple[int, ...]:
+    """Returns the seams of a method's first video; they follow from the method, not from the prompt."""
+    return next((r.seams for r in findings.records if r.method == method and r.status == "ok"), ())

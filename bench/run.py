@@ -1,0 +1,141 @@
+"""The main job: plan, draw the shared first chunks, fill the cells, say what came of it.
+
+Example:
+    >>> summary = execute(spec, catalog, Store("results/mini-1a2b3c"))   # doctest: +SKIP
+    >>> summary.exit_code
+    0
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.catalog import Catalog
+from bench.plan import Todo, run_info, todo
+from bench.progress import Display
+from bench.spec import Cell, RunSpec
+from bench.store import Record, Store
+
+if TYPE_CHECKING:
+    from bench.executors import Executor
+    from bench.runner import Outcome, Task
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run left behind, over all cells of its grid.
+
+    Attributes:
+        ok: finished videos.
+        failed: cells whose method raised.
+        skipped: cells whose weights are missing.
+        failed_scores: scores whose metric raised.
+        skipped_scores: scores whose metric has no weights.
+        reasons: every different reason, with the number of cells or scores it hit.
+    """
+
+    ok: int
+    failed: int
+    skipped: int
+    failed_scores: int
+    skipped_scores: int
+    reasons: tuple[tuple[str, int], ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 if anything failed, or if there is no video at all."""
+        return int(bool(self.failed or self.failed_scores or not self.ok))
+
+    def sentence(self) -> str:
+        """Returns the counts, without those that are zero."""
+        parts = [f"{self.ok} videos ok"]
+        for count, what in (
+            (self.failed, "failed"),
+            (self.skipped, "skipped"),
+            (self.failed_scores, "scores failed"),
+            (self.skipped_scores, "scores skipped"),
+        ):
+            parts += [f"{count} {what}"] if count else []
+        return ", ".join(parts)
+
+
+def execute(spec: RunSpec, catalog: Catalog, store: Store, name: str, redo: str = "") -> Summary:
+    """Does what is left of a grid and returns what the folder holds then.
+
+    Args:
+        spec: the grid.
+        catalog: where its methods and metrics were found.
+        store: the folder; made if it does not exist.
+        name: name of the run.
+        redo: see `bench.plan.todo`.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    store.open(run_info(spec, catalog, name))
+    left = todo(spec, catalog, store, redo)
+    for note in left.notes:
+        click.echo(f"note: {note}", err=True)
+    if left.videos or left.scores:
+        _work(spec, store, left)
+    return _summary(store.records())
+
+
+def _work(spec: RunSpec, store: Store, left: Todo) -> None:
+    from bench.executors import open_executor
+    from bench.runner import Task
+
+    starts = list({cell.start_key: cell for cell in left.videos if not _has_start(store, cell)}.values())
+    tasks = [Task("video", cell) for cell in left.videos]
+    cells = {cell.key: cell for cell in spec.cells}
+    tasks += [Task("scores", cells[record.key], metrics) for record, metrics in left.scores]
+    with open_executor(spec, store, max(len(starts), len(tasks))) as executor:
+        drawn = _show("first chunks", executor, [Task("start", cell) for cell in starts])
+        blocked = {outcome.task.cell.start_key: outcome for outcome in drawn if outcome.status != "ok"}
+        _show("cells", executor, [task for task in tasks if not _blocked(spec, store, task, blocked)])
+
+
+def _blocked(spec: RunSpec, store: Store, task: Task, blocked: dict[str, Outcome]) -> bool:
+    """Returns whether a cell has no first chunk; its record then says why."""
+    from bench.runner import blank
+
+    start = blocked.get(task.cell.start_key) if task.kind == "video" else None
+    if start is not None:
+        store.save(blank(spec, task.cell, start.status, start.reason))
+    return start is not None
+
+
+def _show(what: str, executor: Executor, tasks: Sequence[Task]) -> list[Outcome]:
+    if not tasks:
+        return []
+    outcomes = []
+    with Display(what, Counter(task.cell.method for task in tasks), executor.workers) as display:
+        for outcome in executor.run(tasks):
+            display.done(outcome)
+            outcomes.append(outcome)
+    return outcomes
+
+
+def _has_start(store: Store, cell: Cell) -> bool:
+    return store.start_paths(cell.start_key)[0].with_suffix(".json").exists()
+
+
+def _summary(records: Sequence[Record]) -> Summary:
+    status = Counter(record.status for record in records)
+    scores = [score for record in records if record.status == "ok" for score in record.scores.values()]
+    of_scores = Counter(score.status for score in scores)
+    reasons = Counter(record.reason for record in records if record.status != "ok")
+    reasons += Counter(score.reason for score in scores if score.status != "ok")
+    return Summary(
+        status["ok"],
+        status["failed"],
+        status["skipped"],
+        of_scores["failed"],
+        of_scores["skipped"],
+        tuple(reasons.most_common()),
+    )

@@ -1,0 +1,328 @@
+"""Runs one piece of work in one process: a first chunk, a video with its scores, or new scores of a finished video.
+
+Frames flow once: what a method yields is checked, timed, written and handed to every metric, and then forgotten, so
+memory does not grow with the length of a video. Whatever a method or a metric raises ends here, in the record of its
+cell (through `errors.foreign`, the one broad `except`).
+
+Example:
+    >>> worker = Worker(spec, store)                       # doctest: +SKIP
+    >>> worker.run(Task("video", spec.cells[0])).record.status   # doctest: +SKIP
+    'ok'
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from bench.catalog import Catalog, find
+from bench.cost import Meter
+from bench.errors import MethodError, StoreError, foreign
+from bench.profile import Video
+from bench.scores import Scorers
+from bench.settings import construct
+from bench.spec import Cell, RunSpec
+from bench.store import Record, Status, Store, StoredScore, read_json, write_json
+from bench.video import VideoWriter, file_digest, frames_digest, read_video
+from generators.api import Frames, Method, MethodInfo, Request, Start
+from generators.first_chunk import FirstChunk
+from generators.weights import MissingWeightsError
+
+
+@dataclass(frozen=True)
+class Task:
+    """One piece of work.
+
+    Attributes:
+        kind: "start" draws the first chunk of the cell, "video" makes and scores its video, "scores" scores it again.
+        cell: which cell.
+        metrics: for "scores", which metrics.
+    """
+
+    kind: Literal["start", "video", "scores"]
+    cell: Cell
+    metrics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task.
+
+    Attributes:
+        task: the task.
+        status: "ok", "failed" or "skipped".
+        reason: why not ok.
+        seconds: wall time.
+        record: the stored record; None for a first chunk.
+    """
+
+    task: Task
+    status: Status
+    reason: str
+    seconds: float
+    record: Record | None = None
+
+
+class Worker:
+    """Runs tasks one after another and keeps weights loaded between those of one method.
+
+    Args:
+        spec: the grid, with all settings.
+        store: where everything goes.
+    """
+
+    def __init__(self, spec: RunSpec, store: Store) -> None:
+        self.spec = spec
+        self.store = store
+        self._loaded: tuple[str, Any] = ("", None)
+        self._warm = False
+
+    def run(self, task: Task) -> Outcome:
+        """Returns what became of a task; its files are in the store.
+
+        Raises:
+            StoreError: the results folder cannot be written; nothing else.
+        """
+        self._fix_threads()
+        began = time.perf_counter()
+        if task.kind == "start":
+            status, reason = self._draw(task.cell)
+            return Outcome(task, status, reason, time.perf_counter() - began)
+        record = self._score_again(task.cell, task.metrics) if task.kind == "scores" else self._make(task.cell)
+        self.store.save(record)
+        return Outcome(task, record.status, record.reason, time.perf_counter() - began, record)
+
+    # -- first chunks ----------------------------------------------------------------------------------------------
+
+    def _draw(self, cell: Cell) -> tuple[Status, str]:
+        try:
+            with foreign(MethodError, "first chunk", passing=(MissingWeightsError,)):
+                drawing = self._load("", FirstChunk, self.spec.first_chunk)
+                start = drawing.draw(self._request(cell))
+            frames = checked_frames(start.frames, self.spec.profile.video, "first chunk")
+            save_start(self.store, cell.start_key, Start(frames, start.base), self.spec.profile.video.fps)
+        except MissingWeightsError as missing:
+            return "skipped", f"first chunk: {missing}"
+        except MethodError as error:
+            return "failed", str(error)
+        return "ok", ""
+
+    def _start(self, cell: Cell) -> tuple[Start, str]:
+        """Returns the stored first chunk and its hash; draws a torn one again."""
+        try:
+            return load_start(self.store, cell.start_key)
+        except StoreError:
+            status, reason = self._draw(cell)
+            if status != "ok":
+                raise MethodError(reason) from None
+            return load_start(self.store, cell.start_key)
+
+    # -- videos ----------------------------------------------------------------------------------------------------
+
+    def _make(self, cell: Cell) -> Record:
+        info = self._catalog.methods[cell.method].info
+        record = blank(self.spec, cell, "failed", "")
+        try:
+            start, digest = self._start(cell)
+            record = replace(record, start=digest)
+            return self._stream(cell, info, start, record)
+        except MissingWeightsError as missing:
+            return replace(record, status="skipped", reason=str(missing))
+        except MethodError as error:
+            return replace(record, reason=str(error))
+
+    def _stream(self, cell: Cell, info: MethodInfo, start: Start, record: Record) -> Record:
+        video = self.spec.profile.video
+        path = self.store.cell_video(cell)
+        board = self._scorers.begin(self.spec.metrics, cell.prompt.text, video.fps)
+        seams: list[int] = []
+        with (
+            Meter(warm=self._is_warm(cell), flops=cell.counts_flops, gpu=self._on_gpu(cell)) as meter,
+            VideoWriter(path, video.fps) as writer,
+        ):
+            for frames in self._frames(cell, info, start, meter):
+                if writer.num_frames:
+                    seams.append(writer.num_frames)
+                writer.write(frames)
+                board.update(frames)
+        self._warm = True
+        scores = board.compute(seams, lambda: read_video(path))
+        return replace(
+            record,
+            status="ok",
+            num_frames=video.num_frames,
+            height=video.height,
+            width=video.width,
+            fps=video.fps,
+            seams=tuple(seams),
+            video_sha256=file_digest(path),
+            video_bytes=path.stat().st_size,
+            cost=meter.cost(board.seconds),
+            scores=scores,
+        )
+
+    def _frames(self, cell: Cell, info: MethodInfo, start: Start, meter: Meter) -> Iterator[Frames]:
+        """Yields every chunk of the video, the shared one first, each checked; counts and times the method's own."""
+        video = self.spec.profile.video
+        missing = video.num_frames
+        if info.continues_start:
+            first = start.frames[: video.num_frames]
+            missing -= len(first)
+            yield first
+        if missing == 0:
+            return
+        with foreign(MethodError, cell.method, passing=(MissingWeightsError,)):
+            method: Method = self._load(cell.method, self._catalog.methods[cell.method].cls, self._settings(cell))
+            chunks = iter(method.generate(self._request(cell), start))
+        while True:
+            with meter.chunk() as length, foreign(MethodError, cell.method, passing=(MissingWeightsError,)):
+                chunk = next(chunks, None)
+                if chunk is not None:
+                    chunk = checked_frames(chunk, video, cell.method)
+                    length.append(len(chunk))
+            if chunk is None:
+                break
+            missing -= len(chunk)
+            if missing < 0:
+                break
+            yield chunk
+        check_total(missing, video, cell.method)
+
+    # -- scores ----------------------------------------------------------------------------------------------------
+
+    def _score_again(self, cell: Cell, metrics: Iterable[str]) -> Record:
+        record = self.store.find(cell)
+        assert record is not None
+        wanted = {name: self.spec.metrics[name] for name in metrics}
+        board = self._scorers.begin(wanted, cell.prompt.text, record.fps)
+        path = self.store.video_path(record)
+        try:
+            for frames in read_video(path):
+                board.update(frames)
+        except StoreError:
+            return self._make(cell)  # the video is torn inside: the only way to its scores is to make it again
+        scores: dict[str, StoredScore] = {**record.scores, **board.compute(record.seams, lambda: read_video(path))}
+        spent = (record.cost.get("metric_seconds") or 0.0) + board.seconds
+        return replace(record, scores=scores, cost={**record.cost, "metric_seconds": spent})
+
+    # -- what a worker keeps ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def _catalog(self) -> Catalog:
+        return find(self.spec.plugins)
+
+    @cached_property
+    def _scorers(self) -> Scorers:
+        return Scorers(self._catalog, self.spec.profile.run.weights_dir)
+
+    def _load(self, name: str, cls: type[Any], settings: Mapping[str, Any]) -> Any:
+        """Returns the method of that name ("" for the first chunk), letting go of the one before."""
+        if self._loaded[0] != name or self._loaded[1] is None:
+            self._loaded = ("", None)
+            gc.collect()  # networks hold reference cycles; two large ones must not be in memory at once
+            if self._cuda:
+                sys.modules["torch"].cuda.empty_cache()
+            self._loaded = (name, construct(cls, settings, name or "first_chunk"))
+            self._warm = False
+        return self._loaded[1]
+
+    def _settings(self, cell: Cell) -> Mapping[str, Any]:
+        return self.spec.methods[cell.method]
+
+    def _is_warm(self, cell: Cell) -> bool:
+        return self._warm and self._loaded[0] == cell.method
+
+    def _on_gpu(self, cell: Cell) -> bool:
+        return self._cuda and str(self._settings(cell).get("device", "")).startswith("cuda")
+
+    @cached_property
+    def _cuda(self) -> bool:
+        import torch
+
+        return torch.cuda.is_available()
+
+    def _request(self, cell: Cell) -> Request:
+        video = self.spec.profile.video
+        return Request(cell.prompt.text, cell.seed, video.num_frames, video.height, video.width, video.fps)
+
+    def _fix_threads(self) -> None:
+        """Fixes torch's threads: sums of floats, and so bytes, depend on how they are split."""
+        import torch
+
+        if torch.get_num_threads() != self.spec.profile.run.threads:
+            torch.set_num_threads(self.spec.profile.run.threads)
+
+
+def blank(spec: RunSpec, cell: Cell, status: Status, reason: str) -> Record:
+    """Returns the record of a cell without a video."""
+    return Record(cell.key, cell.method, spec.titles[cell.method], cell.prompt, cell.seed, status, reason)
+
+
+def lost(spec: RunSpec, store: Store, task: Task, reason: str, seconds: float) -> Outcome:
+    """Returns the outcome of a task whose process died, stored where it stands for a cell."""
+    record = None
+    if task.kind == "video":
+        record = blank(spec, task.cell, "failed", reason)
+        store.save(record)
+    return Outcome(task, "failed", reason, seconds, record)
+
+
+def save_start(store: Store, key: str, start: Start, fps: float) -> None:
+    """Stores a first chunk: its frames, its base frames where their size differs, and last a JSON with their hash."""
+    path, base = store.start_paths(key)
+    for target, frames in ((path, start.frames), (base, start.base)):
+        if target == path or frames.shape != start.frames.shape:
+            with VideoWriter(target, fps) as writer:
+                writer.write(frames)
+    content = {
+        "sha256": frames_digest(start.frames),
+        "base_sha256": frames_digest(start.base),
+        "base_differs": start.base.shape != start.frames.shape,
+    }
+    write_json(path.with_suffix(".json"), content)
+
+
+def load_start(store: Store, key: str) -> tuple[Start, str]:
+    """Returns a stored first chunk and the SHA-256 of its frames.
+
+    Raises:
+        StoreError: it is missing or torn.
+    """
+    path, base_path = store.start_paths(key)
+    content = read_json(path.with_suffix(".json"))
+    frames = np.concatenate(list(read_video(path)))
+    base = np.concatenate(list(read_video(base_path))) if content.get("base_differs") else frames
+    digest = frames_digest(frames)
+    if (digest, frames_digest(base)) != (content.get("sha256"), content.get("base_sha256")):
+        raise StoreError(f"{path}: the first chunk is not the one that was stored; it is drawn again")
+    return Start(frames, base), digest
+
+
+def checked_frames(frames: object, video: Video, who: str) -> Frames:
+    """Returns frames that keep the contract of `generators.api`.
+
+    Raises:
+        MethodError: they do not; the sentence says how.
+    """
+    want = f"uint8 [t, {video.height}, {video.width}, 3]"
+    if not isinstance(frames, np.ndarray):
+        raise MethodError(f"{who} yielded {type(frames).__name__}; yield NumPy arrays, {want}")
+    if frames.dtype != np.uint8:
+        raise MethodError(f"{who} yielded {frames.dtype} frames; yield {want}, values 0..255")
+    if frames.ndim != 4 or frames.shape[1:] != (video.height, video.width, 3) or not len(frames):
+        raise MethodError(f"{who} yielded frames of shape {list(frames.shape)}; yield {want} with t >= 1")
+    return frames
+
+
+def check_total(missing: int, video: Video, who: str) -> None:
+    """Raises MethodError unless a method yielded the exact number of frames; `missing` is negative for too many."""
+    if missing:
+        what = f"stopped {missing} frames short" if missing > 0 else f"yielded at least {-missing} frames too many"
+        raise MethodError(f"{who} {what}: a video of {video.num_frames} frames was asked for; yield the exact number")

@@ -1,0 +1,167 @@
+"""Scores one video with several metrics and keeps their troubles apart: a metric that fails loses its own score only.
+
+Metrics that read the same thing (optical flow, CLIP features) share one pass. If that pass breaks, each metric gets a
+pass of its own over the stored video, so that the one to blame is the only one without a score.
+
+Example:
+    >>> board = Scorers(catalog).begin({"mawe": settings}, "a red ball", 10.0)   # doctest: +SKIP
+    >>> board.update(frames)                                                     # doctest: +SKIP
+    >>> board.compute((16,), lambda: read_video(path))["mawe"].value             # doctest: +SKIP
+    45.2
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from bench.catalog import Catalog
+from bench.errors import BenchError, MetricError, foreign
+from bench.profile import Settings
+from bench.settings import construct, located, stored_identity
+from bench.store import StoredScore
+from generators.api import Frames
+from generators.weights import MissingWeightsError
+from metrics.api import Metric, Score
+from metrics.errors import WeightsError
+from metrics.scoring import VideoScorer
+
+MISSING = (MissingWeightsError, WeightsError)
+
+
+class Scorers:
+    """Constructed metrics, kept from one video to the next so that their weights are loaded once.
+
+    Args:
+        catalog: where the metrics are found.
+        weights_dir: folder of released weights; empty for the hub's cache.
+    """
+
+    def __init__(self, catalog: Catalog, weights_dir: str = "") -> None:
+        self._catalog = catalog
+        self._weights_dir = weights_dir
+        self._metrics: dict[tuple[str, str], Metric] = {}
+
+    def begin(self, metrics: Mapping[str, Settings], prompt: str, fps: float) -> Scoreboard:
+        """Returns a fresh board for one video; metrics that cannot begin are on it with the reason.
+
+        Args:
+            metrics: settings by name.
+            prompt: text of the video; may be empty.
+            fps: frames per second.
+        """
+        board = Scoreboard(prompt, fps, tuple(metrics))
+        for name, settings in metrics.items():
+            version = self._catalog.metrics[name].info.version
+            blank = StoredScore(None, version=version, settings=stored_identity(settings))
+            try:
+                with foreign(MetricError, name, passing=MISSING):
+                    board.add(name, self._metric(name, settings), blank)
+            except MISSING as missing:
+                board.lose(name, replace(blank, status="skipped", reason=str(missing)))
+            except BenchError as error:
+                board.lose(name, replace(blank, status="failed", reason=str(error)))
+        return board
+
+    def _metric(self, name: str, settings: Settings) -> Metric:
+        key = (name, repr(sorted(settings.items())))
+        if key not in self._metrics:
+            self._metrics[key] = construct(self._catalog.metrics[name].cls, located(settings, self._weights_dir), name)
+        return self._metrics[key]
+
+
+class Scoreboard:
+    """The metrics of one video.
+
+    Args:
+        prompt: text of the video.
+        fps: frames per second.
+        order: names of all metrics, in the order scores are returned.
+
+    Attributes:
+        seconds: time spent in metrics so far.
+    """
+
+    def __init__(self, prompt: str, fps: float, order: tuple[str, ...]) -> None:
+        self.seconds = 0.0
+        self._order = order
+        self._prompt, self._fps = prompt, fps
+        self._metrics: dict[str, Metric] = {}
+        self._blank: dict[str, StoredScore] = {}
+        self._lost: dict[str, StoredScore] = {}
+        self._scorer: VideoScorer | None = None
+        self._error: MetricError | None = None
+
+    def add(self, name: str, metric: Metric, blank: StoredScore) -> None:
+        """Takes one more metric, before the first frames; raises what the metric raises.
+
+        Building the shared scorer again with every metric finds the one that cannot begin; weights stay loaded.
+        """
+        with self._timed():
+            self._scorer = VideoScorer({**self._metrics, name: metric}, self._prompt, self._fps)
+        self._metrics[name] = metric
+        self._blank[name] = blank
+
+    def lose(self, name: str, score: StoredScore) -> None:
+        """Takes the score of a metric that could not begin."""
+        self._lost[name] = score
+
+    def update(self, frames: Frames) -> None:
+        """Hands the next frames to every metric, unless the shared pass is broken."""
+        if self._scorer is not None and self._error is None:
+            self._guard(lambda scorer: scorer.update(frames))
+
+    def compute(self, seams: Sequence[int], replay: Callable[[], Iterable[Frames]]) -> dict[str, StoredScore]:
+        """Returns all scores by name, in order.
+
+        Args:
+            seams: first frame of every chunk but the first.
+            replay: gives the frames of the video once more, for the case that the shared pass broke.
+        """
+        scores = self._lost | self._computed(seams, replay)
+        return {name: scores[name] for name in self._order}
+
+    def _computed(self, seams: Sequence[int], replay: Callable[[], Iterable[Frames]]) -> dict[str, StoredScore]:
+        scores: dict[str, Score] = {}
+        if self._scorer is not None and self._error is None:
+            self._guard(lambda scorer: scores.update(scorer.compute(seams)))
+        if self._error is None:
+            return {name: _filled(self._blank[name], score) for name, score in scores.items()}
+        if len(self._metrics) == 1:
+            reason = str(self._error)
+            return {n: replace(b, status="failed", reason=reason) for n, b in self._blank.items()}
+        return self._one_by_one(seams, replay)
+
+    def _one_by_one(self, seams: Sequence[int], replay: Callable[[], Iterable[Frames]]) -> dict[str, StoredScore]:
+        scores: dict[str, StoredScore] = {}
+        for name, metric in self._metrics.items():
+            board = Scoreboard(self._prompt, self._fps, (name,))
+            board.add(name, metric, self._blank[name])
+            for frames in replay():
+                board.update(frames)
+            scores |= board.compute(seams, replay)
+            self.seconds += board.seconds
+        return scores
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - began
+
+    def _guard(self, step: Callable[[VideoScorer], None]) -> None:
+        assert self._scorer is not None
+        who = next(iter(self._metrics)) if len(self._metrics) == 1 else "one of the metrics"
+        try:
+            with self._timed(), foreign(MetricError, who):
+                step(self._scorer)
+        except MetricError as error:
+            self._error = error
+
+
+def _filled(blank: StoredScore, score: Score) -> StoredScore:
+    return replace(blank, value=score.value, parts=score.parts, series=score.series, reason=score.reason)

@@ -1,0 +1,343 @@
+"""Scores videos made elsewhere: which files, what is known of them, results per video and per group, resumable.
+
+File names never carry meaning: prompt, method and seed come from a manifest or not at all. A file that is no sound video
+is quarantined with its reason and counted; the others are scored.
+
+Example:
+    >>> jobs = collect(["clips/*.mp4"], prompts="", manifest="")           # doctest: +SKIP
+    >>> results = score_all(jobs, scorer, Path("results/scores"))          # doctest: +SKIP
+    >>> print(results_table(results, ["mawe"]))                            # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import glob
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bench.catalog import Catalog
+from bench.errors import BenchError, ConfigError, MetricError, StoreError, foreign
+from bench.listing import table
+from bench.profile import Profile, Settings
+from bench.progress import FrameDisplay
+from bench.prompts import load_prompts
+from bench.settings import construct, located, resolve, run_settings, stored_identity
+from bench.spec import SCHEMA, content_key
+from bench.stats import mean_defined
+from bench.store import read_json, write_json
+from generators.weights import MissingWeightsError
+from metrics.api import Metric
+from metrics.cache import FeatureCache, content_hash, default_folder
+from metrics.errors import VideoError, WeightsError
+from metrics.files import score_file
+from metrics.scoring import VideoScorer
+
+FAR = 1_000_000
+"""Where boundaries given by chunk length end; those behind the last frame are ignored."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video to score.
+
+    Attributes:
+        path: video file or folder of pictures.
+        prompt: text it was made from; empty if unknown.
+        method: group it is averaged in; empty if unknown.
+        seed: as the manifest gives it.
+    """
+
+    path: str
+    prompt: str = ""
+    method: str = ""
+    seed: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What scoring one video gave.
+
+    Attributes:
+        job: the video.
+        status: "ok", "failed" (a metric raised) or "quarantined" (not a sound video).
+        reason: why not ok.
+        num_frames: frames scored.
+        values: score by metric; None where undefined.
+        scores: value, parts, series and reason by metric.
+        seconds: wall time by metric.
+    """
+
+    job: Job
+    status: str
+    reason: str = ""
+    num_frames: int = 0
+    values: Mapping[str, float | None] = field(default_factory=dict)
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How videos are scored.
+
+    Attributes:
+        metrics: usable metrics by name.
+        identity: what decides their numbers, for finding results again.
+        seams: declared chunk boundaries, the same for every video; empty if unknown.
+        num_frames: frames from the start; None for all.
+        cache: keeps flow numbers and CLIP features; None for none.
+    """
+
+    metrics: Mapping[str, Metric]
+    identity: Settings
+    seams: Sequence[int]
+    num_frames: int | None
+    cache: FeatureCache | None
+
+
+# -- what to score -----------------------------------------------------------------------------------------------------
+
+
+def collect(paths: Sequence[str], prompts: str, manifest: str) -> list[Job]:
+    """Returns the videos of a command.
+
+    Args:
+        paths: files, folders of pictures, and globs, whose matches are sorted.
+        prompts: a prompt file, one prompt per video in order, or one for all; empty for none.
+        manifest: a .csv or .jsonl file with `path` and optionally `prompt`, `method`, `seed`; paths in it are relative to
+            its folder. Empty for none.
+
+    Raises:
+        ConfigError: nothing to score, or numbers that do not match.
+    """
+    if manifest and (paths or prompts):
+        raise ConfigError(
+            "--manifest names the videos and their prompts itself: give no paths and no --prompts with it"
+        )
+    jobs = _manifest(Path(manifest)) if manifest else [Job(path) for path in _expanded(paths)]
+    if not jobs:
+        raise ConfigError("no videos to score: give files, folders of pictures, globs, or --manifest FILE")
+    if not prompts:
+        return jobs
+    texts = [prompt.text for prompt in load_prompts(prompts).prompts]
+    if len(texts) not in (1, len(jobs)):
+        raise ConfigError(f"{prompts} has {len(texts)} prompts for {len(jobs)} videos: one per video in order, or one")
+    return [replace(job, prompt=texts[i % len(texts)]) for i, job in enumerate(jobs)]
+
+
+def boundaries(seams: str, chunk: int | None, first: int | None) -> Sequence[int]:
+    """Returns chunk boundaries from "16,24,…", or from the length of the chunks and of the first one.
+
+    Raises:
+        ConfigError: not whole numbers, or both ways at once.
+    """
+    if seams and chunk:
+        raise ConfigError("give chunk boundaries with --seams or with --chunk and --first, not both")
+    if chunk:
+        start = chunk if first is None else first
+        if chunk < 1 or start < 1:
+            raise ConfigError("--chunk and --first must be 1 or more")
+        return range(start, FAR, chunk)
+    words = [word.strip() for word in seams.split(",") if word.strip()]
+    if not all(word.isascii() and word.isdigit() and int(word) > 0 for word in words):
+        raise ConfigError(f"--seams {seams!r}: give frame numbers from 1 on, separated by commas")
+    return sorted({int(word) for word in words})
+
+
+def _expanded(paths: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    for path in paths:
+        is_glob = any(mark in path for mark in "*?[") and not Path(path).exists()
+        found += sorted(glob.glob(path, recursive=True)) if is_glob else [path]
+    return found
+
+
+def _manifest(path: Path) -> list[Job]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as cause:
+        raise ConfigError(f"manifest {path} cannot be read: {cause}") from cause
+    if path.suffix == ".csv":
+        rows: Iterable[Mapping[str, Any]] = csv.DictReader(text.splitlines())
+    elif path.suffix == ".jsonl":
+        rows = [
+            _object(line, f"manifest {path}, line {i}") for i, line in enumerate(text.splitlines(), 1) if line.strip()
+        ]
+    else:
+        raise ConfigError(f"manifest {path}: give a .csv or .jsonl file")
+    jobs = []
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row.get("path"), str) or not row["path"]:
+            raise ConfigError(f"manifest {path}, video {number}: no `path`")
+        words = {name: str(row[name]) for name in ("prompt", "method", "seed") if row.get(name) is not None}
+        jobs.append(Job(str(path.parent / row["path"]), **words))
+    return jobs
+
+
+def _object(line: str, where: str) -> Mapping[str, Any]:
+    try:
+        content = json.loads(line)
+    except ValueError as cause:
+        raise ConfigError(f"{where}: not JSON ({cause})") from cause
+    if not isinstance(content, dict):
+        raise ConfigError(f'{where}: not an object such as {{"path": "a.mp4"}}')
+    return content
+
+
+# -- with what ---------------------------------------------------------------------------------------------------------
+
+
+def choose(
+    catalog: Catalog, profile: Profile, names: Sequence[str], flow: str, device: str
+) -> tuple[dict[str, Metric], dict[str, str], Settings]:
+    """Returns the metrics that can be used, why the others cannot, and the identity of all settings.
+
+    Args:
+        catalog: where metrics are found.
+        profile: gives their settings.
+        names: which; empty for those of the profile.
+        flow: flow estimator in place of the profile's, for every metric that reads flow; empty to keep it.
+        device: a torch device.
+
+    Raises:
+        ConfigError: an unknown metric or setting.
+    """
+    offered = {**run_settings(profile.run), "device": device}
+    usable: dict[str, Metric] = {}
+    lost: dict[str, str] = {}
+    identity: dict[str, Any] = {}
+    for name in catalog.choose_metrics(names or profile.run.metrics):
+        plugin = catalog.metrics[name]
+        section = dict(profile.metrics.get(name, {}))
+        if flow and "flow" in {f.name for f in dataclasses.fields(plugin.cls)}:
+            section |= {"flow": flow, "flow_weights": "mini:raft" if flow == "mini" else ""}
+        settings = resolve(plugin.cls, section, offered, f"metrics.{name}")
+        identity[name] = [plugin.info.version, stored_identity(settings)]
+        try:
+            with foreign(MetricError, name, passing=(MissingWeightsError, WeightsError)):
+                metric = construct(plugin.cls, located(settings, profile.run.weights_dir), f"metrics.{name}")
+                VideoScorer({**usable, name: metric}, "", 10.0)  # loads its weights, or says what is missing
+                usable[name] = metric
+        except (MissingWeightsError, WeightsError, MetricError) as error:
+            lost[name] = str(error)
+    return usable, lost, identity
+
+
+def default_cache() -> FeatureCache:
+    """Returns the cache in the user's own cache folder."""
+    return FeatureCache(default_folder())
+
+
+# -- scoring -----------------------------------------------------------------------------------------------------------
+
+
+def score_all(jobs: Sequence[Job], plan: Plan, folder: Path) -> list[Result]:
+    """Returns one result per video, in order; those in the folder from an earlier command are not computed again.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise StoreError(f"{folder}: cannot write results there ({cause.strerror}); choose another --out") from cause
+    results = []
+    with FrameDisplay(len(jobs)) as display:
+        for job in jobs:
+            result = _score(job, plan, folder, display)
+            display.done(job.path, result.status, result.reason)
+            results.append(result)
+    return results
+
+
+def _score(job: Job, plan: Plan, folder: Path, display: FrameDisplay) -> Result:
+    try:
+        with foreign(MetricError, "reading", passing=(VideoError,)):
+            path = folder / f"{_key(job, plan)}.json"
+        if path.exists():
+            return _again(job, path)
+        with foreign(MetricError, "one of the metrics", passing=(VideoError,)):
+            scored = score_file(
+                job.path, plan.metrics, job.prompt, plan.seams, plan.num_frames, plan.cache, display.frames
+            )
+    except VideoError as error:
+        return Result(job, "quarantined", str(error))
+    except BenchError as error:
+        return Result(job, "failed", str(error))
+    values = {name: score.value for name, score in scored.scores.items()}
+    scores = {name: asdict(score) for name, score in scored.scores.items()}
+    result = Result(job, "ok", "", scored.num_frames, values, scores, dict(scored.seconds))
+    write_json(path, asdict(result))
+    return result
+
+
+def _key(job: Job, plan: Plan) -> str:
+    if not Path(job.path).exists():
+        raise VideoError("missing", f"there is no {job.path}")
+    seams = [plan.seams.start, plan.seams.step] if isinstance(plan.seams, range) else list(plan.seams)
+    content = content_hash(Path(job.path), plan.num_frames)
+    return content_key(
+        {"schema": SCHEMA, "video": content, "prompt": job.prompt, "seams": seams, "metrics": plan.identity}
+        | {"usable": sorted(plan.metrics), "num_frames": plan.num_frames}
+    )
+
+
+def _again(job: Job, path: Path) -> Result:
+    content = read_json(path)
+    return Result(**{**content, "job": job})
+
+
+# -- results -----------------------------------------------------------------------------------------------------------
+
+
+def groups(results: Sequence[Result], metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns one entry per method: videos, how many are quarantined or failed, and the mean of every metric."""
+    entries = []
+    for method in dict.fromkeys(result.job.method for result in results):
+        of = [result for result in results if result.job.method == method]
+        ok = [result for result in of if result.status == "ok"]
+        means = {name: mean_defined([result.values.get(name) for result in ok]) for name in metrics}
+        undefined = {name: sum(result.values.get(name) is None for result in ok) for name in metrics}
+        counts = {"videos": len(of), "scored": len(ok), "excluded": len(of) - len(ok)}
+        entries.append({"method": method, **counts, "mean": means, "undefined": undefined})
+    return entries
+
+
+def results_table(results: Sequence[Result], metrics: Sequence[str]) -> str:
+    """Returns both tables as text: every video, then every group."""
+    head = ("video", "method", "frames", *metrics, "state")
+    rows = [
+        (
+            result.job.path,
+            result.job.method or "-",
+            str(result.num_frames or "-"),
+            *(_number(result.values.get(name)) for name in metrics),
+            result.status,
+        )
+        for result in results
+    ]
+    group_head = ("group", "videos", "scored", "excluded", *metrics)
+    group_rows = [
+        (
+            entry["method"] or "all",
+            *(str(entry[name]) for name in ("videos", "scored", "excluded")),
+            *(_number(entry["mean"][name]) for name in metrics),
+        )
+        for entry in groups(results, metrics)
+    ]
+    return table([head, *rows]) + "\n\n" + table([group_head, *group_rows])
+
+
+def write_results(path: Path, results: Sequence[Result], metrics: Sequence[str], lost: Mapping[str, str]) -> None:
+    """Writes everything as one JSON file."""
+    content = {"groups": groups(results, metrics), "videos": [asdict(result) for result in results], "lost": dict(lost)}
+    write_json(path, content)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

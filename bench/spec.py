@@ -1,0 +1,89 @@
+"""What to run: prompts, cells and the grid they span, each cell with the key its files are stored under.
+
+A key is a hash of everything that decides the bytes of a video and of nothing else, so the same cell is found again by
+any later run, and a changed setting never picks up an old video.
+
+Example:
+    >>> content_key({"method": "still", "seed": 0}) == content_key({"seed": 0, "method": "still"})
+    True
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench.profile import Profile, Settings
+
+SCHEMA = 1
+"""Version of the files under results/: part of every key, written into run.json."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One text to make videos of.
+
+    Attributes:
+        id: short name, unique in its set; shown in tables and on contact sheets.
+        text: what the video shows.
+        tags: what the prompt exercises, such as "camera" or "two objects".
+    """
+
+    id: str
+    text: str
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One video to make: method x prompt x seed.
+
+    Attributes:
+        key: content hash; names the files.
+        start_key: content hash of the shared first chunk it continues.
+        counts_flops: True for the first cell of its method in the grid, where network operations are counted.
+    """
+
+    key: str
+    method: str
+    prompt: Prompt
+    seed: int
+    start_key: str
+    counts_flops: bool = False
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """A grid of cells with everything a worker needs to run any of them.
+
+    Attributes:
+        profile: the profile, overrides applied.
+        prompt_set: label of the prompts.
+        prompts: the prompts.
+        seeds: the seeds.
+        methods: resolved settings by method name, in the order of the command.
+        titles: name in tables by method name.
+        metrics: resolved settings by metric name, in the order of the table.
+        first_chunk: resolved settings of the shared first chunk.
+        plugins: drop-in files that bring methods or metrics.
+        cells: the grid, method by method.
+    """
+
+    profile: Profile
+    prompt_set: str
+    prompts: tuple[Prompt, ...]
+    seeds: tuple[int, ...]
+    methods: Mapping[str, Settings]
+    titles: Mapping[str, str]
+    metrics: Mapping[str, Settings]
+    first_chunk: Settings
+    plugins: tuple[str, ...]
+    cells: tuple[Cell, ...]
+
+
+def content_key(parts: Settings) -> str:
+    """Returns 16 hex digits that depend on the content of `parts` alone, not on the order of its keys."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=list)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,344 @@
+"""The owner of every path under results/: run.json, first chunks, one video and one JSON per cell.
+
+Files are written under a temporary name and moved into place, the JSON of a cell last, so a JSON implies its video and
+a killed run leaves nothing half done under a final name. Several processes may write into the same folder.
+
+Example:
+    >>> store = Store(Path("results/mini-1a2b3c"))
+    >>> [record.status for record in store.records()]   # doctest: +SKIP
+    ['ok', 'ok', 'failed']
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.errors import StoreError
+from bench.spec import SCHEMA, Cell, Prompt
+from metrics.api import MetricInfo
+
+Status = Literal["ok", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class StoredScore:
+    """One metric's score of one video, with what it was computed with.
+
+    Attributes:
+        value: the number, or None where it is undefined.
+        parts: named scalars behind it.
+        series: per-frame, per-pair or per-event values.
+        version: version of the metric.
+        reason: why there is no value, in a sentence.
+        settings: settings of the metric, weights fingerprints included.
+        status: "ok" (an undefined value is ok), "failed" if the metric raised, "skipped" if its weights are missing.
+    """
+
+    value: float | None
+    parts: Mapping[str, Any] = field(default_factory=dict)
+    series: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
+    version: str = ""
+    reason: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    status: Status = "ok"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of one cell.
+
+    Attributes:
+        key: content hash of the cell.
+        method: name of the method.
+        title: its name in tables.
+        prompt: the prompt.
+        seed: the seed.
+        status: "ok" (the video exists), "failed" (the method raised) or "skipped" (its weights are missing).
+        reason: why the status is not "ok", in a sentence; empty otherwise.
+        start: SHA-256 over the bytes of the shared first chunk that was handed to the method; empty if there was none.
+        num_frames: frames of the video, first chunk included; 0 unless ok.
+        height: frame height in pixels.
+        width: frame width in pixels.
+        fps: frames per second.
+        seams: first frame of every chunk but the first.
+        video_sha256: SHA-256 of the video file; empty unless ok.
+        video_bytes: its size, the cheap check for a torn file.
+        cost: seconds, bytes and operations by name (see `bench.cost`); None where a figure does not apply.
+        scores: scores by metric name.
+    """
+
+    key: str
+    method: str
+    title: str
+    prompt: Prompt
+    seed: int
+    status: Status
+    reason: str = ""
+    start: str = ""
+    num_frames: int = 0
+    height: int = 0
+    width: int = 0
+    fps: float = 0.0
+    seams: tuple[int, ...] = ()
+    video_sha256: str = ""
+    video_bytes: int = 0
+    cost: Mapping[str, float | None] = field(default_factory=dict)
+    scores: Mapping[str, StoredScore] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What run.json says: the grid of the latest command in this folder, and where it ran.
+
+    Attributes:
+        schema: version of the folder's layout.
+        name: name of the run.
+        created: UTC time of the first command, ISO 8601.
+        prompt_set: label of the prompts, such as "mini" or "StreamingT2V appendix A.5".
+        methods: names of the methods, in the order of the command.
+        metrics: what each metric of the run says about itself, in the order of the table.
+        prompts: the prompts.
+        seeds: the seeds.
+        profile: name of the profile.
+        settings: the whole profile as resolved, with defaults of every method and metric.
+        provenance: versions, machine, commit.
+        plugins: drop-in files of the command.
+        cells: "method/key" of every cell of the grid, in order.
+    """
+
+    schema: int
+    name: str
+    created: str
+    prompt_set: str
+    methods: tuple[str, ...]
+    metrics: tuple[MetricInfo, ...]
+    prompts: tuple[Prompt, ...]
+    seeds: tuple[int, ...]
+    profile: str
+    settings: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    plugins: tuple[str, ...] = ()
+    cells: tuple[str, ...] = ()
+
+
+class Store:
+    """A results folder. Reading never creates anything; `open` makes the folder and takes the grid of a command.
+
+    Args:
+        path: the folder of one run.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    # -- the run ---------------------------------------------------------------------------------------------------
+
+    def exists(self) -> bool:
+        """Returns whether this folder holds a run."""
+        return (self.path / "run.json").is_file()
+
+    def open(self, info: RunInfo) -> None:
+        """Writes run.json, keeping the creation time of an earlier command in the same folder.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            for method in info.methods:
+                (self.path / "cells" / method).mkdir(parents=True, exist_ok=True)
+            (self.path / "starts").mkdir(exist_ok=True)
+        except OSError as cause:
+            raise StoreError(
+                f"{self.path}: cannot write results there ({cause.strerror}); choose a folder with --out"
+            ) from cause
+        self._sweep()
+        if self.exists():
+            info = dataclasses.replace(info, created=self.info().created)
+        write_json(self.path / "run.json", dataclasses.asdict(info))
+
+    def info(self) -> RunInfo:
+        """Returns what run.json says.
+
+        Raises:
+            StoreError: there is none, it is torn, or it is of another schema.
+        """
+        path = self.path / "run.json"
+        raw = read_json(path)
+        if raw.get("schema") != SCHEMA:
+            raise StoreError(f"{path}: schema {raw.get('schema')!r}, this version reads {SCHEMA}; run again with --out")
+        with _reading(path):
+            raw["metrics"] = tuple(MetricInfo(**metric) for metric in raw["metrics"])
+            raw["prompts"] = tuple(_prompt(prompt) for prompt in raw["prompts"])
+            for name in ("methods", "seeds", "plugins", "cells"):
+                raw[name] = tuple(raw[name])
+            return RunInfo(**raw)
+
+    # -- cells -----------------------------------------------------------------------------------------------------
+
+    def records(self) -> list[Record]:
+        """Returns the records of the grid in run.json that exist, in grid order.
+
+        Raises:
+            StoreError: a record is torn; running the same command again makes that cell anew.
+        """
+        paths = [self.path / "cells" / f"{cell}.json" for cell in self.info().cells]
+        return [_read_record(path) for path in paths if path.exists()]
+
+    def find(self, cell: Cell) -> Record | None:
+        """Returns the record of a cell whose files are whole, else None.
+
+        Raises:
+            StoreError: the record or its video is torn (the sentence says which).
+        """
+        path = self._cell(cell.method, cell.key, ".json")
+        if not path.exists():
+            return None
+        record = _read_record(path)
+        if record.status == "ok":
+            video = self.video_path(record)
+            size = video.stat().st_size if video.exists() else -1
+            if size != record.video_bytes:
+                what = "is missing" if size < 0 else f"has {size} bytes, not {record.video_bytes}"
+                raise StoreError(f"{video}: the video {what}; it is made anew")
+        return record
+
+    def save(self, record: Record) -> None:
+        """Writes the JSON of a cell; the video of an "ok" record is in place before."""
+        write_json(self._cell(record.method, record.key, ".json"), dataclasses.asdict(record))
+
+    def discard(self, cell: Cell) -> None:
+        """Removes the record of a cell, so that it is made anew."""
+        self._cell(cell.method, cell.key, ".json").unlink(missing_ok=True)
+
+    def video_path(self, record: Record) -> Path:
+        """Returns where the video of a record is."""
+        return self._cell(record.method, record.key, ".mkv")
+
+    def cell_video(self, cell: Cell) -> Path:
+        """Returns where the video of a cell goes."""
+        return self._cell(cell.method, cell.key, ".mkv")
+
+    def start_paths(self, key: str) -> tuple[Path, Path]:
+        """Returns where the frames of a first chunk go, and its base frames where their size differs."""
+        return self.path / "starts" / f"{key}.mkv", self.path / "starts" / f"{key}.base.mkv"
+
+    def _cell(self, method: str, key: str, suffix: str) -> Path:
+        return self.path / "cells" / method / f"{key}{suffix}"
+
+    def _sweep(self) -> None:
+        """Removes temporary files of dead processes of this machine."""
+        for path in self.path.rglob(".tmp-*"):
+            host, _, process = path.name.removeprefix(".tmp-").split("~")[0].rpartition("-")
+            if host == _host() and process.isdigit() and not _alive(int(process)):
+                path.unlink(missing_ok=True)
+
+
+def latest(results: Path) -> Path:
+    """Returns the folder of the run that was started last.
+
+    Raises:
+        StoreError: there is no run.
+    """
+    runs = [path for path in results.glob("*/run.json") if path.is_file()]
+    if not runs:
+        raise StoreError(f"{results}: no run there; start one with `python -m bench run`, or name a folder with --out")
+    return max(runs, key=lambda path: path.stat().st_mtime).parent
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Returns a temporary path beside `path` that takes its place when the block ends without an error.
+
+    Raises:
+        StoreError: the folder cannot be written or is full.
+    """
+    temporary = path.with_name(f".tmp-{_host()}-{os.getpid()}~{path.name}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as cause:
+        raise StoreError(f"{path}: cannot be written ({cause.strerror or cause})") from cause
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes one JSON file in one step; NaN and infinities become null, which is what an undefined number is."""
+    text = json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns the object in a JSON file.
+
+    Raises:
+        StoreError: it is missing, torn, or not an object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as cause:
+        raise StoreError(f"{path}: not found; make it with `python -m bench run`") from cause
+    except (OSError, ValueError) as cause:
+        raise StoreError(f"{path}: torn or unreadable ({cause}); the same `run` command makes it anew") from cause
+    if not isinstance(content, dict):
+        raise StoreError(f"{path}: torn (no JSON object); the same `run` command makes it anew")
+    return content
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as cause:
+        raise StoreError(f"{path}: not as this version writes it ({cause}); `run` makes it anew") from cause
+
+
+def _read_record(path: Path) -> Record:
+    raw = read_json(path)
+    with _reading(path):
+        raw["prompt"] = _prompt(raw["prompt"])
+        raw["seams"] = tuple(raw["seams"])
+        raw["scores"] = {name: StoredScore(**score) for name, score in raw["scores"].items()}
+        return Record(**raw)
+
+
+def _prompt(raw: Mapping[str, Any]) -> Prompt:
+    return Prompt(raw["id"], raw["text"], tuple(raw["tags"]))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _host() -> str:
+    return socket.gethostname().replace("~", "_").replace("/", "_")
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

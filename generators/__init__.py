@@ -1,0 +1,1 @@
+"""Generators: the contract of a method, the shared first chunk and the reference method."""

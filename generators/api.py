@@ -1,0 +1,120 @@
+"""The contract of a method: what anyone implements to enter the benchmark.
+
+A method is a class with a `generate` function, stamped with `@method(...)`. It is a dataclass: its fields are its
+settings, with defaults, and profiles set them by name. Fields called `device`, `dtype` and `weights_dir` are filled
+from the profile when the profile sets them. Construction is cheap and loads nothing; the first `generate` loads.
+
+Example:
+    >>> import dataclasses
+    >>> @method(name="hold", title="Hold", paper="", licence="none", continues_start=True)
+    ... @dataclasses.dataclass
+    ... class Hold:
+    ...     '''Repeats the last frame of the first chunk.'''
+    ...     chunk: int = 8
+    ...     def generate(self, request, start):
+    ...         missing = request.num_frames - len(start.frames)
+    ...         while missing > 0:
+    ...             size = min(self.chunk, missing)
+    ...             yield np.repeat(start.frames[-1:], size, axis=0)
+    ...             missing -= size
+    >>> Hold.info.name
+    'hold'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Frames = NDArray[np.uint8]
+"""RGB video frames [T, H, W, 3], uint8 in 0..255, T >= 1: the only array that crosses a package line."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One video to make.
+
+    Attributes:
+        prompt: what the video shows, as the user wrote it.
+        seed: fixes the video together with the prompt; >= 0.
+        num_frames: length of the whole video in frames, the shared first chunk included.
+        height: frame height in pixels.
+        width: frame width in pixels.
+        fps: frames per second at which the video is shown.
+    """
+
+    prompt: str
+    seed: int
+    num_frames: int
+    height: int
+    width: int
+    fps: float
+
+
+@dataclass(frozen=True)
+class Start:
+    """The shared first chunk every method continues.
+
+    Attributes:
+        frames: [T, height, width, 3] at the size of the request (refined in the paper profile).
+        base: [T, h, w, 3] the same frames at the size of the model that drew them.
+    """
+
+    frames: Frames
+    base: Frames
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """What `list methods` prints about a method; readable without importing torch.
+
+    Attributes:
+        name: identifier on the command line: lower case letters, digits, underscores.
+        title: name in tables, as its authors write it.
+        paper: citation such as "arXiv:2403.14773", empty if there is none.
+        licence: licence of the released weights ("none" where no weights are needed).
+        continues_start: True if the video continues `Start.frames`; False if the method makes every frame itself.
+        group: "table" for rows of the default table, or another name (such as "ablations") selected explicitly.
+    """
+
+    name: str
+    title: str
+    paper: str
+    licence: str
+    continues_start: bool
+    group: str = "table"
+
+
+class Method(Protocol):
+    """A way to make a long video. Classes are stamped with `@method`, which sets `info`."""
+
+    info: ClassVar[MethodInfo]
+
+    def generate(self, request: Request, start: Start) -> Iterator[Frames]:
+        """Yields the new frames of the video in order, in chunks of any size >= 1.
+
+        The total is exact: `request.num_frames - len(start.frames)` where `info.continues_start`, else
+        `request.num_frames`. Every chunk is uint8 [t, request.height, request.width, 3]. Where one chunk ends and
+        the next begins is a seam, and the harness records it. The same request and start give the same bytes.
+        """
+        ...
+
+
+M = TypeVar("M")
+
+
+def method(
+    *, name: str, title: str, paper: str, licence: str, continues_start: bool, group: str = "table"
+) -> Callable[[type[M]], type[M]]:
+    """Stamps a class as a method: sets its `info` (see `MethodInfo` for the arguments)."""
+    info = MethodInfo(name, title, paper, licence, continues_start, group)
+
+    def stamp(cls: type[M]) -> type[M]:
+        cls.info = info  # type: ignore[attr-defined]
+        return cls
+
+    return stamp

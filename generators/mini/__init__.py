@@ -1,0 +1,1 @@
+"""The miniature world: a procedural captioned world and the small networks trained on it."""

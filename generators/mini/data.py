@@ -1,0 +1,35 @@
+"""Training data of the miniature networks: random clips, rendered on the fly or encoded once to latents.
+
+Example:
+    >>> frames, captions = random_frames(np.random.default_rng(0), 2)
+    >>> tuple(frames.shape), len(captions)
+    ((2, 3, 64, 64), 2)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from generators.api import Frames
+from generators.mini.grammar import caption, random_scene
+from generators.mini.world import Clip
+
+
+def to_tensor(frames: Frames) -> Tensor:
+    """Returns frames [T, H, W, 3] uint8 as a float tensor [T, 3, H, W] in -1..1, channels last in memory."""
+    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def random_clip(rng: np.random.Generator, two_things: float = 0.2) -> tuple[Clip, str]:
+    """Returns a random clip and its caption."""
+    scene = random_scene(rng, two_things)
+    return Clip(scene, int(rng.integers(2**31))), caption(scene)
+
+
+def random_frames(rng: np.random.Generator, count: int) -> tuple[Tensor, list[str]]:
+    """Returns `count` single frames of as many random clips, [count, 3, 64, 64] in -1..1, with their captions."""
+    clips = [random_clip(rng) for _ in range(count)]
+    frames = [clip.render_at(np.array([rng.uniform(0, 100)])) for clip, _ in clips]
+    return to_tensor(np.concatenate(frames)), [text for _, text in clips]

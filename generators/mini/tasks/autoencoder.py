@@ -1,0 +1,62 @@
+"""The autoencoder of the miniature world: diffusers' `AutoencoderKL`, 64x64 frames to 8x8 latents of 4 channels.
+
+All latent networks share it, and Stable Video Diffusion's temporal decoder starts from it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+
+from generators.mini.data import random_frames
+from generators.mini.training import Dice, Recipe, roll
+
+# Widths: 64 channels are two per group under the 32 groups that Stable Video Diffusion's decoder fixes.
+CONFIG = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "latent_channels": 4,
+    "sample_size": 64,
+    "layers_per_block": 1,
+    "block_out_channels": (64, 64, 64, 64),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "norm_num_groups": 32,
+}
+
+
+class Autoencoder:
+    """Reconstruction of single frames: L1 + 2 MSE + 1e-6 KL."""
+
+    name = "autoencoder"
+    recipe = Recipe(steps=1900, batch=16, learning_rate=2e-3, average=0.995, half=True)
+    hot = ("encoder", "decoder")
+
+    def build(self) -> nn.Module:
+        """Returns the network at initialisation."""
+        network: nn.Module = AutoencoderKL(**CONFIG).to(memory_format=torch.channels_last)
+        return network
+
+    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+        """Returns the reconstruction loss of one batch and its PSNR in dB."""
+        frames, _ = random_frames(dice.scenes, self.recipe.batch)
+        frames = frames.contiguous(memory_format=torch.channels_last)
+        posterior = network.encode(frames).latent_dist
+        latents = posterior.sample(generator=dice.noise)
+        error = network.decode(latents).sample.float() - frames
+        mse = error.square().mean()
+        divergence = posterior.kl().mean() / latents[0].numel()
+        figures = {"psnr": 10 * torch.log10(4 / mse.detach()).item(), "kl": divergence.item()}
+        return error.abs().mean() + 2 * mse + 1e-6 * divergence, figures
+
+    def export(self, network: Any, weights: Path) -> None:
+        """Writes `text_to_video/vae` with the scaling factor that gives latents unit variance."""
+        frames, _ = random_frames(roll("autoencoder-scale", 0).scenes, 512)
+        with torch.no_grad():
+            latents = torch.cat([network.encode(part).latent_dist.mean for part in torch.split(frames, 64)])
+        network.register_to_config(scaling_factor=round(1 / latents.std().item(), 5))
+        network.half().save_pretrained(weights / "text_to_video" / "vae")

@@ -1,0 +1,74 @@
+"""The flow network of the miniature world: torchvision's RAFT, small, trained on the world's exact flow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from generators.mini.data import random_clip, to_tensor
+from generators.mini.training import Dice, Recipe
+from metrics.raft import RAFT_MINI, build_raft, save_raft
+
+SIZE = 128
+"""Side of the frames the network sees, as the mini profile's MAWE resizes them."""
+
+UPDATES = 6
+"""Recurrent updates in training."""
+
+
+class Raft:
+    """Flow between two frames of a clip: L1 over all updates, later ones weighing more."""
+
+    name = "raft"
+    recipe = Recipe(steps=2600, batch=6, learning_rate=6e-4, weight_decay=1e-4, average=0.998, half=True)
+    hot = ()
+
+    def build(self) -> nn.Module:
+        """Returns the network at initialisation."""
+        network: nn.Module = build_raft(RAFT_MINI).to(memory_format=torch.channels_last)
+        return network
+
+    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+        """Returns the sequence loss of one batch and its end-point error in pixels at 128 x 128.
+
+        Source: Teed and Deng, RAFT (arXiv:2003.12039), eq. 7 with gamma 0.8.
+        """
+        first, second, truth = flow_batch(dice.scenes, self.recipe.batch)
+        flows = network(augment(first, dice.noise), augment(second, dice.noise), num_flow_updates=UPDATES)
+        errors = [(flow.float() - truth).abs().mean() for flow in flows]
+        loss = torch.stack([0.8 ** (UPDATES - 1 - i) * error for i, error in enumerate(errors)]).sum()
+        epe = (flows[-1].float() - truth).norm(dim=1).mean()
+        return loss, {"epe": epe.item(), "motion": truth.norm(dim=1).mean().item()}
+
+    def export(self, network: Any, weights: Path) -> None:
+        """Writes `raft`."""
+        save_raft(network, RAFT_MINI, weights / "raft")
+
+
+def flow_batch(rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns frame pairs [count, 3, 128, 128] in -1..1 and their exact flow [count, 2, 128, 128] in pixels.
+
+    Half of the pairs are neighbouring frames, the others up to three frames apart in either direction of time.
+    """
+    pairs, flows = [], []
+    for _ in range(count):
+        clip, _ = random_clip(rng, two_things=0.4)
+        t = rng.uniform(0, 200)
+        step = 1.0 if rng.random() < 0.5 else rng.uniform(-3, 3)
+        pairs.append(clip.render_at(np.array([t, t + step])))
+        flows.append(clip.flow(t, step, SIZE)[0])
+    frames = interpolate(to_tensor(np.concatenate(pairs)), size=(SIZE, SIZE), mode="bilinear", align_corners=False)
+    return frames[::2], frames[1::2], torch.from_numpy(np.stack(flows))
+
+
+def augment(frames: Tensor, noise: torch.Generator) -> Tensor:
+    """Returns frames with the defects generated video has: noise and a change of brightness, different per frame."""
+    count = frames.shape[0]
+    strength = 0.06 * torch.rand(count, 1, 1, 1, generator=noise)
+    light = 0.05 * torch.randn(count, 1, 1, 1, generator=noise)
+    return (frames + strength * torch.randn(frames.shape, generator=noise) + light).clamp(-1, 1)

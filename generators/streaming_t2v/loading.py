@@ -1,0 +1,112 @@
+"""From weight locations to a ready streaming stage and refiner: the same folders whether miniature or released.
+
+A folder of weights holds one sub-folder per network (`network`, `vae`, `text_encoder`, `image_encoder`, …). What the
+method's own folder lacks is taken from the base model's, as the frozen networks are the base model's own. A folder that
+holds the released checkpoint instead is converted once, into the cache.
+
+Example:
+    >>> from pathlib import Path
+    >>> find_component("vae", [Path("nowhere")])
+    Traceback (most recent call last):
+    generators.weights.MissingWeightsError: no folder "vae" with a config.json in nowhere: ...
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+
+from generators.pipelines import PipelineSettings, load_network, silenced, torch_dtype
+from generators.streaming_t2v.appearance import CLIP_MEAN, CLIP_STD
+from generators.streaming_t2v.checkpoint import convert_refiner, convert_streaming
+from generators.streaming_t2v.encoders import ImageEncoder, LatentCodec, TextEncoder
+from generators.streaming_t2v.network import StreamingNetwork
+from generators.streaming_t2v.refiner import pad_rows_when_downsampling
+from generators.weights import MissingWeightsError, resolve
+
+_CONFIG_FILES = {"tokenizer": "tokenizer_config.json", "scheduler": "scheduler_config.json"}
+
+Convert = Callable[[Path, Path], Path]
+
+
+def find_component(name: str, folders: Sequence[Path]) -> Path:
+    """The first sub-folder `name` that holds a network.
+
+    Raises:
+        MissingWeightsError: none of the folders has it.
+    """
+    config = _CONFIG_FILES.get(name, "config.json")
+    for folder in folders:
+        if (folder / name / config).is_file():
+            return folder / name
+    searched = ", ".join(str(folder) for folder in folders)
+    raise MissingWeightsError(f'no folder "{name}" with a {config} in {searched}: fetch or convert the weights again')
+
+
+def streaming_folder(location: str, weights_dir: str) -> Path:
+    """The folder of a streaming network; a released checkpoint found there is converted first."""
+    folder = resolve(location, weights_dir)
+    return _converted(folder, "network", ("streaming_t2v.ckpt",), convert_streaming, weights_dir)
+
+
+def refiner_folder(location: str, weights_dir: str) -> Path:
+    """The folder of a refiner; a released file found there is converted first."""
+    folder = resolve(location, weights_dir)
+    return _converted(folder, "unet", ("*.pth", "*.ckpt"), convert_refiner, weights_dir)
+
+
+def _converted(folder: Path, ready: str, patterns: tuple[str, ...], convert: Convert, weights_dir: str) -> Path:
+    if (folder / ready / "config.json").is_file():
+        return folder
+    file = next((file for pattern in patterns for file in sorted(folder.glob(pattern))), None)
+    if file is None:
+        raise MissingWeightsError(f'{folder} holds neither a folder "{ready}" nor a file {" or ".join(patterns)}')
+    cache = Path(weights_dir or huggingface_hub.constants.HF_HOME) / "longvideo-bench" / folder.name / file.stem
+    return convert(file, cache)
+
+
+def load_streaming_network(folder: Path, settings: PipelineSettings) -> StreamingNetwork:
+    """The network of a folder, on its device, in evaluation mode."""
+    place = find_component("network", [folder])
+    return StreamingNetwork.load(place, torch_dtype(settings.dtype), settings.device)
+
+
+def load_text_encoder(folders: Sequence[Path], settings: PipelineSettings) -> TextEncoder:
+    """Tokenizer and text encoder."""
+    with silenced():
+        tokenizer = CLIPTokenizer.from_pretrained(find_component("tokenizer", folders), local_files_only=True)
+    model = load_network(CLIPTextModel, find_component("text_encoder", folders), settings)
+    return TextEncoder(tokenizer, model.to(settings.device).eval())
+
+
+def load_codec(folders: Sequence[Path], settings: PipelineSettings, batch: int) -> LatentCodec:
+    """The autoencoder, taking `batch` frames at a time."""
+    vae = load_network(AutoencoderKL, find_component("vae", folders), settings)
+    return LatentCodec(vae.to(settings.device).eval(), batch)
+
+
+def load_image_encoder(folders: Sequence[Path], settings: PipelineSettings) -> ImageEncoder:
+    """The CLIP image encoder with the mean and deviation its `feature_extractor` names, if there is one."""
+    place = find_component("image_encoder", folders)
+    model = load_network(CLIPVisionModelWithProjection, place, settings).to(settings.device).eval()
+    described = place.parent / "feature_extractor" / "preprocessor_config.json"
+    values: dict[str, Any] = json.loads(described.read_text(encoding="utf-8")) if described.is_file() else {}
+    return ImageEncoder(model, tuple(values.get("image_mean", CLIP_MEAN)), tuple(values.get("image_std", CLIP_STD)))
+
+
+def load_scheduler(folders: Sequence[Path]) -> DDIMScheduler:
+    """The noise schedule the base model was trained with, as DDIM."""
+    with silenced():
+        return DDIMScheduler.from_config(DDIMScheduler.load_config(find_component("scheduler", folders)))
+
+
+def load_refiner_unet(folder: Path, settings: PipelineSettings) -> UNet3DConditionModel:
+    """The refiner's network with its asymmetric downsampling."""
+    unet = load_network(UNet3DConditionModel, find_component("unet", [folder]), settings)
+    return pad_rows_when_downsampling(unet.to(settings.device).eval())

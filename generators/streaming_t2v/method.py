@@ -1,0 +1,245 @@
+"""StreamingT2V as a method of the benchmark, and four ablations of it.
+
+Importing this file does not import torch; the first `generate` loads the networks.
+
+Example:
+    >>> StreamingT2V.info.name, StreamingT2V().num_inference_steps
+    ('streaming_t2v', 50)
+    >>> StreamingT2VNoCam.info.group
+    'ablations'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from generators.api import Frames, Request, Start, method
+from generators.first_chunk import chunk_seed
+from generators.frames import to_frames
+from generators.pipelines import PipelineSettings
+from generators.weights import resolve
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from generators.streaming_t2v.pipeline import StreamingStage
+    from generators.streaming_t2v.refiner import Refiner
+
+PAPER = "arXiv:2403.14773"
+LICENCE = "no licence seen; derived from ModelScope (CC-BY-NC-4.0, unverified)"
+
+
+@method(name="streaming_t2v", title="StreamingT2V", paper=PAPER, licence=LICENCE, continues_start=True)
+@dataclass(kw_only=True)
+class StreamingT2V(PipelineSettings):
+    """Windows of 16 frames conditioned by CAM and APM; refined where the video is larger than the base model's.
+
+    Attributes:
+        weights: location of the streaming network (see `generators.weights.resolve`).
+        base_weights: location of the base model: tokenizer, noise schedule, and what `weights` lacks.
+        image_weights: location of a folder with `image_encoder`, if neither of those has one.
+        refiner_weights: location of the refiner; read only where the video is larger than the base model's.
+        base_height: rows of the base model's frames in pixels.
+        base_width: columns of the base model's frames in pixels.
+        num_inference_steps: DDIM steps a window.
+        eta: share of fresh noise in a DDIM step.
+        guidance_scale: weight of classifier-free guidance.
+        negative_prompt: what the unconditional branch reads.
+        blending: "released" or "paper"; for the ablation of fig. 4 "shared_noise" or "independent".
+        refiner_steps: solver steps of the refiner.
+        refiner_chunk: frames of a refiner chunk.
+        refiner_overlap: frames two refiner chunks share.
+        canvas_height: rows in pixels the refiner works on.
+        canvas_width: columns in pixels the refiner works on.
+        vae_batch: frames the autoencoder takes at a time at base size; the refiner decodes them one by one.
+        compile: compile the streaming network with `torch.compile`.
+    """
+
+    short_term: ClassVar[str] = "cam"
+    long_term: ClassVar[bool] = True
+
+    weights: str = "hub:PAIR/StreamingT2V"
+    base_weights: str = "hub:damo-vilab/text-to-video-ms-1.7b"
+    image_weights: str = ""
+    refiner_weights: str = "hub:ali-vilab/MS-Vid2Vid-XL"
+    base_height: int = 256
+    base_width: int = 256
+    num_inference_steps: int = 50
+    eta: float = 1.0
+    guidance_scale: float = 7.5
+    negative_prompt: str = ""
+    blending: Literal["released", "paper", "shared_noise", "independent"] = "released"
+    refiner_steps: int = 30
+    refiner_chunk: int = 24
+    refiner_overlap: int = 8
+    canvas_height: int = 720
+    canvas_width: int = 1280
+    vae_batch: int = 8
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a setting this method cannot follow."""
+        super().__post_init__()
+        if self.offload != "none":
+            raise ValueError(f'offload = "{self.offload}": StreamingT2V keeps its networks on the device; use "none"')
+
+    def generate(self, request: Request, start: Start) -> Iterator[Frames]:
+        """Yields the new frames, eight at a time, or refined chunk by refined chunk.
+
+        Raises:
+            ValueError: the first chunk has another size than the base model's, or the video is shorter than it.
+            MissingWeightsError: weights are not on this machine.
+            CheckpointError: weights do not fit.
+        """
+        self._check(request, start)
+        new_frames = request.num_frames - len(start.frames)
+        if new_frames == 0:
+            return
+        small = self._tensor(start.base)
+        seed = chunk_seed(request.seed, request.prompt, 1)
+        stage = self._stage
+        windows = stage.stream(request.prompt, stage.begin(small, seed), new_frames)
+        if (request.height, request.width) == (self.base_height, self.base_width):
+            for window in windows:
+                yield to_frames(window.frames)
+            return
+        made = (frame * 2 - 1 for window in windows for frame in window.frames)
+        pieces = self._refiner.refine(
+            chain(small, made), request.prompt, request.height, request.width, seed, known=self._tensor(start.frames)
+        )
+        yield from _skip(map(to_frames, pieces), len(start.frames))
+
+    def _check(self, request: Request, start: Start) -> None:
+        if request.num_frames < len(start.frames):
+            raise ValueError(
+                f"num_frames = {request.num_frames} is less than the {len(start.frames)} frames of the first chunk: "
+                "ask for at least as many"
+            )
+        if start.base.shape[1:3] != (self.base_height, self.base_width):
+            height, width = start.base.shape[1:3]
+            raise ValueError(
+                f"the first chunk is {width}x{height} pixels but this model continues {self.base_width}x"
+                f"{self.base_height}: set base_height and base_width to the first chunk's, if the weights allow"
+            )
+        if len(start.base) != len(start.frames):
+            raise ValueError(
+                f"the first chunk has {len(start.base)} frames at base size but {len(start.frames)} at full size: "
+                "make it again"
+            )
+
+    @staticmethod
+    def _tensor(frames: Frames) -> Tensor:
+        import torch
+
+        from generators.streaming_t2v.pipeline import tensor_frames
+
+        return tensor_frames(torch.from_numpy(frames))
+
+    @cached_property
+    def _stage(self) -> StreamingStage:
+        from generators.streaming_t2v import loading
+        from generators.streaming_t2v.network import CheckpointError
+        from generators.streaming_t2v.pipeline import StreamingStage
+
+        own = loading.streaming_folder(self.weights, self.weights_dir)
+        network = loading.load_streaming_network(own, self)
+        found = (network.config.short_term, network.config.long_term)
+        if found != (self.short_term, self.long_term):
+            raise CheckpointError(
+                f"{own} holds a network with short_term = {found[0]!r}, long_term = {found[1]}, but "
+                f"{type(self).__name__} needs {self.short_term!r}, {self.long_term}: point `weights` at its own folder"
+            )
+        folders = [own, resolve(self.base_weights, self.weights_dir)]
+        if self.compile:
+            network.compile()
+        images = folders + ([resolve(self.image_weights, self.weights_dir)] if self.image_weights else [])
+        return StreamingStage(
+            network,
+            loading.load_scheduler(folders),
+            loading.load_codec(folders, self, self.vae_batch),
+            loading.load_text_encoder(folders, self),
+            loading.load_image_encoder(images, self) if self.long_term else None,
+            self.num_inference_steps,
+            self.eta,
+            self.guidance_scale,
+            self.negative_prompt,
+        )
+
+    @cached_property
+    def _refiner(self) -> Refiner:
+        from generators.streaming_t2v import loading
+        from generators.streaming_t2v.encoders import LatentCodec
+        from generators.streaming_t2v.refiner import Refiner
+
+        folder = loading.refiner_folder(self.refiner_weights, self.weights_dir)
+        return Refiner(
+            loading.load_refiner_unet(folder, self),
+            LatentCodec(self._stage.codec.vae, batch=1),
+            self._stage.encode_text,
+            self.blending,
+            self.refiner_chunk,
+            self.refiner_overlap,
+            self.canvas_height,
+            self.canvas_width,
+            steps=self.refiner_steps,
+        )
+
+
+def _skip(pieces: Iterator[Frames], count: int) -> Iterator[Frames]:
+    """Yields pieces without their first `count` frames."""
+    for piece in pieces:
+        if count < len(piece):
+            yield piece[count:]
+        count = max(0, count - len(piece))
+
+
+@method(
+    name="streaming_t2v_no_apm", title="StreamingT2V without APM", paper=PAPER, licence="none", continues_start=True,
+    group="ablations",
+)  # fmt: skip
+@dataclass(kw_only=True)
+class StreamingT2VNoApm(StreamingT2V):
+    """Without the appearance memory: no anchor frame."""
+
+    long_term: ClassVar[bool] = False
+    weights: str = "mini:streaming_t2v_no_apm"
+
+
+@method(
+    name="streaming_t2v_no_cam", title="StreamingT2V without CAM", paper=PAPER, licence="none", continues_start=True,
+    group="ablations",
+)  # fmt: skip
+@dataclass(kw_only=True)
+class StreamingT2VNoCam(StreamingT2V):
+    """Without the short-term memory: each window knows the text and the anchor frame only."""
+
+    short_term: ClassVar[str] = "none"
+    weights: str = "mini:streaming_t2v_no_cam"
+
+
+@method(
+    name="streaming_t2v_concat", title="StreamingT2V, concatenation", paper=PAPER, licence="none",
+    continues_start=True, group="ablations",
+)  # fmt: skip
+@dataclass(kw_only=True)
+class StreamingT2VConcat(StreamingT2V):
+    """With the latents of the conditioning frames as input channels instead of CAM."""
+
+    short_term: ClassVar[str] = "concat"
+    weights: str = "mini:streaming_t2v_concat"
+
+
+@method(
+    name="streaming_t2v_sparse", title="StreamingT2V, sparse encoder", paper=PAPER, licence="none",
+    continues_start=True, group="ablations",
+)  # fmt: skip
+@dataclass(kw_only=True)
+class StreamingT2VSparse(StreamingT2V):
+    """With a zero-padded sparse encoder whose features are added, instead of CAM."""
+
+    short_term: ClassVar[str] = "sparse"
+    weights: str = "mini:streaming_t2v_sparse"

@@ -1,0 +1,267 @@
+"""Released weights of every system of Table 1 and of every scorer: where they are published and under which licence.
+
+Sizes are the download in GB; GPU memory is the peak of the method that reads the weights, in GB, half precision, no
+offload. Both are estimates from parameter counts: no released file was at hand when this table was written. For the
+same reason licences marked "unverified" and the file lists are to be confirmed on first access, and revisions stay
+"main" (a fetched folder keeps its commit in its name).
+
+Example:
+    >>> TABLE[0].repository
+    'damo-vilab/text-to-video-ms-1.7b'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+PIPELINE_FP16 = ("model_index.json", "*/*.json", "*/*.txt", "*/*.fp16.safetensors")
+"""Files of a diffusers pipeline in half precision: configurations, tokenizer, networks."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One repository of weights.
+
+    Attributes:
+        repository: hub repository "owner/name", or the library's own name of the weights for `source` "torchvision".
+        system: the paper's name of what it is.
+        methods: methods and metrics that read it.
+        files: patterns of the files needed, relative to the repository; each must match.
+        licence: licence of the weights.
+        commercial: whether the licence allows commercial use.
+        size_gb: download in GB.
+        gpu_gb: peak GPU memory in GB of the method that reads it; 0 where it is a part of another entry's figure.
+        revision: branch, tag or commit.
+        sha256: SHA-256, or its first digits, by file, where known.
+        source: who fetches it.
+        gated: the licence must be accepted on the model page first.
+    """
+
+    repository: str
+    system: str
+    methods: tuple[str, ...]
+    files: tuple[str, ...]
+    licence: str
+    commercial: Literal["yes", "no", "unclear"]
+    size_gb: float
+    gpu_gb: float
+    revision: str = "main"
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    source: Literal["hub", "torchvision"] = "hub"
+    gated: bool = False
+
+
+TABLE: tuple[Weights, ...] = (
+    Weights(
+        repository="damo-vilab/text-to-video-ms-1.7b",
+        system="ModelScope text-to-video (first chunk)",
+        methods=("first_chunk", "naive", "streaming_t2v"),
+        files=PIPELINE_FP16,
+        licence="CC-BY-NC-4.0 (unverified)",
+        commercial="no",
+        size_gb=3.7,
+        gpu_gb=8,
+    ),
+    Weights(
+        repository="ali-vilab/MS-Vid2Vid-XL",
+        system="MS-Vid2Vid-XL (refiner)",
+        methods=("first_chunk", "streaming_t2v"),
+        files=("non_ema_0035000.pth",),
+        licence="CC-BY-NC-ND-4.0",
+        commercial="no",
+        size_gb=5.6,
+        gpu_gb=40,
+    ),
+    Weights(
+        repository="PAIR/StreamingT2V",
+        system="StreamingT2V",
+        methods=("streaming_t2v",),
+        files=("streaming_t2v.ckpt",),
+        licence="no licence seen; derived from ModelScope (CC-BY-NC-4.0, unverified)",
+        commercial="no",
+        size_gb=12.9,
+        gpu_gb=24,
+    ),
+    Weights(
+        repository="stabilityai/stable-video-diffusion-img2vid-xt",
+        system="SVD-XT",
+        methods=("svd",),
+        files=PIPELINE_FP16,
+        licence="Stability AI non-commercial community licence",
+        commercial="no",
+        size_gb=4.5,
+        gpu_gb=20,
+        gated=True,
+    ),
+    Weights(
+        repository="ali-vilab/i2vgen-xl",
+        system="I2VGen-XL (its CLIP towers also serve DynamiCrafter and FreeNoise)",
+        methods=("i2vgen_xl", "dynamicrafter_xl", "freenoise"),
+        files=PIPELINE_FP16,
+        licence="MIT on the model page; authors: research and non-commercial use only",
+        commercial="no",
+        size_gb=5.0,
+        gpu_gb=20,
+    ),
+    Weights(
+        repository="stable-diffusion-v1-5/stable-diffusion-v1-5",
+        system="Stable Diffusion 1.5 (base of AnimateDiff)",
+        methods=("sparsectrl", "freenoise_animatediff"),
+        files=(
+            "model_index.json", "scheduler/*.json", "tokenizer/*", "text_encoder/config.json", "unet/config.json",
+            "vae/config.json", "text_encoder/*.fp16.safetensors", "unet/*.fp16.safetensors", "vae/*.fp16.safetensors",
+        ),
+        licence="CreativeML OpenRAIL-M",
+        commercial="yes",
+        size_gb=2.1,
+        gpu_gb=14,
+    ),
+    Weights(
+        repository="guoyww/animatediff-motion-adapter-v1-5-3",
+        system="AnimateDiff v3 motion adapter",
+        methods=("sparsectrl", "freenoise_animatediff"),
+        files=("config.json", "*.fp16.safetensors"),
+        licence="Apache-2.0",
+        commercial="yes",
+        size_gb=0.9,
+        gpu_gb=0,
+    ),
+    Weights(
+        repository="guoyww/animatediff-sparsectrl-rgb",
+        system="SparseCtrl RGB encoder",
+        methods=("sparsectrl",),
+        files=("config.json", "*.safetensors"),
+        licence="Apache-2.0",
+        commercial="yes",
+        size_gb=2.0,
+        gpu_gb=0,
+    ),
+    Weights(
+        repository="guoyww/animatediff",
+        system="AnimateDiff v3 adapter LoRA",
+        methods=("sparsectrl",),
+        files=("v3_sd15_adapter.ckpt",),
+        licence="Apache-2.0",
+        commercial="yes",
+        size_gb=0.1,
+        gpu_gb=0,
+    ),
+    Weights(
+        repository="VideoCrafter/VideoCrafter2",
+        system="VideoCrafter2 (base of FreeNoise)",
+        methods=("freenoise",),
+        files=("model.ckpt",),
+        licence="Apache-2.0 file; authors: research and non-commercial use only",
+        commercial="no",
+        size_gb=7.4,
+        gpu_gb=60,
+    ),
+    Weights(
+        repository="xinyuanc91/SEINE",
+        system="SEINE",
+        methods=("seine",),
+        files=("seine.pt",),
+        licence="academic research; commercial use free after applying to the authors",
+        commercial="unclear",
+        size_gb=3.7,
+        gpu_gb=12,
+    ),
+    Weights(
+        repository="CompVis/stable-diffusion-v1-4",
+        system="Stable Diffusion 1.4 (text encoder and autoencoder of SEINE)",
+        methods=("seine",),
+        files=(
+            "tokenizer/*", "text_encoder/config.json", "text_encoder/model.safetensors", "vae/config.json",
+            "vae/diffusion_pytorch_model.safetensors",
+        ),
+        licence="CreativeML OpenRAIL-M",
+        commercial="yes",
+        size_gb=0.9,
+        gpu_gb=0,
+    ),
+    Weights(
+        repository="Doubiiu/DynamiCrafter_1024",
+        system="DynamiCrafter-XL (1024)",
+        methods=("dynamicrafter_xl",),
+        files=("model.ckpt",),
+        licence="see LICENSE on the model page (not seen)",
+        commercial="unclear",
+        size_gb=10.4,
+        gpu_gb=18.3,
+    ),
+    Weights(
+        repository="hpcai-tech/OpenSora-STDiT-v3",
+        system="OpenSora 1.2 transformer",
+        methods=("opensora",),
+        files=("*.json", "*.safetensors"),
+        licence="Apache-2.0 (unverified)",
+        commercial="yes",
+        size_gb=4.8,
+        gpu_gb=41,
+    ),
+    Weights(
+        repository="hpcai-tech/OpenSora-VAE-v1.2",
+        system="OpenSora 1.2 autoencoder",
+        methods=("opensora",),
+        files=("*.json", "*.safetensors"),
+        licence="Apache-2.0 (unverified)",
+        commercial="yes",
+        size_gb=1.6,
+        gpu_gb=0,
+    ),
+    Weights(
+        repository="DeepFloyd/t5-v1_1-xxl",
+        system="T5-XXL (text encoder of OpenSora 1.2)",
+        methods=("opensora",),
+        files=("*.json", "*.model", "*.bin"),
+        licence="Apache-2.0 (unverified)",
+        commercial="yes",
+        size_gb=19,
+        gpu_gb=0,
+    ),
+    Weights(
+        repository="LanguageBind/Open-Sora-Plan-v1.2.0",
+        system="OpenSoraPlan 1.2 (93x480p image-to-video)",
+        methods=("opensora_plan",),
+        files=("93x480p_i2v/*", "vae/*"),
+        licence="MIT",
+        commercial="yes",
+        size_gb=13,
+        gpu_gb=40,
+    ),
+    Weights(
+        repository="google/mt5-xxl",
+        system="mT5-XXL (text encoder of OpenSoraPlan 1.2)",
+        methods=("opensora_plan",),
+        files=("*.json", "*.model", "*.bin"),
+        licence="Apache-2.0 (unverified)",
+        commercial="yes",
+        size_gb=52,
+        gpu_gb=0,
+    ),
+    Weights(
+        repository="timm/vit_base_patch32_clip_224.openai",
+        system="OpenAI CLIP ViT-B/32 (CLIP score)",
+        methods=("clip",),
+        files=("open_clip_model.safetensors",),
+        licence="MIT",
+        commercial="yes",
+        size_gb=0.6,
+        gpu_gb=1,
+    ),
+    Weights(
+        repository="Raft_Large_Weights.C_T_SKHT_V2",
+        system="RAFT large (MAWE)",
+        methods=("mawe",),
+        files=("raft_large_C_T_SKHT_V2-ff5fadd5.pth",),
+        licence="BSD-3-Clause",
+        commercial="yes",
+        size_gb=0.02,
+        gpu_gb=3,
+        sha256={"raft_large_C_T_SKHT_V2-ff5fadd5.pth": "ff5fadd5"},
+        source="torchvision",
+    ),
+)  # fmt: skip
+"""Every repository, in the order of Table 1. Sources: the model pages and READMEs named by each paper."""

@@ -1,0 +1,87 @@
+"""CLIP score: how well the frames show what the prompt says.
+
+Example: a window is the mean of its frames.
+    >>> ClipScore().window({"cosine": [0.25, 0.75, 0.5]}, 0, 2)
+    50.0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .api import Part, Score, Series, mean_or_none, metric
+from .clip_source import ClipSource
+from .tracks import Arrays, Source, TrackReader, VideoFacts
+
+
+@metric(name="clip", title="CLIP", unit="100 × cosine", better="higher", version="1")
+@dataclass
+class ClipScore(TrackReader):
+    """100 times the mean cosine between prompt and frames; not clamped at zero.
+
+    Series: `cosine`, one value per frame, -1..1.
+
+    Attributes:
+        model: a model of open_clip. OpenAI's weights need a "-quickgelu" name.
+        pretrained: one of its tags, or a weights file.
+        weights: folder with `open_clip_config.json` and `open_clip_model.safetensors`; replaces model and pretrained.
+        preprocess: "crop" scales the short side and crops the middle, "squash" ignores the aspect, "pad" keeps all.
+        dtype: of the towers; normalisation, products and means are float32 whatever it is.
+        device: a torch device.
+
+    Source: StreamingT2V (arXiv:2403.14773 v2), section 5; model and preprocessing as openai/CLIP `clip/clip.py:79-86`.
+    """
+
+    model: str = "ViT-B-32-quickgelu"
+    pretrained: str = "openai"
+    weights: str = ""
+    preprocess: str = "crop"
+    dtype: str = "float32"
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        self._source()  # refuses settings it does not know
+
+    def sources(self) -> tuple[Source, ...]:
+        """Returns the CLIP pass."""
+        return (self._source(),)
+
+    def _source(self) -> ClipSource:
+        return ClipSource(self.model, self.pretrained, self.weights, self.preprocess, self.dtype, self.device)
+
+    def window(self, series: Series, start: int, stop: int) -> float | None:
+        """Returns the score of frames start <= i < stop, or None if there are none."""
+        mean = mean_or_none(series["cosine"][start:stop])
+        return None if mean is None else 100 * mean
+
+    def read(self, tables: Mapping[Source, Arrays], video: VideoFacts) -> Score:
+        """Returns the score of the video; None without a prompt."""
+        source = self._source()
+        features = tables[source]
+        parts: dict[str, Part] = {
+            "model": source.describe(),
+            "activation": str(features["activation"][0]),
+            "preprocess": self.preprocess,
+            "dtype": self.dtype,
+            "prompt_truncated": bool(features["truncated"][0]),
+        }
+        if not video.prompt.strip():
+            return Score(None, parts, {"cosine": []}, "the CLIP score compares frames with a prompt, and there is none")
+        series = {"cosine": [float(c) for c in unit(features["image"]) @ unit(features["text"])]}
+        value = self.window(series, 0, video.num_frames)
+        return Score(value, parts, series, "" if value is not None else "the video has no frames")
+
+
+def unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns the features scaled to length one, along the last axis, in float32.
+
+    Example:
+        >>> unit(np.array([3.0, 4.0], np.float32)).tolist()
+        [0.6000000238418579, 0.800000011920929]
+    """
+    scaled: NDArray[np.float32] = features / np.linalg.norm(features, axis=-1, keepdims=True)
+    return scaled

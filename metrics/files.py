@@ -1,0 +1,101 @@
+"""Scores a video file: reads it, shows it to the metrics, and keeps what can be used again.
+
+Example:
+    >>> import tempfile
+    >>> from metrics.scuts import SceneCuts
+    >>> from PIL import Image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for i in range(4):
+    ...         Image.new("RGB", (16, 16), (9 * i, 0, 0)).save(Path(folder) / f"{i}.png")
+    ...     scored = score_file(folder, {"scuts": SceneCuts()})
+    >>> scored.num_frames, scored.scores["scuts"].value
+    (4, 0.0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .api import Metric, Score
+from .errors import VideoError
+from .scoring import VideoScorer
+from .tracks import Source, TrackReader
+from .video import Probe, probe, read_frames
+
+if TYPE_CHECKING:
+    from .cache import FeatureCache
+
+
+@dataclass(frozen=True)
+class ScoredFile:
+    """What scoring one video gave.
+
+    Attributes:
+        scores: by metric name.
+        seconds: wall time per metric; see `VideoScorer`.
+        num_frames: frames read.
+        probe: rate and size.
+    """
+
+    scores: Mapping[str, Score]
+    seconds: Mapping[str, float]
+    num_frames: int
+    probe: Probe
+
+
+def score_file(
+    path: str | Path,
+    metrics: Mapping[str, Metric],
+    prompt: str = "",
+    seams: Sequence[int] = (),
+    num_frames: int | None = None,
+    cache: FeatureCache | None = None,
+    on_frames: Callable[[int], None] | None = None,
+) -> ScoredFile:
+    """Returns the scores of a video; the file is decoded once and streamed.
+
+    Args:
+        path: a video file or a folder of pictures; its name never carries meaning.
+        metrics: by name.
+        prompt: text the video was made from; may be empty.
+        seams: first frame of every chunk but the first, empty if unknown.
+        num_frames: score no more than this many frames from the start; None for all.
+        cache: where features are looked up and kept; None for no cache.
+        on_frames: is told how many frames were just scored, for a progress display.
+
+    Raises:
+        VideoError: if it is not a readable video, or has a single frame.
+        MetricError: if a metric's weights or settings are wrong.
+    """
+    path = Path(path)
+    facts = probe(path)
+    content, kept = "", {}
+    if cache is not None:
+        from .cache import content_hash
+
+        content = content_hash(path, num_frames)
+        found = ((source, cache.get(content, source.identity(prompt))) for source in _sources(metrics))
+        kept = {source: arrays for source, arrays in found if arrays is not None}
+    scorer, count = VideoScorer(metrics, prompt, facts.fps, kept), 0
+    for frames in read_frames(path, num_frames=num_frames):
+        scorer.update(frames)
+        count += len(frames)
+        if on_frames is not None:
+            on_frames(len(frames))
+    if count < 2:
+        raise VideoError("one-frame", f"{path} is a single picture: a video has at least two frames")
+    scores = scorer.compute(seams)
+    if cache is not None:
+        for source, arrays in scorer.tables.items():
+            if source not in kept:
+                cache.put(content, source.identity(prompt), arrays)
+    return ScoredFile(scores, scorer.seconds, count, facts)
+
+
+def _sources(metrics: Mapping[str, Metric]) -> list[Source]:
+    """Returns every source the metrics share, once."""
+    readers = (metric for metric in metrics.values() if isinstance(metric, TrackReader))
+    return list(dict.fromkeys(source for reader in readers for source in reader.sources()))

@@ -1,0 +1,242 @@
+"""Optical flow of a video, by any estimator, behind one protocol that sees a stream of frames.
+
+An estimator gets the frames of a video in order and gives the flow from each to the next. Because it sees a stream and
+not pairs, a network can encode every frame once.
+
+Example: OpenCV's DIS, which needs no weights.
+    >>> import numpy as np
+    >>> stream = DisFlow().stream()
+    >>> still = resize_frames(np.zeros((3, 64, 64, 3), np.uint8), 0)
+    >>> [tuple(pairs.flow.shape) for pairs in stream.push(still)]
+    [(1, 2, 64, 64), (1, 2, 64, 64)]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .errors import SettingError, WeightsError
+from .warping import resize_frames
+
+ESTIMATORS = ("raft_large", "raft_small", "mini", "dis", "ptlflow:NAME")
+"""The values of a metric's `flow` setting."""
+
+
+@dataclass(frozen=True)
+class FlowPairs:
+    """Flow of consecutive frame pairs.
+
+    Attributes:
+        left: uint8 [N, 3, H, W].
+        right: uint8 [N, 3, H, W], the frames that follow.
+        flow: float32 [N, 2, H, W] in pixels (x, y), from left to right, on left's pixels.
+    """
+
+    left: Tensor
+    right: Tensor
+    flow: Tensor
+
+
+class FlowStream(Protocol):
+    """Flow of one video; fresh per video."""
+
+    def push(self, frames: Tensor) -> Iterator[FlowPairs]:
+        """Yields the pairs these next frames complete (uint8 [T, 3, H, W] on the estimator's device), in order."""
+        ...
+
+    def flush(self) -> Iterator[FlowPairs]:
+        """Yields the pairs still held back at the end of the video."""
+        ...
+
+
+class FlowEstimator(Protocol):
+    """A loaded flow estimator.
+
+    Attributes:
+        weights_sha256: hash of its weights file, empty if it has none.
+        device: where it wants its frames.
+    """
+
+    weights_sha256: str
+    device: str
+
+    def stream(self) -> FlowStream:
+        """Returns a fresh stream for one video."""
+        ...
+
+
+def load_estimator(flow: str, weights: str = "", device: str = "cpu", precision: str = "float32") -> FlowEstimator:
+    """Returns a loaded estimator.
+
+    Args:
+        flow: "raft_large", "raft_small", "mini", "dis" or "ptlflow:NAME".
+        weights: weights file of a released network, or folder of a "mini" one (`config.json`, `model.safetensors`).
+        device: a torch device; "dis" always runs on the CPU.
+        precision: see `metrics.flow_raft.PRECISIONS`; only networks of torchvision know more than "float32".
+
+    Raises:
+        SettingError: if there is no such estimator.
+        WeightsError: if its weights are missing or wrong.
+    """
+    if flow == "dis":
+        return DisFlow()
+    if flow.startswith("ptlflow:"):
+        return PtlFlow(flow.removeprefix("ptlflow:"), weights, device)
+    from .flow_raft import RaftFlow
+
+    if flow in ("raft_large", "raft_small"):
+        from .flow_weights import load_released
+
+        model, sha256 = load_released(flow, weights)
+        return RaftFlow(model, sha256, device, precision)
+    if flow == "mini":
+        return RaftFlow(*_load_mini(weights), device=device, precision=precision)
+    raise SettingError(f"no flow estimator is called {flow!r}: choose one of {', '.join(ESTIMATORS)}")
+
+
+def weights_identity(flow: str, weights: str) -> str:
+    """Returns what the weights of an estimator are known by, without loading them; empty if it has none.
+
+    The SHA-256 of a named file or folder, or the published start of it for the default release.
+    """
+    from .flow_weights import released, sha256_of
+
+    if flow == "mini" or weights:
+        path = Path(weights) / "model.safetensors" if flow == "mini" else Path(weights)
+        return sha256_of(path) if path.is_file() else "missing"
+    return released(flow).sha256_start if flow in ("raft_large", "raft_small") else ""
+
+
+def _load_mini(folder: str) -> tuple[Any, str]:
+    from .flow_weights import sha256_of
+    from .raft import load_raft
+
+    if not folder:
+        raise WeightsError("flow 'mini' needs `flow_weights`: a folder with config.json and model.safetensors")
+    try:
+        model = load_raft(folder)
+    except (FileNotFoundError, ValueError) as error:
+        raise WeightsError(str(error)) from error
+    return model, sha256_of(Path(folder) / "model.safetensors")
+
+
+class DisFlow:
+    """Dense inverse search on grey frames, OpenCV's medium preset: no weights, tens of frames a second.
+
+    Source: Kroeger et al., Fast Optical Flow using Dense Inverse Search (arXiv:1603.03590), as in OpenCV.
+    """
+
+    weights_sha256 = ""
+    device = "cpu"
+
+    def stream(self) -> FlowStream:
+        """Returns a fresh stream for one video."""
+        return _PairwiseStream(_DisPair())
+
+
+class PtlFlow:
+    """Any network of the ptlflow collection, through its extra."""
+
+    def __init__(self, name: str, checkpoint: str, device: str) -> None:
+        """Loads a network.
+
+        Args:
+            name: as ptlflow lists it, such as "rapidflow".
+            checkpoint: a checkpoint file or a name ptlflow knows; empty for "things".
+            device: a torch device.
+
+        Raises:
+            WeightsError: if ptlflow is not installed or has no such network or checkpoint.
+        """
+        try:
+            import ptlflow
+        except ImportError as error:
+            raise WeightsError("flow 'ptlflow:NAME' needs the extra: pip install 'longvideo-bench[ptlflow]'") from error
+        try:
+            self._model = ptlflow.get_model(name, ckpt_path=checkpoint or "things").eval().to(device)
+        except ValueError as error:
+            raise WeightsError(f"ptlflow cannot load {name!r} with checkpoint {checkpoint!r}: {error}") from error
+        self.device = device
+        self.weights_sha256 = ""
+
+    def stream(self) -> FlowStream:
+        """Returns a fresh stream for one video."""
+        return _PairwiseStream(_PtlPair(self._model, self.device))
+
+
+class _PairFlow(Protocol):
+    def __call__(self, left: Tensor, right: Tensor) -> Tensor:
+        """Returns the flow float32 [2, H, W] from left to right, both uint8 [3, H, W]."""
+        ...
+
+
+class _PairwiseStream:
+    """Runs an estimator that sees one pair at a time over a stream."""
+
+    def __init__(self, pair_flow: _PairFlow) -> None:
+        self._pair_flow = pair_flow
+        self._last: Tensor | None = None
+
+    def push(self, frames: Tensor) -> Iterator[FlowPairs]:
+        for frame in frames:
+            if self._last is not None:
+                yield FlowPairs(self._last[None], frame[None], self._pair_flow(self._last, frame)[None])
+            self._last = frame
+
+    def flush(self) -> Iterator[FlowPairs]:
+        return iter(())
+
+
+class _DisPair:
+    def __init__(self) -> None:
+        import cv2
+
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._last: tuple[Tensor, NDArray[np.uint8]] | None = None
+
+    def __call__(self, left: Tensor, right: Tensor) -> Tensor:
+        # The right frame of one pair is the left one of the next: its grey picture is kept.
+        left_grey = self._last[1] if self._last is not None and self._last[0] is left else _grey(left)
+        self._last = (right, _grey(right))
+        flow = self._dis.calc(left_grey, self._last[1], None)
+        return torch.from_numpy(np.ascontiguousarray(flow.transpose(2, 0, 1)))
+
+
+def _grey(frame: Tensor) -> NDArray[np.uint8]:
+    import cv2
+
+    grey: NDArray[np.uint8] = cv2.cvtColor(np.ascontiguousarray(frame.permute(1, 2, 0).numpy()), cv2.COLOR_RGB2GRAY)
+    return grey
+
+
+class _PtlPair:
+    def __init__(self, model: Any, device: str) -> None:
+        self._model, self._device = model, device
+
+    def __call__(self, left: Tensor, right: Tensor) -> Tensor:
+        # ptlflow takes pictures in OpenCV's channel order, values in 0..1, two of them as one sample.
+        images = torch.stack([left, right]).flip(1).float().div(255)[None].to(self._device)
+        with torch.inference_mode():
+            flow: Tensor = self._model({"images": images})["flows"][0, 0]
+        return flow.float()
+
+
+__all__ = [
+    "ESTIMATORS",
+    "DisFlow",
+    "FlowEstimator",
+    "FlowPairs",
+    "FlowStream",
+    "PtlFlow",
+    "load_estimator",
+    "resize_frames",
+    "weights_identity",
+]

@@ -1,0 +1,112 @@
+"""Released optical-flow weights: found on disk, checked by hash, loaded as data and never as code.
+
+Example:
+    >>> release = released("raft_large")
+    >>> release.file, release.sha256_start
+    ('raft_large_C_T_SKHT_V2-ff5fadd5.pth', 'ff5fadd5')
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import urllib.error
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import WeightsError
+
+if TYPE_CHECKING:
+    from torchvision.models.optical_flow import RAFT
+
+
+@dataclass(frozen=True)
+class Release:
+    """A released weights file.
+
+    Attributes:
+        network: "raft_large" or "raft_small".
+        url: where its publisher keeps it.
+        file: its name, which ends in the first eight digits of its SHA-256.
+        sha256_start: those digits.
+        megabytes: its size as published.
+    """
+
+    network: str
+    url: str
+    file: str
+    sha256_start: str
+    megabytes: float
+
+
+def released(network: str) -> Release:
+    """Returns the release that the default weights of a torchvision network come from.
+
+    Source: torchvision, `models/optical_flow/raft.py` (`Raft_Large_Weights.C_T_SKHT_V2`, `Raft_Small_Weights.C_T_V2`).
+    """
+    from torchvision.models.optical_flow import Raft_Large_Weights, Raft_Small_Weights
+
+    weights = {"raft_large": Raft_Large_Weights.C_T_SKHT_V2, "raft_small": Raft_Small_Weights.C_T_V2}[network]
+    file = str(weights.url).rsplit("/", 1)[-1]
+    start = Path(file).stem.rsplit("-", 1)[-1]
+    return Release(network, str(weights.url), file, start, float(weights.meta["_file_size"]))
+
+
+def load_released(network: str, weights_file: str = "") -> tuple[RAFT, str]:
+    """Returns a released RAFT in evaluation mode, float32, on the CPU, and the SHA-256 of its weights file.
+
+    Args:
+        network: "raft_large" or "raft_small".
+        weights_file: the file, if it is not in torch's hub cache; where both are absent, a download is tried.
+
+    Raises:
+        WeightsError: if the file is absent and cannot be fetched, is not the released one, or holds something else.
+    """
+    import torch
+    from torchvision.models import optical_flow
+
+    release = released(network)
+    path = Path(weights_file) if weights_file else _hub_file(release)
+    if not path.is_file():
+        raise WeightsError(f"no flow weights at {path}: {_where(release)}")
+    sha256 = sha256_of(path)
+    if not sha256.startswith(release.sha256_start):
+        raise WeightsError(f"{path} is not the released file (its SHA-256 is {sha256}): {_where(release)}")
+    model: RAFT = {"raft_large": optical_flow.raft_large, "raft_small": optical_flow.raft_small}[network](weights=None)
+    try:
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise WeightsError(f"{path} does not hold the weights of {network}: {error}") from error
+    return model.eval(), sha256
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _hub_file(release: Release) -> Path:
+    """Returns where the hub cache keeps the file, having tried to fetch it if it is not there yet."""
+    import torch
+
+    path = Path(torch.hub.get_dir()) / "checkpoints" / release.file
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(release.url, str(path), hash_prefix=release.sha256_start, progress=False)
+        except (urllib.error.URLError, OSError, RuntimeError) as error:
+            raise WeightsError(
+                f"flow weights of {release.network} cannot be fetched ({error}): {_where(release)}"
+            ) from error
+    return path
+
+
+def _where(release: Release) -> str:
+    import torch
+
+    return (
+        f"get {release.file} ({release.megabytes:.1f} MB, SHA-256 starting {release.sha256_start}) from "
+        f"{release.url} and put it into {Path(torch.hub.get_dir()) / 'checkpoints'}, or name the file as `flow_weights`"
+    )

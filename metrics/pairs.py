@@ -1,0 +1,150 @@
+"""Per-pair numbers of a video from its optical flow: one pass, from which MAWE, seams and stillness all read.
+
+Example:
+    >>> source = FlowSource(flow="dis", size=64)
+    >>> track = source.load().track("")
+    >>> track.update(np.zeros((3, 48, 64, 3), np.uint8))
+    >>> track.arrays()["motion"].shape
+    (2,)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .api import Frames
+from .errors import SettingError
+from .tracks import Arrays, FrameBuffer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .flow import FlowEstimator, FlowPairs
+
+FRAMES_PER_BATCH = 8
+"""Frames resized together: enough to keep a device busy, few enough for 720p frames to stay small in memory."""
+
+PAIRS_VERSION = 1
+"""Changes whenever the same frames would give other arrays, so that kept ones are not read."""
+
+
+@dataclass(frozen=True)
+class FlowSource:
+    """Settings of the flow pass.
+
+    Attributes:
+        flow: estimator; see `metrics.flow.load_estimator`.
+        size: side of the square the frames are squashed to, pixels; 0 keeps their size.
+        weights: weights file or folder, empty for the default.
+        device: a torch device.
+        precision: arithmetic of the network; see `metrics.flow_raft.PRECISIONS`.
+    """
+
+    flow: str = "raft_large"
+    size: int = 720
+    weights: str = ""
+    device: str = "cpu"
+    precision: str = "float32"
+
+    def identity(self, prompt: str) -> str:
+        """Returns all the arrays depend on besides the frames; the device is left out, as it moves them little."""
+        from .flow import weights_identity
+
+        weights = weights_identity(self.flow, self.weights)
+        return f"pairs {PAIRS_VERSION} {self.flow} {weights} {self.size} {self.precision}"
+
+    def load(self) -> FlowNetwork:
+        """Returns the loaded estimator.
+
+        Raises:
+            SettingError: for an unknown estimator or a negative size.
+            WeightsError: if its weights are missing or wrong.
+        """
+        from .flow import load_estimator
+
+        if self.size < 0:
+            raise SettingError(f"`size` is the side of a square in pixels, or 0 to keep the frames: not {self.size}")
+        return FlowNetwork(self, load_estimator(self.flow, self.weights, self.device, self.precision))
+
+
+class FlowNetwork:
+    """A loaded flow estimator and the size it works at."""
+
+    def __init__(self, source: FlowSource, estimator: FlowEstimator) -> None:
+        self.source, self.estimator = source, estimator
+
+    def track(self, prompt: str) -> PairTrack:
+        """Returns a fresh track for one video."""
+        return PairTrack(self.estimator, self.source.size)
+
+
+class PairTrack:
+    """Per-pair numbers of one video.
+
+    Arrays, all [P] for P frame pairs (pair i is frames i and i + 1) but the last:
+        warp_error: float32, mean squared error per channel on known cells, 0..255 scale.
+        motion: float32, mean length of the flow, pixels of the resized frame.
+        motion_squared: float64, mean squared length.
+        known: int64, known cells.
+        flow_change: float32, mean length of the difference to the flow of the pair before; nan for pair 0.
+        cells: int64 [1], cells of a frame.
+    """
+
+    def __init__(self, estimator: FlowEstimator, size: int) -> None:
+        self._device, self._stream, self._size = estimator.device, estimator.stream(), size
+        self._buffer = FrameBuffer(FRAMES_PER_BATCH)
+        self._columns: list[list[Tensor]] = [[], [], [], [], []]
+        self._last_flow: Tensor | None = None
+        self._cells = 0
+
+    def update(self, frames: Frames) -> None:
+        """Takes the next frames."""
+        self._push(self._buffer.push(frames))
+
+    def arrays(self) -> Arrays:
+        """Returns the columns; waits for the device, once."""
+        import torch
+
+        self._push(self._buffer.rest())
+        self._take(self._stream.flush())
+        columns = [torch.cat(c).cpu().numpy() if c else np.zeros(0) for c in self._columns]
+        warp_error, motion, motion_squared, known, flow_change = columns
+        return {
+            "warp_error": warp_error.astype(np.float32),
+            "motion": motion.astype(np.float32),
+            "motion_squared": motion_squared,
+            "known": known.astype(np.int64),
+            "flow_change": flow_change.astype(np.float32),
+            "cells": np.array([self._cells]),
+        }
+
+    def _push(self, batches: Iterable[Frames]) -> None:
+        from .warping import resize_frames
+
+        for batch in batches:
+            self._take(self._stream.push(resize_frames(batch, self._size, self._device)))
+
+    def _take(self, batches: Iterable[FlowPairs]) -> None:
+        from .warping import pair_numbers
+
+        for pairs in batches:
+            numbers = pair_numbers(pairs.left, pairs.right, pairs.flow)
+            self._cells = pairs.left.shape[-2] * pairs.left.shape[-1]
+            change = self._change(pairs.flow)
+            row = (numbers.warp_error, numbers.motion, numbers.motion_squared, numbers.known, change)
+            for column, values in zip(self._columns, row, strict=True):
+                column.append(values)
+
+    def _change(self, flow: Tensor) -> Tensor:
+        """Returns the mean length of each flow's difference to the one before it, nan where there is none."""
+        import torch
+
+        first = torch.full_like(flow[:1], torch.nan) if self._last_flow is None else self._last_flow
+        self._last_flow = flow[-1:]
+        before = torch.cat([first, flow[:-1]])
+        length: Tensor = torch.linalg.vector_norm(flow - before, dim=1)
+        return length.flatten(1).mean(dim=1, dtype=torch.float64)

@@ -1,0 +1,459 @@
+"""`run` from the command line, with methods and metrics in drop-in files and first chunks laid into the store."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.catalog import find
+from bench.cli import main
+from bench.plan import plan
+from bench.profile import load_profile
+from bench.runner import save_start
+from bench.store import Store
+from bench.video import file_digest, read_video
+from generators.api import Start
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PROFILE = """
+name = "tiny"
+[video]
+num_frames = 21
+height = 16
+width = 24
+fps = 8.0
+[run]
+executor = "serial"
+workers = 2
+threads = 1
+device = "cpu"
+dtype = "float32"
+prompts = "long50"
+num_prompts = 2
+seeds = [0]
+metrics = ["brightness"]
+"""
+
+PLUGIN = """
+import os, time
+from dataclasses import dataclass
+import numpy as np
+from generators.api import method
+from generators.weights import MissingWeightsError
+from metrics.api import Score, mean_or_none, metric
+
+@method(name="walk", title="Walk", paper="", licence="none", continues_start=True)
+@dataclass
+class Walk:
+    '''A random walk of the last frame, chunk by chunk.'''
+    chunk: int = 5
+    pause: float = 0.0
+
+    def generate(self, request, start):
+        rng = np.random.default_rng(request.seed)
+        last, missing = start.frames[-1].astype(int), request.num_frames - len(start.frames)
+        while missing > 0:
+            size = min(self.chunk, missing)
+            steps = rng.integers(-9, 10, (size, *last.shape)).cumsum(axis=0)
+            yield np.clip(last + steps, 0, 255).astype(np.uint8)
+            last, missing = last + steps[-1], missing - size
+            time.sleep(self.pause)
+
+@method(name="faulty", title="Faulty", paper="", licence="none", continues_start=False, group="faults")
+@dataclass
+class Faulty:
+    '''Breaks the contract in the way `fault` says, on the prompts that contain a word.'''
+    fault: str = "none"
+    word: str = ""
+
+    def generate(self, request, start):
+        shape = (request.num_frames, request.height, request.width, 3)
+        frames = np.zeros(shape, np.uint8)
+        if self.word in request.prompt:
+            if self.fault == "raises":
+                yield frames[:4]
+                raise ZeroDivisionError("half way")
+            if self.fault == "weights":
+                raise MissingWeightsError("no weights: run `fetch faulty`")
+            if self.fault == "dies":
+                os._exit(9)
+            frames = {
+                "float": frames.astype(float),
+                "few": frames[:-1],
+                "many": np.concatenate([frames, frames]),
+                "size": frames[:, :-1],
+                "grey": frames[..., 0],
+                "empty": frames[:0],
+                "list": frames.tolist(),
+            }.get(self.fault, frames)
+        yield frames
+
+@metric(name="brightness", title="Brightness", unit="0..255", better="higher", version="1")
+@dataclass
+class Brightness:
+    gain: float = 1.0
+
+    def begin(self, prompt, fps):
+        return _Sum(self)
+
+    def window(self, series, start, stop):
+        return mean_or_none(series["grey"][start:stop])
+
+@metric(name="darkness", title="Darkness", unit="0..255", better="lower", version="1")
+@dataclass
+class Darkness(Brightness):
+    '''A metric that breaks where `breaks` says.'''
+    breaks: str = "update"
+
+    def begin(self, prompt, fps):
+        if self.breaks == "begin":
+            raise KeyError("begin")
+        return _Sum(self, self.breaks)
+
+class _Sum:
+    def __init__(self, metric, breaks=""):
+        self.metric, self.grey, self.breaks = metric, [], breaks
+
+    def update(self, frames):
+        self.grey += [self.metric.gain * float(f.mean()) for f in frames]
+        if self.breaks == "update" and len(self.grey) > 10:
+            raise KeyError("update")
+
+    def compute(self, seams=()):
+        if self.breaks == "compute":
+            raise KeyError("compute")
+        series = {"grey": self.grey}
+        return Score(self.metric.window(series, 0, len(self.grey)), {"seams": len(seams)}, series)
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.toml").write_text(PROFILE)
+    Path("plugin.py").write_text(PLUGIN)
+    Path("p.txt").write_text("a red circle\na blue square\n")
+    return tmp_path
+
+
+def arguments(*options: str, out: str = "out", methods: str = "walk") -> list[str]:
+    fixed = ["--profile", "tiny.toml", "--plugin", "plugin.py", "--prompts", "p.txt"]
+    return ["run", "--methods", methods, "--out", out, *fixed, *options]
+
+
+def lay_starts(out: str, overrides: Sequence[str] = ()) -> None:
+    """Stores first chunks, so that no text-to-video model is needed."""
+    profile = load_profile("tiny.toml", ["run.metrics=[]", *overrides])
+    spec = plan(find(), profile, methods="still", prompts="p.txt", seeds=[0, 1])
+    (Path(out) / "starts").mkdir(parents=True, exist_ok=True)
+    for cell in spec.cells:
+        rng = np.random.default_rng([cell.seed, len(cell.prompt.text)])
+        frames = rng.integers(0, 256, (8, 16, 24, 3), dtype=np.uint8)
+        save_start(Store(out), cell.start_key, Start(frames, frames[:, ::2, ::2]), 8.0)
+
+
+def command(*options: str, out: str = "out", methods: str = "walk") -> int:
+    lay_starts(out)
+    return call(arguments(*options, out=out, methods=methods))
+
+
+def call(words: list[str]) -> int:
+    try:
+        main(words)
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def videos(out: str) -> dict[str, str]:
+    return {path.relative_to(out).as_posix(): file_digest(path) for path in Path(out).glob("cells/*/*.mkv")}
+
+
+def scores(out: str) -> list[tuple[str, str, dict[str, Any]]]:
+    return [(r.method, r.prompt.id, {n: s.value for n, s in r.scores.items()}) for r in Store(out).records()]
+
+
+def test_a_run_leaves_videos_scores_and_costs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("--seeds", "0,1") == 0
+    output = capsys.readouterr()
+    assert output.out == "out: 4 videos ok. Next: python -m bench report --out out\n"
+    assert "[4/4 cells] walk · p002 · seed 1: ok" in output.err
+    records = Store("out").records()
+    assert [(r.prompt.id, r.seed) for r in records] == [("p001", 0), ("p001", 1), ("p002", 0), ("p002", 1)]
+    for record in records:
+        frames = np.concatenate(list(read_video(Store("out").video_path(record))))
+        assert frames.shape == (21, 16, 24, 3)
+        assert record.seams == (8, 13, 18)
+        assert record.scores["brightness"].value == pytest.approx(frames.mean())
+        assert record.scores["brightness"].parts == {"seams": 3}
+        assert len(record.scores["brightness"].series["grey"]) == 21
+        assert record.video_sha256 == file_digest(Store("out").video_path(record))
+        assert record.cost["seconds_per_frame"] is not None
+    assert len({record.start for record in records}) == 4
+    assert [record.cost["gflops_per_frame"] for record in records] == [0.0, None, None, None]
+    assert [record.cost["cold"] for record in records] == [1.0, 0.0, 0.0, 0.0]
+    info = Store("out").info()
+    assert (info.prompt_set, info.profile, info.seeds, info.methods) == ("p.txt", "tiny", (0, 1), ("walk",))
+    assert info.settings["methods"]["walk"] == {"chunk": 5, "pause": 0.0}
+
+
+def test_the_same_command_again_does_nothing_and_loads_nothing(here: Path) -> None:
+    assert command() == 0
+    before = {path: path.stat().st_mtime_ns for path in Path("out").glob("cells/*/*")}
+    script = (
+        f"import sys; from bench.cli import main\ntry: main({arguments()!r})\nfinally: print('torch' in sys.modules)"
+    )
+    began = time.perf_counter()
+    answer = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert time.perf_counter() - began < 3
+    assert answer.stdout == "out: 2 videos ok. Next: python -m bench report --out out\nFalse\n"
+    assert before == {path: path.stat().st_mtime_ns for path in Path("out").glob("cells/*/*")}
+
+
+def test_the_default_folder_is_found_again(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [w for w in arguments() if w not in ("--out", "out")]
+    call(words)
+    (folder,) = Path("results").iterdir()
+    assert folder.name.startswith("tiny-")
+    call([*words, "--workers", "1"])
+    assert list(Path("results").iterdir()) == [folder]
+
+
+def test_processes_give_the_bytes_of_serial(here: Path) -> None:
+    assert command("--seeds", "0,1", methods="walk,still", out="a") == 0
+    assert command("--seeds", "0,1", "--executor", "processes", "--workers", "2", methods="walk,still", out="b") == 0
+    assert len(videos("a")) == 8
+    assert videos("a") == videos("b")
+    assert scores("a") == scores("b")
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_bytes(here: Path) -> None:
+    assert command("--seeds", "0,1", out="whole") == 0
+    lay_starts("killed")
+    slow = [*arguments("--seeds", "0,1", out="killed"), "--set", "methods.walk.pause=0.2"]
+    words = [sys.executable, "-m", "bench", *slow]
+    with subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not list(Path("killed").glob("cells/walk/*.json")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGKILL)
+    finished = len(list(Path("killed").glob("cells/walk/*.json")))
+    assert 1 <= finished < 4
+    assert list(Path("killed").rglob(".tmp-*")), "the kill came between two cells: nothing was tested"
+    assert call(slow) == 0
+    assert sorted(videos("killed").values()) == sorted(videos("whole").values())
+    assert scores("killed") == scores("whole")
+    assert not list(Path("killed").rglob(".tmp-*"))
+
+
+def test_another_metric_is_scored_on_the_finished_videos(here: Path) -> None:
+    assert command() == 0
+    before = videos("out")
+    changed = {path: path.stat().st_mtime_ns for path in Path("out").glob("cells/*/*.mkv")}
+    assert command("--metrics", "brightness,scuts") == 0
+    assert all(set(score) == {"brightness", "scuts"} for _, _, score in scores("out"))
+    assert before == videos("out")
+    assert changed == {path: path.stat().st_mtime_ns for path in Path("out").glob("cells/*/*.mkv")}
+
+
+def test_changed_settings_of_a_metric_are_scored_again(here: Path) -> None:
+    assert command() == 0
+    old = scores("out")
+    assert command("--set", "metrics.brightness.gain=2.0") == 0
+    for (_, _, before), (_, _, after) in zip(old, scores("out"), strict=True):
+        assert after["brightness"] == pytest.approx(2 * before["brightness"])
+
+
+def test_a_new_version_of_a_metric_is_scored_again_on_the_same_videos(here: Path) -> None:
+    head, _, tail = PLUGIN.partition("@method(")
+    metrics = head + tail[tail.index("@metric(") :].replace("brightness", "shine").replace("darkness", "gloom")
+    for version in ("1", "2"):
+        Path("metric.py").write_text(metrics.replace('version="1"', f'version="{version}"'))
+        before = videos("out")
+        assert command("--plugin", "metric.py", "--metrics", "shine") == 0
+        assert {record.scores["shine"].version for record in Store("out").records()} == {version}
+    assert videos("out") == before
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("raises", "faulty raised ZeroDivisionError: half way"),
+        ("float", "faulty yielded float64 frames; yield uint8 [t, 16, 24, 3]"),
+        ("few", "faulty stopped 1 frames short: a video of 21 frames was asked for"),
+        ("many", "faulty yielded at least 21 frames too many"),
+        ("size", "faulty yielded frames of shape [21, 15, 24, 3]"),
+        ("grey", "faulty yielded frames of shape [21, 16, 24]"),
+        ("empty", "faulty yielded frames of shape [0, 16, 24, 3]"),
+        ("list", "faulty yielded list; yield NumPy arrays"),
+    ],
+)
+def test_a_faulty_method_loses_its_own_cell_only(
+    here: Path, capsys: pytest.CaptureFixture[str], fault: str, words: str
+) -> None:
+    options = ["--set", f"methods.faulty.fault={fault}", "--set", "methods.faulty.word=blue"]
+    assert command(*options, methods="faulty,still") == 1
+    output = capsys.readouterr()
+    assert "out: 3 videos ok, 1 failed." in output.out
+    assert f"1 x {words}" in output.err
+    status = {(r.method, r.prompt.text): (r.status, r.reason) for r in Store("out").records()}
+    assert status["faulty", "a blue square"] == ("failed", status["faulty", "a blue square"][1])
+    assert words in status["faulty", "a blue square"][1]
+    assert status["faulty", "a red circle"] == ("ok", "")
+    assert len(videos("out")) == 3
+
+
+def test_missing_weights_skip_and_failed_cells_wait_for_redo(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--set", "methods.faulty.fault=weights", "--set", "methods.faulty.word=blue"]
+    assert command(*options, methods="faulty") == 0
+    assert "1 videos ok, 1 skipped" in capsys.readouterr().out
+    assert command(*options, methods="faulty") == 0
+    assert "cells]" not in capsys.readouterr().err
+    assert command(*options, "--redo", "failed", methods="faulty") == 0
+    assert "[1/1 cells] faulty · p002" in capsys.readouterr().err
+    assert command(*options, "--redo", "all", methods="faulty") == 0
+    assert "[2/2 cells]" in capsys.readouterr().err
+
+
+def test_a_process_that_dies_loses_its_own_cell_only(here: Path) -> None:
+    options = ["--set", "methods.faulty.fault=dies", "--set", "methods.faulty.word=red", "--executor", "processes"]
+    assert command(*options, methods="faulty,still") == 1
+    status = {(r.method, r.prompt.text): (r.status, r.reason) for r in Store("out").records()}
+    assert status.pop(("faulty", "a red circle")) == (
+        "failed",
+        "its process ended with exit code 9, perhaps for lack of memory; try fewer --workers",
+    )
+    assert set(status.values()) == {("ok", "")}
+
+
+@pytest.mark.parametrize("breaks", ["begin", "update", "compute"])
+def test_a_faulty_metric_loses_its_own_score_only(here: Path, capsys: pytest.CaptureFixture[str], breaks: str) -> None:
+    options = ["--metrics", "darkness,brightness", "--set", f"metrics.darkness.breaks={breaks}"]
+    assert command(*options) == 1
+    assert "2 videos ok, 2 scores failed" in capsys.readouterr().out
+    for record in Store("out").records():
+        assert list(record.scores) == ["darkness", "brightness"]
+        assert record.scores["brightness"].value is not None
+        lost = record.scores["darkness"]
+        assert (lost.value, lost.status, lost.reason) == (None, "failed", f"darkness raised KeyError: '{breaks}'")
+    assert command(*options) == 1
+    assert "cells]" not in capsys.readouterr().err
+    assert command(*options, "--redo", "failed", "--set", "metrics.darkness.breaks=never") == 0
+
+
+def test_without_weights_for_the_first_chunk_every_cell_says_so(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--set", "first_chunk.weights=mini:none_such"]
+    assert call(arguments(*options)) == 1
+    assert "out: 0 videos ok, 2 skipped" in capsys.readouterr().out
+    assert all("first chunk: no miniature weights" in record.reason for record in Store("out").records())
+
+
+def test_torn_files_are_made_anew_and_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command() == 0
+    before = videos("out")
+    first, second = sorted(Path("out").glob("cells/walk/*.json"))
+    first.write_text(first.read_text()[:100])
+    second.with_suffix(".mkv").write_bytes(second.with_suffix(".mkv").read_bytes()[:500])
+    capsys.readouterr()
+    assert call(["report", "--out", "out"]) == 4
+    assert f"error: {first}: torn or unreadable" in capsys.readouterr().err
+    assert command() == 0
+    notes = capsys.readouterr().err
+    assert f"{first}: torn or unreadable" in notes
+    assert f"{second.with_suffix('.mkv')}: the video has 500 bytes" in notes
+    assert videos("out") == before
+
+
+def test_a_video_torn_inside_is_made_anew_when_it_is_scored_again(here: Path) -> None:
+    assert command() == 0
+    before = videos("out")
+    for video in Path("out").glob("cells/walk/*.mkv"):
+        content = video.read_bytes()
+        video.write_bytes(content[:200] + bytes(len(content) - 200))
+    assert command("--set", "metrics.brightness.gain=2.0") == 0
+    assert videos("out") == before
+
+
+def test_a_torn_first_chunk_is_not_handed_to_a_method(here: Path) -> None:
+    lay_starts("out")
+    for path in Path("out/starts").glob("*.base.mkv"):
+        path.write_bytes(b"torn")
+    assert call(arguments("--set", "run.num_prompts=1")) == 1
+    assert {record.status for record in Store("out").records()} <= {"skipped", "failed"}
+
+
+def test_a_start_longer_than_the_video_is_cut(here: Path) -> None:
+    lay_starts("out", ["video.num_frames=5"])
+    assert call(arguments("--frames", "5")) == 0
+    assert [(record.num_frames, record.seams) for record in Store("out").records()] == [(5, ())] * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--methods", "stil"], 2, "unknown method 'stil'"),
+        (["--metrics", "mwae"], 2, "unknown metric 'mwae'"),
+        (["--profile", "huge"], 2, "unknown profile 'huge'"),
+        (["--prompts", "none.txt"], 2, "no prompt file at none.txt"),
+        (["--prompts", "empty.txt"], 2, "empty.txt holds no prompts"),
+        (["--prompts", "0"], 2, "--prompts 0"),
+        (["--frames", "0"], 2, "video.num_frames must be positive, not 0"),
+        (["--frames", "-4"], 2, "video.num_frames must be positive, not -4"),
+        (["--frames", "many"], 2, "is not a valid integer"),
+        (["--seeds", "-1"], 2, "--seeds '-1': give whole numbers"),
+        (["--executor", "ray"], 2, "run.executor must be one of serial, processes"),
+        (["--set", "x"], 2, "write it as section.key=value"),
+        (["--nonsense"], 2, "No such option"),
+        (["--plugin", "raises.py"], 3, "plugin raises.py: import raised RuntimeError: no cheese"),
+        (["--plugin", "none.py"], 3, "cannot be read"),
+        (["--out", "p.txt/out"], 4, "p.txt/out: cannot write results there (Not a directory)"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_the_right_exit_code(
+    here: Path, capsys: pytest.CaptureFixture[str], options: list[str], code: int, words: str
+) -> None:
+    Path("empty.txt").write_text("\n \n")
+    Path("raises.py").write_text("raise RuntimeError('no cheese')")
+    assert call([*arguments(), *options]) == code
+    error = capsys.readouterr().err
+    assert words in error.replace(str(here) + "/", "")
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["list", "methods"], ["list", "metrics"]])
+def test_help_and_lists_load_nothing_heavy(words: list[str]) -> None:
+    script = (
+        "import sys; from bench.cli import main\n"
+        f"try: main({words!r})\n"
+        "finally: print(sorted({'torch', 'diffusers', 'cv2', 'av', 'matplotlib', 'open_clip'} & sys.modules.keys()))"
+    )
+    options: dict[str, Any] = {"env": environment(), "capture_output": True, "text": True, "check": True}
+    answer = subprocess.run([sys.executable, "-c", script], **options)
+    assert answer.stdout.endswith("[]\n")
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def test_run_json_is_written_before_the_first_cell(here: Path) -> None:
+    options = ["--set", "methods.faulty.fault=raises"]
+    assert command(*options, methods="faulty") == 1
+    content = json.loads(Path("out/run.json").read_text())
+    assert content["schema"] == 1
+    assert len(content["cells"]) == 2
+    assert content["plugins"] == [str(here / "plugin.py")]

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from bench.errors import ConfigError
+from bench.profile import load_profile, packaged_profiles
+
+
+def test_packaged_profiles_say_what_the_paper_says() -> None:
+    assert packaged_profiles() == ["mini", "paper"]
+    assert load_profile("mini").video == dataclasses.replace(load_profile("paper").video, height=64, width=64)
+    assert load_profile("paper").video.num_frames == 240
+    assert load_profile("mini").run.metrics[:3] == ("mawe", "scuts", "clip")
+
+
+@pytest.mark.parametrize("name", ["mini", "paper"])
+def test_naive_is_the_first_chunk_model_and_nothing_else(name: str) -> None:
+    profile = load_profile(name)
+    naive = dict(profile.methods["naive"])
+    naive.pop("batch")
+    assert naive == profile.first_chunk
+
+
+@pytest.mark.parametrize("name", ["mini", "paper"])
+def test_every_value_states_its_source(name: str) -> None:
+    path = Path(__file__).parents[2] / "bench" / "profiles" / f"{name}.toml"
+    commented_sections = {"[methods.naive]", "[first_chunk]"}
+    section = ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            section = line.split(" #")[0]
+        elif line and not line.startswith("#") and "=" in line and section not in commented_sections:
+            assert " #" in line or line.startswith(("name", "device", "dtype", "weights")), line
+
+
+def test_overrides_reach_every_level() -> None:
+    overrides = ["video.num_frames=32", "methods.svd.num_inference_steps=4", "run.prompts=long50", "run.seeds=[1, 2]"]
+    profile = load_profile("mini", overrides)
+    assert profile.video.num_frames == 32
+    assert profile.methods["svd"]["num_inference_steps"] == 4
+    assert profile.run.prompts == "long50"
+    assert profile.run.seeds == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("video.num_frames=0", "video.num_frames must be positive"),
+        ("video.num_frames=-5", "video.num_frames must be positive"),
+        ("video.num_frames=many", "must be a whole number"),
+        ("video.num_frames=1.5", "must be a whole number"),
+        ("video.fps=nan", "video.fps must be positive"),
+        ("video.height=true", "must be a whole number"),
+        ("run.executor=ray", "one of serial, processes"),
+        ("run.dtype=int8", "one of float32"),
+        ("run.threads=0", "threads must be 1 or more"),
+        ("run.workers=-1", "0 (all) or more"),
+        ("run.seeds=[-1]", "whole numbers from 0 on"),
+        ("run.seeds=[]", "whole numbers from 0 on"),
+        ("run.metrics=mawe", "must be a list"),
+        ("video.colour=3", "unknown key 'colour'"),
+        ("colour.x=3", "unknown key 'colour'"),
+        ("methods=3", "must be a section"),
+        ("methods.svd=3", "must be a section"),
+        ("name.x=3", "is a value, not a section"),
+        ("name=../x", "name must be"),
+        ("no equals sign", "write it as section.key=value"),
+        ("=3", "write it as section.key=value"),
+    ],
+)
+def test_senseless_settings_are_refused(override: str, words: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_profile("mini", [override])
+    assert words in str(error.value)
+
+
+def test_profile_files_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there are mini, paper"):
+        load_profile("huge")
+    with pytest.raises(ConfigError, match="no profile at"):
+        load_profile(str(tmp_path / "missing.toml"))
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[video\n")
+    with pytest.raises(ConfigError, match="not TOML"):
+        load_profile(str(broken))
+    broken.write_text('name = "x"\n[video]\nnum_frames = 8\nheight = 8\nwidth = 8\n')
+    with pytest.raises(ConfigError, match=r"video\.fps is missing"):
+        load_profile(str(broken))
+    broken.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_profile(str(broken))

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from bench.errors import StoreError
+from bench.spec import SCHEMA, Cell, Prompt
+from bench.store import Record, RunInfo, Store, StoredScore, latest, replacing
+from metrics.api import MetricInfo
+
+PROMPT = Prompt("p001", "a red circle", ("colour",))
+CELL = Cell("k1", "still", PROMPT, 0, "s1")
+SCORE = StoredScore(1.5, {"pairs": 3}, {"w": [1.0, None]}, "1", "", {"size": 128})
+RECORD = Record(
+    "k1", "still", "Still", PROMPT, 0, "ok", "", "ab", 24, 8, 8, 10.0, (8, 16), "cd", 3, {"s": 0.5}, {"m": SCORE}
+)
+
+
+def info(*cells: str) -> RunInfo:
+    metrics = (MetricInfo("m", "M", "u", "lower", "1"),)
+    return RunInfo(
+        SCHEMA,
+        "run",
+        "2030-01-01T00:00:00+00:00",
+        "mini",
+        ("still",),
+        metrics,
+        (PROMPT,),
+        (0,),
+        "mini",
+        {},
+        {},
+        (),
+        cells,
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "run")
+    store.open(info("still/k1", "still/k2"))
+    store.cell_video(CELL).write_bytes(b"abc")
+    store.save(RECORD)
+    return store
+
+
+def test_what_is_saved_is_read_back(store: Store) -> None:
+    assert store.records() == [RECORD]
+    assert store.find(CELL) == RECORD
+    assert store.info() == info("still/k1", "still/k2")
+
+
+def test_records_outside_the_grid_are_left_alone(store: Store) -> None:
+    store.open(info("still/k2"))
+    assert store.records() == []
+    assert store.find(CELL) == RECORD
+
+
+def test_the_first_command_gives_the_time(store: Store) -> None:
+    store.open(RunInfo(**{**vars(info()), "created": "2031-01-01T00:00:00+00:00"}))
+    assert store.info().created == "2030-01-01T00:00:00+00:00"
+
+
+def test_numbers_that_are_not_finite_become_null(store: Store) -> None:
+    scores = {"m": StoredScore(float("nan"), {"x": float("inf")}, {"w": [float("nan")]})}
+    store.save(Record(**{**vars(RECORD), "scores": scores}))
+    read = store.records()[0].scores["m"]
+    assert (read.value, read.parts["x"], read.series["w"]) == (None, None, [None])
+
+
+@pytest.mark.parametrize("text", ['{"key": "k1", "met', "[1]", '{"key": "k1"}', "", "\udcff"])
+def test_a_torn_record_is_named(store: Store, text: str) -> None:
+    path = store.cell_video(CELL).with_suffix(".json")
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(StoreError, match=r"k1\.json.*anew"):
+        store.records()
+
+
+@pytest.mark.parametrize("content", [b"ab", None])
+def test_a_torn_video_is_named(store: Store, content: bytes | None) -> None:
+    video = store.cell_video(CELL)
+    video.unlink()
+    if content is not None:
+        video.write_bytes(content)
+    with pytest.raises(StoreError, match=r"k1\.mkv: the video .*anew"):
+        store.find(CELL)
+
+
+def test_other_schemas_and_missing_runs_are_refused(tmp_path: Path, store: Store) -> None:
+    with pytest.raises(StoreError, match="not found; make it with"):
+        Store(tmp_path / "none").info()
+    path = store.path / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": SCHEMA + 1}))
+    with pytest.raises(StoreError, match="schema"):
+        store.info()
+
+
+def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"cannot write results there .*--out"):
+        Store(tmp_path / "file" / "run").open(info())
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_leftovers_of_dead_processes_are_swept(store: Store) -> None:
+    with replacing(store.cell_video(CELL)) as temporary:
+        mine = temporary
+        mine.write_bytes(b"x")
+        name = mine.name.replace(f"-{os.getpid()}~", "-999999999~")
+        dead = mine.with_name(name)
+        dead.write_bytes(b"x")
+        store.open(info())
+        assert mine.exists()
+        assert not dead.exists()
+
+
+def test_latest_is_the_run_started_last(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no run there"):
+        latest(tmp_path)
+    for age, name in enumerate(("a", "b")):
+        Store(tmp_path / name).open(info())
+        os.utime(tmp_path / name / "run.json", (1000 - age, 1000 - age))
+    assert latest(tmp_path) == tmp_path / "a"

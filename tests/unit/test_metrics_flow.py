@@ -1,0 +1,159 @@
+"""Flow estimators: the streaming RAFT is torchvision's, weights are checked, errors say what to do."""
+
+import hashlib
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models.optical_flow import raft_small
+
+from metrics import flow_weights
+from metrics.errors import SettingError, WeightsError
+from metrics.flow import load_estimator
+from metrics.flow_raft import RaftFlow, StreamingRaft
+from metrics.raft import RAFT_MINI, RaftConfigError, build_raft, load_raft, save_raft
+from metrics.warping import resize_frames
+
+PLAIN = {**RAFT_MINI, "mask_hidden": None, "gru_kernels": [[3, 3]], "gru_paddings": [[1, 1]], "context_norm": "none"}
+
+
+def moving(num_frames, side, seed=0, step=(2, 1)):
+    """A smooth texture that moves `step` pixels (x, y) a frame."""
+    draw = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, side // 4, side // 4, generator=draw)
+    margin = 4 * num_frames * max(step)
+    fine = torch.nn.functional.interpolate(coarse, size=side + margin, mode="bicubic", align_corners=False)
+    picture = fine.clamp(0, 1).mul(255).byte()[0].permute(1, 2, 0).numpy()
+    starts = [((num_frames - i) * step[0], (num_frames - i) * step[1]) for i in range(num_frames)]
+    return np.stack([picture[y : y + side, x : x + side] for x, y in starts])
+
+
+def flow_of(estimator, frames):
+    stream = estimator.stream()
+    return torch.cat([pairs.flow for pairs in [*stream.push(frames), *stream.flush()]])
+
+
+def seeded(build):
+    torch.manual_seed(0)
+    return build().eval()
+
+
+@pytest.mark.parametrize(
+    "build",
+    [lambda: build_raft(RAFT_MINI), lambda: build_raft(PLAIN), lambda: raft_small(weights=None)],
+    ids=["mini", "one GRU, no mask", "raft_small"],
+)
+def test_streaming_gives_torchvisions_flow(build):
+    model = seeded(build)
+    frames = resize_frames(moving(3, 128), 0)
+    pictures = frames.float() / 127.5 - 1
+    with torch.inference_mode():
+        expected = model(pictures[:-1], pictures[1:])[-1]
+    difference = (flow_of(RaftFlow(model), frames) - expected).abs().max()
+    assert difference < 1e-4 * max(1.0, float(expected.abs().max()))
+
+
+def test_running_out_of_memory_halves_the_batch_and_changes_nothing(monkeypatch):
+    model = seeded(lambda: build_raft(RAFT_MINI))
+    frames = resize_frames(moving(7, 64), 0)
+    expected = flow_of(RaftFlow(model), frames)
+    monkeypatch.setattr("metrics.flow_raft._pairs_per_batch", lambda device: 6)
+    plain = StreamingRaft.flow
+
+    def tight(self, pictures, *rest):
+        if len(pictures) > 2:
+            raise torch.OutOfMemoryError("no memory")
+        return plain(self, pictures, *rest)
+
+    monkeypatch.setattr(StreamingRaft, "flow", tight)
+    torch.testing.assert_close(flow_of(RaftFlow(model), frames), expected, atol=1e-4, rtol=0)
+
+
+def test_dis_finds_a_translation():
+    flow = flow_of(load_estimator("dis"), resize_frames(moving(3, 128), 0))
+    assert np.allclose(flow[:, :, 16:-16, 16:-16].median(dim=-1).values.median(dim=-1).values, [2, 1], atol=0.1)
+
+
+def test_sizes_raft_cannot_take_are_named():
+    estimator = RaftFlow(seeded(lambda: build_raft(RAFT_MINI)))
+    with pytest.raises(SettingError, match="at least 64 pixels, not 48 x 48"):
+        flow_of(estimator, torch.zeros(2, 3, 48, 48, dtype=torch.uint8))
+
+
+def test_a_mini_folder_round_trips_through_half_precision(tmp_path):
+    model = seeded(lambda: build_raft(RAFT_MINI))
+    save_raft(model, RAFT_MINI, tmp_path)
+    loaded = load_raft(tmp_path)
+    for name, tensor in model.state_dict().items():
+        stored = tensor.half().float() if tensor.is_floating_point() else tensor
+        torch.testing.assert_close(loaded.state_dict()[name], stored, rtol=0, atol=0)
+    estimator = load_estimator("mini", str(tmp_path))
+    assert estimator.weights_sha256 == hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden": 100}, "must exceed hidden"),
+        ({"feature_norm": "layer"}, "'instance', 'batch' or 'none'"),
+        ({"feature_layers": [1, 2]}, "five widths"),
+        ({"colour": 1}, "unknown"),
+    ],
+)
+def test_wrong_configurations_are_named(change, message):
+    with pytest.raises(RaftConfigError, match=message):
+        build_raft({**RAFT_MINI, **change})
+
+
+def test_a_folder_whose_weights_are_another_networks_is_refused(tmp_path):
+    save_raft(build_raft(RAFT_MINI), RAFT_MINI, tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({**RAFT_MINI, "flow_head_hidden": 8}))
+    with pytest.raises(WeightsError, match=r"do not fit its config\.json"):
+        load_estimator("mini", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("flow", "weights", "message"),
+    [
+        ("mini", "", "needs `flow_weights`"),
+        ("mini", "no-such-folder", r"no config\.json in no-such-folder"),
+        ("raft_large", "no-such-file.pth", r"no-such-file.*raft_large_C_T_SKHT_V2-ff5fadd5\.pth \(20\.1 MB"),
+        ("ptlflow:rapidflow", "", "extra"),
+    ],
+)
+def test_missing_weights_say_what_to_do(flow, weights, message):
+    with pytest.raises(WeightsError, match=message):
+        load_estimator(flow, weights)
+
+
+def test_without_network_the_error_names_file_size_hash_and_place(monkeypatch, tmp_path):
+    def offline(*args, **kwargs):
+        raise OSError("no route")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(WeightsError) as caught:
+        load_estimator("raft_small")
+    for part in ("raft_small_C_T_V2-01064c6d.pth", "MB", "01064c6d", str(tmp_path / "checkpoints"), "no route"):
+        assert part in str(caught.value)
+
+
+def test_a_released_file_is_checked_by_hash_and_read_as_data(monkeypatch, tmp_path):
+    path = tmp_path / "small.pth"
+    torch.save(raft_small(weights=None).state_dict(), path)
+    with pytest.raises(WeightsError, match="is not the released file"):
+        load_estimator("raft_small", str(path))
+    release = flow_weights.released("raft_small")
+    monkeypatch.setattr(
+        flow_weights, "released", lambda network: replace(release, sha256_start=flow_weights.sha256_of(path)[:8])
+    )
+    assert load_estimator("raft_small", str(path)).weights_sha256 == flow_weights.sha256_of(path)
+
+
+def test_unknown_estimators_and_precisions_are_named():
+    with pytest.raises(SettingError, match="raft_large, raft_small, mini, dis, ptlflow:NAME"):
+        load_estimator("farneback")
+    with pytest.raises(SettingError, match="float32, tf32, bfloat16, float16"):
+        RaftFlow(build_raft(RAFT_MINI), precision="int8")

@@ -1,0 +1,35 @@
+"""The package as a whole: its examples run, and finding a metric stays cheap."""
+
+import doctest
+import importlib
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import metrics
+
+MODULES = ["metrics", *(f"metrics.{module.name}" for module in pkgutil.iter_modules(metrics.__path__))]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings(name):
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.failed == 0
+
+
+def test_metric_classes_import_without_heavy_libraries():
+    code = (
+        "import sys, metrics, importlib\n"
+        "classes = [getattr(importlib.import_module(m), c) for m, c in (t.split(':') for t in metrics.BUILT_IN.values())]\n"
+        "assert [c().info.name for c in classes] == list(metrics.BUILT_IN)\n"
+        "print([m for m in ('torch', 'cv2', 'av', 'scenedetect', 'open_clip', 'PIL') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_an_unknown_metric_is_named_with_the_known_ones():
+    with pytest.raises(metrics.SettingError, match=r"'mawee'.*clip, mawe, scuts"):
+        metrics.score("nowhere.mp4", metrics=["mawee"])

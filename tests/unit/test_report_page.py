@@ -1,0 +1,444 @@
+"""`bench.report`: a small synthetic store in, every file of the report out."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from bench.report import write_report
+from bench.report.contact import COLUMNS, MARGIN, TEXT_WIDTH, frames_over_time
+from bench.report.curves import windows_for
+from bench.report.figures import MARKERS
+from bench.report.findings import Findings, Row, find, other_start
+from bench.report.html import coded
+from bench.report.published import load_published
+from bench.report.seams import profiles
+from bench.report.tables import latex, markdown, shown, tex
+from bench.spec import SCHEMA, Prompt
+from bench.store import Record, RunInfo, Store, StoredScore
+from bench.video import VideoWriter
+from metrics.api import MetricInfo
+
+NUM_FRAMES, FPS = 24, 2.0
+HOSTILE = "A fox & <script>alert('x')</script> 50% | $1_000 #1 {a}~^\\ `b`"
+PROMPTS = (Prompt("fox", HOSTILE, ("animal",)), Prompt("otter", "An otter"), Prompt("crane", "A paper crane"))
+COLUMNS_OF_RUN = (
+    MetricInfo("wobble", "Wobble", "px", "lower", "1"),
+    MetricInfo("match", "Match", "%", "higher", "1"),
+)
+PLUGIN = """
+import dataclasses
+from metrics.api import mean_or_none, metric
+
+def reader(name, title, better):
+    @metric(name=name, title=title, unit="px", better=better, version="1")
+    @dataclasses.dataclass
+    class Reader:
+        scale: float = 1.0
+        def begin(self, prompt, fps):
+            raise RuntimeError("a report never scores")
+        def window(self, series, start, stop):
+            mean = mean_or_none(series["values"][start:stop])
+            return None if mean is None else self.scale * mean
+    return Reader
+
+Wobble = reader("wobble", "Wobble", "lower")
+Match = reader("match", "Match", "higher")
+"""
+
+
+def score(values: list[float], scale: float = 1.0) -> StoredScore:
+    value = scale * float(np.mean(values))
+    return StoredScore(value, {"frames": len(values), "mode": "plain"}, {"values": values}, "1", "", {"scale": scale})
+
+
+def record(method: str, prompt: Prompt, level: float, **changes: object) -> Record:
+    rising = [level * (1 + t / NUM_FRAMES) for t in range(NUM_FRAMES)]
+    made = Record(
+        key=f"{method}-{prompt.id}",
+        method=method,
+        title=method.title(),
+        prompt=prompt,
+        seed=0,
+        status="ok",
+        start=f"start of {prompt.id}",
+        num_frames=NUM_FRAMES,
+        height=16,
+        width=16,
+        fps=FPS,
+        seams=(8, 16),
+        video_sha256="0" * 64,
+        cost={"seconds_per_frame": 0.5, "peak_rss_mb": 100.0 + level, "seconds_to_first_chunk": 2.0, "cold": 0.0},
+        scores={"wobble": score(rising, 2.0), "match": score([30.0 - level] * NUM_FRAMES)},
+    )
+    return replace(made, **changes)
+
+
+def run_info(methods: tuple[str, ...], plugin: Path) -> RunInfo:
+    return RunInfo(
+        schema=SCHEMA,
+        name="synthetic",
+        created="2026-01-01T00:00:00+00:00",
+        prompt_set="made up",
+        methods=methods,
+        metrics=COLUMNS_OF_RUN,
+        prompts=PROMPTS,
+        seeds=(0,),
+        profile="mini",
+        settings={"video": {"num_frames": NUM_FRAMES}},
+        provenance={"packages": {"numpy": "2"}, "commit": None},
+        plugins=(str(plugin),),
+        cells=tuple(f"{method}/{method}-{prompt.id}" for method in methods for prompt in PROMPTS),
+    )
+
+
+def film(store: Store, made: Record) -> Record:
+    """Writes a video whose red channel is ten times the frame's index."""
+    with VideoWriter(store.video_path(made), FPS) as video:
+        for t in range(NUM_FRAMES):
+            video.write(np.full((1, 16, 16, 3), (10 * t, 40, 90), np.uint8))
+    return replace(made, video_bytes=store.video_path(made).stat().st_size)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """alpha and beta are whole; gamma has a failed, a skipped and an unmade video; delta has another start."""
+    folder = tmp_path_factory.mktemp("run")
+    plugin = folder / "plugin.py"
+    plugin.write_text(PLUGIN)
+    store = Store(folder / "synthetic")
+    store.open(run_info(("alpha", "beta", "gamma", "delta"), plugin))
+    undefined = StoredScore(None, {}, {"values": [None] * NUM_FRAMES}, "1", "nothing moves", {"scale": 2.0})
+    for index, prompt in enumerate(PROMPTS):
+        alpha = record("alpha", prompt, 1.0 + index)
+        if prompt.id == "crane":
+            alpha = replace(alpha, scores={**alpha.scores, "wobble": undefined})
+        for made in (alpha, record("beta", prompt, 4.0), record("delta", prompt, 0.5, start="elsewhere")):
+            store.save(film(store, made))
+    for prompt, status in zip(PROMPTS, ("failed", "skipped"), strict=False):
+        reason = f"gamma {status}: weights & <b>bytes</b>"
+        store.save(record("gamma", prompt, 9.0, status=status, reason=reason, scores={}, cost={}, num_frames=0))
+    return store
+
+
+@pytest.fixture(scope="module")
+def report(store: Store) -> Path:
+    return write_report(store).parent
+
+
+@pytest.fixture(scope="module")
+def findings(store: Store) -> Findings:
+    return find(store.info(), store.records(), load_published())
+
+
+def row(findings: Findings, method: str) -> Row:
+    return next(row for row in findings.rows if row.method == method)
+
+
+# -- findings ----------------------------------------------------------------------------------------------------------
+
+
+def test_means_leave_out_undefined_values_and_count_them(findings: Findings) -> None:
+    wobble = row(findings, "alpha").scores["wobble"]
+    factor = 2.0 * np.mean([1 + t / NUM_FRAMES for t in range(NUM_FRAMES)])
+    assert wobble.mean == pytest.approx(1.5 * factor)
+    assert (wobble.n, wobble.undefined) == (2, 1)
+    undefined = [problem for problem in findings.problems if problem.status == "undefined"]
+    assert [(p.method, p.prompt, p.what, p.reason) for p in undefined] == [
+        ("alpha", "crane", "wobble", "nothing moves")
+    ]
+
+
+def test_failed_skipped_and_unmade_videos_are_counted(findings: Findings) -> None:
+    gamma = row(findings, "gamma")
+    assert (gamma.planned, gamma.ok, gamma.failed, gamma.skipped, gamma.pending) == (3, 0, 1, 1, 1)
+    assert gamma.scores["match"].mean is None
+    assert {problem.status for problem in findings.problems if problem.method == "gamma"} == {"failed", "skipped"}
+
+
+def test_a_row_with_another_start_is_neither_ranked_nor_tested(findings: Findings) -> None:
+    delta = row(findings, "delta")
+    assert delta.scores["wobble"].mean < row(findings, "alpha").scores["wobble"].mean
+    assert not delta.ranked
+    assert delta.marks == {}
+    assert any("another first chunk" in note for note in findings.notes)
+    assert {name for c in findings.comparisons for name in (c.first, c.second)} == {"alpha", "beta"}
+
+
+def test_best_and_second_follow_the_direction_of_the_metric(findings: Findings) -> None:
+    assert row(findings, "alpha").marks == {"wobble": "best", "match": "best"}
+    assert row(findings, "beta").marks == {"wobble": "second", "match": "second"}
+    assert row(findings, "gamma").marks == {}
+
+
+def test_ties_share_a_mark() -> None:
+    info = run_info(("a", "b", "c"), Path("none"))
+    levels = {"a": 1.0, "b": 1.0, "c": 2.0}
+    records = [record(method, prompt, level) for method, level in levels.items() for prompt in PROMPTS]
+    marks = {row.method: row.marks["match"] for row in find(info, records, load_published()).rows}
+    assert marks == {"a": "best", "b": "best", "c": "second"}
+
+
+def test_the_start_most_methods_had_is_the_shared_one() -> None:
+    def made(method: str, start: str) -> Record:
+        return record(method, PROMPTS[0], 1.0, start=start)
+
+    assert other_start([made("a", "x"), made("b", "y"), made("c", "y")]) == {"a"}
+    assert other_start([made("a", "x"), made("b", "y")]) == {"b"}
+    assert other_start([made("a", "x"), made("b", "")]) == frozenset()
+
+
+def test_scores_of_the_mini_profile_are_called_not_comparable(findings: Findings) -> None:
+    assert not findings.comparable
+    assert "not comparable with the published ones" in findings.notes[0]
+    assert "`mini` profile" in findings.notes[0]
+
+
+def test_published_rows_stand_beside_measured_ones() -> None:
+    info = run_info(("svd",), Path("none"))
+    findings = find(info, [record("svd", PROMPTS[0], 1.0)], load_published())
+    assert findings.rows[0].published == {"mawe": 857.2, "scuts": 1.1, "clip": 23.95}
+    assert "857.2 / 1.1 / 23.95" in markdown(findings)
+    assert findings.rows[0].group == "I2V"
+
+
+def test_published_table_has_all_nine_systems_and_the_windows() -> None:
+    published = load_published()
+    assert len(published.methods) == 9
+    assert {method.group for method in published.methods.values()} == set(published.groups)
+    assert published.windows["streaming_t2v"]["clip"][220] == 31.79
+    assert list(published.windows["streaming_t2v"]["mawe"]) == [120, 140, 160, 180, 200, 220]
+
+
+def test_frozen_videos_are_flagged_and_cannot_win() -> None:
+    def still(made: Record, flag: str) -> Record:
+        return replace(made, scores={**made.scores, "stillness": StoredScore(0.0, {"flag": flag})})
+
+    flags = {"a": ("frozen", "loop", ""), "b": ("frozen", "", ""), "c": ("", "", "")}
+    records = [
+        still(record(method, prompt, level), flag)
+        for level, (method, of_method) in enumerate(flags.items(), start=1)
+        for prompt, flag in zip(PROMPTS, of_method, strict=True)
+    ]
+    rows = find(run_info(tuple(flags), Path("none")), records, load_published()).rows
+    assert [[flag.word for flag in row.flags] for row in rows] == [["frozen 2/3"], ["frozen 1/3"], []]
+    assert [row.ranked for row in rows] == [False, True, True]
+    assert [row.marks.get("match") for row in rows] == [None, "best", "second"]
+
+
+def test_seam_profile_averages_each_seam_over_videos() -> None:
+    def seamed(prompt: Prompt, contrasts: list[float | None]) -> Record:
+        series = {"seam": [8.0, 16.0], "contrast": contrasts}
+        return record("a", prompt, 1.0, scores={"seams": StoredScore(2.0, {}, series)})
+
+    records = [seamed(PROMPTS[0], [2.0, 5.0]), seamed(PROMPTS[1], [4.0, None])]
+    (profile,) = profiles(find(run_info(("a",), Path("none")), records, load_published()))
+    assert profile.frames == (8, 16)
+    assert [(point.mean, point.n, point.undefined) for point in profile.points] == [(3.0, 2, 0), (5.0, 1, 1)]
+
+
+def test_loading_time_stays_out_of_the_wait_for_the_first_chunk() -> None:
+    cold = record("a", PROMPTS[0], 1.0, cost={"seconds_to_first_chunk": 60.0, "cold": 1.0})
+    warm = record("a", PROMPTS[1], 1.0, cost={"seconds_to_first_chunk": 2.0, "cold": 0.0})
+    info = run_info(("a",), Path("none"))
+    assert find(info, [cold, warm], load_published()).rows[0].cost["seconds_to_first_chunk"] == 2.0
+    assert find(info, [cold], load_published()).rows[0].cost["seconds_to_first_chunk"] == 60.0
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+def test_csv_holds_full_precision(report: Path, findings: Findings) -> None:
+    lines = {line["method"]: line for line in read_csv(report / "table1.csv")}
+    assert float(lines["alpha"]["wobble_mean"]) == row(findings, "alpha").scores["wobble"].mean
+    assert lines["alpha"]["wobble_undefined"] == "1"
+    assert lines["gamma"]["match_mean"] == ""
+    assert (lines["delta"]["ranked"], lines["delta"]["flags"]) == ("False", "other start")
+    assert float(lines["beta"]["peak_rss_mb"]) == 104.0
+
+
+def test_markdown_is_one_table_with_marks_counts_and_notes(report: Path) -> None:
+    text = (report / "table1.md").read_text()
+    alpha = next(line for line in text.splitlines() if line.startswith("| Alpha"))
+    assert "(2 of 3)" in alpha
+    assert "**28.00**" in alpha
+    assert "<u>26.00</u>" in text
+    assert "0/3 (1 failed, 1 skipped, 1 not made yet)" in text
+    heads = text.split("\n\n")[2].splitlines()
+    assert len({line.count("|") for line in heads}) == 1
+
+
+def test_latex_is_booktabs_with_everything_escaped(findings: Findings, report: Path) -> None:
+    info = replace(findings.info, prompt_set="a_b & 50%")
+    hostile = replace(findings, info=info, rows=tuple(replace(r, title="X_1 & {y}") for r in findings.rows))
+    text = latex(hostile)
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 2
+    assert r"X\_1 \& \{y\}" in text
+    assert r"a\_b \& 50\%" in text
+    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+    assert r"\textbf{28.00}" in (report / "table1.tex").read_text()
+
+
+def test_parquet_is_long_and_complete(report: Path) -> None:
+    rows = pq.read_table(report / "scores.parquet").to_pylist()
+    beta = [r for r in rows if r["method"] == "beta" and r["metric"] == "match" and r["name"] == "value"]
+    assert [(r["prompt_id"], r["value"]) for r in beta] == [("fox", 26.0), ("otter", 26.0), ("crane", 26.0)]
+    assert {r["status"] for r in rows if r["method"] == "gamma"} == {"failed", "skipped"}
+    assert any(r["metric"] == "cost" and r["name"] == "seconds_per_frame" and r["value"] == 0.5 for r in rows)
+    assert any(r["name"] == "frames" and r["value"] == NUM_FRAMES for r in rows)
+
+
+def test_curves_are_the_metrics_own_windows(report: Path) -> None:
+    lines = read_csv(report / "curves.csv")
+    beta = {int(line["frames"]): line for line in lines if (line["metric"], line["method"]) == ("wobble", "beta")}
+    assert tuple(beta) == windows_for(NUM_FRAMES) == (12, 14, 16, 18, 20, 22, 24)
+    for n, line in beta.items():
+        assert float(line["mean"]) == pytest.approx(8.0 * np.mean([1 + t / NUM_FRAMES for t in range(n)]))
+    alpha = [line for line in lines if (line["metric"], line["method"]) == ("wobble", "alpha")]
+    assert {line["undefined"] for line in alpha} == {"1"}
+
+
+def test_windows_of_long_videos_are_the_papers() -> None:
+    assert windows_for(240) == windows_for(1200) == (120, 140, 160, 180, 200, 220, 240)
+    assert windows_for(150) == (120, 140)
+    assert windows_for(2) == (2,)
+
+
+def test_contact_sheet_shows_the_frames_in_order(report: Path) -> None:
+    sheet = np.asarray(Image.open(report / "contact-beta.png"))
+    indices = frames_over_time(NUM_FRAMES)
+    assert indices == (0, 3, 6, 9, 12, 14, 17, 20, 23)
+    pitch = (sheet.shape[1] - 2 * MARGIN - TEXT_WIDTH) // COLUMNS
+    middle = MARGIN + TEXT_WIDTH + 48 + pitch * np.arange(COLUMNS)
+    assert sheet[100, middle].tolist() == [[10 * index, 40, 90] for index in indices]
+
+
+def test_page_escapes_what_others_wrote(report: Path) -> None:
+    text = (report / "index.html").read_text()
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    assert "weights &amp; &lt;b&gt;bytes" in text
+
+
+def test_page_is_well_formed_and_every_link_leads_somewhere(report: Path) -> None:
+    page = Links((report / "index.html").read_text())
+    assert page.open == []
+    anchors = {link[1:] for link in page.links if link.startswith("#")}
+    files = [link for link in page.links if not link.startswith("#")]
+    assert anchors <= page.ids
+    assert any(link.endswith("alpha-fox.mkv") for link in files)
+    for link in files:
+        assert (report / link).is_file(), link
+
+
+def test_page_says_why_there_is_no_result(report: Path) -> None:
+    text = (report / "index.html").read_text()
+    assert "nothing moves" in text
+    assert "not made yet" in text
+    assert "other start" in text
+    assert re.search(r"cannot give an uncorrected p below 0\.25", text)
+
+
+def test_same_store_gives_the_same_bytes_and_nothing_else_is_touched(store: Store, report: Path) -> None:
+    before = snapshot(store.path)
+    shutil.rmtree(report)
+    write_report(store)
+    assert snapshot(store.path) == before
+
+
+def test_damaged_video_costs_its_pictures_only(store: Store, report: Path, tmp_path: Path) -> None:
+    copy = Store(tmp_path / "copy")
+    shutil.copytree(store.path, copy.path)
+    (copy.path / "cells" / "beta" / "beta-fox.mkv").write_bytes(b"torn")
+    text = write_report(copy).read_text()
+    assert re.search(r"beta-fox\.mkv: missing or torn", text)
+    assert (copy.path / "report" / "table1.csv").read_bytes() == (report / "table1.csv").read_bytes()
+
+
+def test_report_of_a_run_that_has_only_begun(tmp_path: Path) -> None:
+    store = Store(tmp_path / "empty")
+    store.open(replace(run_info(("alpha",), tmp_path / "gone.py")))
+    text = write_report(store).read_text()
+    assert "No videos yet" in text
+    assert "drop-in file" in text  # the plugin of the run is gone, and the page says what is missing for that
+
+
+def test_a_metric_that_cannot_read_its_series_costs_its_curves_only(store: Store, tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text(PLUGIN.replace('series["values"]', 'series["renamed" if self.scale == 2.0 else "values"]'))
+    copy = Store(tmp_path / "copy")
+    shutil.copytree(store.path, copy.path, ignore=shutil.ignore_patterns("report"))
+    copy.open(replace(store.info(), plugins=(str(plugin),)))
+    text = write_report(copy).read_text()
+    assert "No curves for Wobble: metric wobble on its own series raised KeyError" in text
+    assert (copy.path / "report" / "curve-match.svg").is_file()
+    assert not (copy.path / "report" / "curve-wobble.svg").exists()
+
+
+# -- small things ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (0.0, "0.00"), (6069.7, "6069.7"), (52.34, "52.34"), (0.04, "0.04"), (-0.00123, "-0.0012")],
+)
+def test_numbers_as_tables_show_them(value: float | None, text: str) -> None:
+    assert shown(value) == text
+
+
+def test_latex_escapes() -> None:
+    assert tex("50% of $x_1 & {y}~\\") == r"50\% of \$x\_1 \& \{y\}\textasciitilde{}\textbackslash{}"
+
+
+def test_backticks_become_code_and_the_rest_stays_text() -> None:
+    assert coded("a <b> `x < y` c") == "a &lt;b&gt; <code>x &lt; y</code> c"
+
+
+def test_markers_tell_methods_of_one_colour_apart() -> None:
+    assert len(set(MARKERS)) == len(MARKERS) == 8
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    files: Iterator[Path] = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+class Links(HTMLParser):
+    """Collects links and ids, and the tags that are still open at the end."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "hr"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.links += [link for name in ("href", "src") if (link := given.get(name))]
+        if given.get("id"):
+            self.ids.add(str(given["id"]))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        while (last := self.open.pop()) != tag:
+            assert last in {"p", "li", "td", "tr"}, f"<{last}> is not closed before </{tag}>"

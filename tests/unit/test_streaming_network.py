@@ -1,0 +1,166 @@
+"""The streaming network: what it computes at initialisation, what its memories change, how it is stored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from diffusers import UNet3DConditionModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from generators.streaming_t2v.network import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    CheckpointError,
+    NetworkConfig,
+    Prepared,
+    ShortTerm,
+    StreamingNetwork,
+)
+from generators.streaming_t2v.unet import VideoUNetConfig
+from generators.weights import MissingWeightsError
+
+SIZES = NetworkConfig(
+    unet=VideoUNetConfig(
+        block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8, attention_head_dim=8, cross_attention_dim=12
+    ),
+    text_tokens=7,
+    image_tokens=3,
+    image_width=6,
+    anchor_hidden_width=10,
+    merger_head_dim=8,
+    merger_norm_groups=4,
+    frame_encoder_channels=(4, 4, 6, 8),
+)
+
+
+def base_model() -> UNet3DConditionModel:
+    torch.manual_seed(0)
+    unet = UNet3DConditionModel(
+        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"), up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+        block_out_channels=(16, 32), layers_per_block=1, norm_num_groups=8, attention_head_dim=8,
+        cross_attention_dim=12,
+    ).eval()  # fmt: skip
+    for parameter in unet.parameters():  # temporal convolutions end in zeros otherwise
+        parameter.data.add_(0.02 * torch.randn_like(parameter))
+    return unet
+
+
+def inputs() -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    torch.manual_seed(1)
+    conditioning = {
+        "text": torch.randn(2, 7, 12),
+        "image_embeddings": torch.randn(2, 1, 6),
+        "frames": torch.rand(2, 8, 3, 64, 32) * 2 - 1,
+        "frame_latents": torch.randn(2, 4, 8, 8, 4),
+    }
+    return torch.randn(2, 4, 16, 8, 4), torch.tensor([501, 20]), conditioning
+
+
+def shaken(network: StreamingNetwork) -> StreamingNetwork:
+    """The network with every parameter that starts at zero moved away from it."""
+    torch.manual_seed(2)
+    for parameter in network.parameters():
+        parameter.data.add_(0.05 * torch.randn_like(parameter))
+    return network.eval()
+
+
+@pytest.mark.parametrize("short_term", get_args(ShortTerm))
+@pytest.mark.parametrize("long_term", [True, False])
+@torch.no_grad()
+def test_at_initialisation_the_output_is_the_base_models_bit_for_bit(short_term: ShortTerm, long_term: bool) -> None:
+    unet = base_model()
+    config = replace(SIZES, short_term=short_term, long_term=long_term)
+    network = StreamingNetwork.from_base(config, unet.state_dict()).eval()
+    latents, timestep, conditioning = inputs()
+    ours = network(latents, timestep, network.prepare(**conditioning))
+    assert torch.equal(ours, unet(latents, timestep, conditioning["text"]).sample)
+
+
+@pytest.mark.parametrize("short_term", get_args(ShortTerm))
+@torch.no_grad()
+def test_every_memory_reaches_the_output(short_term: ShortTerm) -> None:
+    config = replace(SIZES, short_term=short_term)
+    network = shaken(StreamingNetwork.from_base(config, base_model().state_dict()))
+    latents, timestep, conditioning = inputs()
+    plain = network(latents, timestep, network.prepare(**conditioning))
+    for name, expected in {
+        "text": True,
+        "image_embeddings": True,
+        "frames": short_term in ("cam", "sparse"),
+        "frame_latents": short_term == "concat",
+    }.items():
+        other = network.prepare(**(conditioning | {name: conditioning[name].flip(1) * 0.5}))
+        changed = not torch.equal(network(latents, timestep, other), plain)
+        assert changed == expected, name
+
+
+def test_the_copied_encoder_is_a_copy() -> None:
+    unet = base_model()
+    network = StreamingNetwork.from_base(SIZES, unet.state_dict())
+    assert network.cam is not None
+    storages = {parameter.data_ptr() for parameter in network.parameters()}
+    assert len(storages) == len(list(network.parameters()))
+    assert not storages & {parameter.data_ptr() for parameter in unet.parameters()}
+    assert torch.equal(network.cam.encoder.conv_in.weight, unet.conv_in.weight)
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    network = shaken(StreamingNetwork(SIZES))
+    network.save(tmp_path)
+    again = StreamingNetwork.load(tmp_path)
+    assert again.config == SIZES
+    own = network.state_dict()
+    assert all(torch.equal(value, own[key]) for key, value in again.state_dict().items())
+    latents, timestep, conditioning = inputs()
+    with torch.no_grad():
+        prepared: Prepared = again.prepare(**conditioning)
+        assert torch.equal(again(latents, timestep, prepared), network(latents, timestep, prepared))
+
+
+def test_loading_names_what_does_not_fit(tmp_path: Path) -> None:
+    StreamingNetwork(SIZES).save(tmp_path)
+    state = load_file(tmp_path / WEIGHTS_FILE)
+    del state["unet.conv_in.bias"]
+    state["surprise"] = torch.zeros(1)
+    state["unet.conv_out.bias"] = torch.zeros(5)
+    save_file(state, tmp_path / WEIGHTS_FILE)
+    with pytest.raises(CheckpointError) as error:
+        StreamingNetwork.load(tmp_path)
+    for part in ("1 missing: unet.conv_in.bias", "1 extra: surprise", "unet.conv_out.bias [5] instead of [4]"):
+        assert part in str(error.value)
+
+
+def test_only_the_first_ten_names_are_listed(tmp_path: Path) -> None:
+    StreamingNetwork(SIZES).save(tmp_path)
+    save_file({f"extra.{index:02}": torch.zeros(1) for index in range(12)}, tmp_path / WEIGHTS_FILE)
+    with pytest.raises(CheckpointError, match=r"12 extra: .*extra\.09, …") as error:
+        StreamingNetwork.load(tmp_path)
+    assert "extra.10" not in str(error.value)
+
+
+def test_loading_from_an_empty_folder_and_a_torn_config(tmp_path: Path) -> None:
+    with pytest.raises(MissingWeightsError, match=r"holds no config\.json"):
+        StreamingNetwork.load(tmp_path)
+    StreamingNetwork(SIZES).save(tmp_path)
+    (tmp_path / CONFIG_FILE).write_text("{")
+    with pytest.raises(CheckpointError, match="not the configuration"):
+        StreamingNetwork.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"short_term": "none of these"}, "short_term"), ({"conditioning_frames": 16}, "leave new frames")],
+)
+def test_impossible_configurations(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(SIZES, **changes)  # type: ignore[arg-type]
+
+
+def test_merger_sizes_that_do_not_divide() -> None:
+    with pytest.raises(ValueError, match="merger_head_dim"):
+        StreamingNetwork(replace(SIZES, merger_head_dim=5))
