@@ -7,6 +7,7 @@ Example:
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,7 @@ def cli() -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run. Default: results/PROFILE-HASH.")
 @click.option("--executor", help="serial or processes. Default: that of the profile.")
 @click.option("--workers", type=int, help="Processes; 0 for one per core.")
+@click.option("--weights-dir", help="Folder of released weights, owner/name below it. Default: the hub's cache.")
 @click.option("--redo", type=click.Choice(["failed", "all"]), help="Make these cells again.")
 @click.option("--plugin", "plugins", multiple=True, help=PLUGIN_HELP)
 def run(
@@ -54,6 +56,7 @@ def run(
     out: Path | None,
     executor: str | None,
     workers: int | None,
+    weights_dir: str | None,
     redo: str | None,
     plugins: tuple[str, ...],
 ) -> None:
@@ -64,9 +67,11 @@ def run(
     from bench.run import execute
     from bench.store import Store
 
+    _stay_offline()
     options = [f"run.executor={executor}"] if executor is not None else []
     options += [f"run.workers={workers}"] if workers is not None else []
     options += [f"video.num_frames={frames}"] if frames is not None else []
+    options += [f"run.weights_dir={weights_dir}"] if weights_dir is not None else []
     options += [f"run.metrics={_words(metrics)}"] if metrics else []
     settings: Profile = load_profile(profile, [*overrides, *options])
     files = [str(Path(plugin).resolve()) for plugin in plugins]
@@ -130,6 +135,7 @@ def score(
     plugins: tuple[str, ...],
 ) -> None:
     """Score videos made elsewhere: files, folders of pictures, globs. The same command again does only what is left."""
+    _stay_offline()
     from bench import scoring
     from bench.catalog import find
     from bench.profile import load_profile
@@ -218,6 +224,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BenchError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+
+
+def _stay_offline() -> None:
+    """Keeps the hub's client in this process and its workers from the network: only `fetch` downloads."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 def _words(text: str) -> list[str]:

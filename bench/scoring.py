@@ -1,7 +1,7 @@
 """Scores videos made elsewhere: which files, what is known of them, results per video and per group, resumable.
 
-File names never carry meaning: prompt, method and seed come from a manifest or not at all. A file that is no sound video
-is quarantined with its reason and counted; the others are scored.
+File names never carry meaning: prompt, method and seed come from a manifest or not at all. A file that is no sound
+video is quarantined with its reason and counted; the others are scored.
 
 Example:
     >>> jobs = collect(["clips/*.mp4"], prompts="", manifest="")           # doctest: +SKIP
@@ -109,8 +109,8 @@ def collect(paths: Sequence[str], prompts: str, manifest: str) -> list[Job]:
     Args:
         paths: files, folders of pictures, and globs, whose matches are sorted.
         prompts: a prompt file, one prompt per video in order, or one for all; empty for none.
-        manifest: a .csv or .jsonl file with `path` and optionally `prompt`, `method`, `seed`; paths in it are relative to
-            its folder. Empty for none.
+        manifest: a .csv or .jsonl file with `path` and optionally `prompt`, `method`, `seed`; paths in it are relative
+            to its folder. Empty for none.
 
     Raises:
         ConfigError: nothing to score, or numbers that do not match.
@@ -136,9 +136,11 @@ def boundaries(seams: str, chunk: int | None, first: int | None) -> Sequence[int
     Raises:
         ConfigError: not whole numbers, or both ways at once.
     """
-    if seams and chunk:
+    if seams and chunk is not None:
         raise ConfigError("give chunk boundaries with --seams or with --chunk and --first, not both")
-    if chunk:
+    if first is not None and chunk is None:
+        raise ConfigError("--first goes with --chunk: give the number of frames per chunk too")
+    if chunk is not None:
         start = chunk if first is None else first
         if chunk < 1 or start < 1:
             raise ConfigError("--chunk and --first must be 1 or more")
@@ -153,7 +155,7 @@ def _expanded(paths: Sequence[str]) -> list[str]:
     found: list[str] = []
     for path in paths:
         is_glob = any(mark in path for mark in "*?[") and not Path(path).exists()
-        found += sorted(glob.glob(path, recursive=True)) if is_glob else [path]
+        found += sorted(glob.glob(path, recursive=True)) if is_glob else [path]  # noqa: PTH207 - Path.glob is relative
     return found
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from diffusers import UNet3DConditionModel
+from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import TemporalConvLayer
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from diffusers.models.unets.unet_3d_blocks import CrossAttnDownBlock3D, CrossAttnUpBlock3D
@@ -134,12 +135,12 @@ def _resize_temporal_parts(unet: UNet3DConditionModel, config: VideoUNetConfig) 
         )
 
 
-def text_attentions(half: UNet3DConditionModel | EncoderHalf) -> list[tuple[str, nn.Module]]:
+def text_attentions(half: UNet3DConditionModel | EncoderHalf) -> list[tuple[str, Attention]]:
     """Every text cross attention of a network with its name, in the order of its modules."""
     return [
         (name, module)
         for name, module in half.named_modules()
-        if name.endswith("transformer_blocks.0.attn2") and ".attentions." in f".{name}"
+        if isinstance(module, Attention) and name.endswith(".attn2") and ".attentions." in f".{name}"
     ]
 
 

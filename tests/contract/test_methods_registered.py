@@ -10,10 +10,9 @@ import pytest
 from bench.catalog import Plugin, find
 from bench.contract import check_file, sample_start
 from bench.profile import Profile, load_profile
-from bench.settings import construct, locations, resolve, run_settings
+from bench.settings import construct, resolve, run_settings
 from generators.api import Frames, MethodInfo, Request
 from generators.weights import MissingWeightsError
-from generators.weights import resolve as resolve_weights
 
 # diffusers 0.42 hands torch tensors to numpy in its schedulers
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -28,29 +27,26 @@ def settings_of(plugin: Plugin[MethodInfo], profile: Profile) -> dict[str, objec
 
 @pytest.fixture(params=METHODS)
 def plugin(request: pytest.FixtureRequest) -> Plugin[MethodInfo]:
-    """Every registered method whose weights for the mini profile are here."""
+    """Every registered method whose weights for the mini profile are here, complete."""
     found = find().methods[request.param]
-    settings = settings_of(found, load_profile("mini"))
     try:
-        for location in locations({request.param: settings}).values():
-            resolve_weights(location)
+        video_of(found, quick_profile(found), seed=0, num_frames=9)
     except MissingWeightsError as missing:
         pytest.skip(str(missing))
     return found
 
 
-@pytest.fixture
-def quick(plugin: Plugin[MethodInfo]) -> Profile:
-    """The mini profile with as few solver steps as a check of shapes and determinism needs."""
-    name = plugin.info.name
-    steps = "num_inference_steps" in settings_of(plugin, load_profile("mini"))
-    return load_profile("mini", [f"methods.{name}.num_inference_steps=2"] if steps else [])
+def quick_profile(plugin: Plugin[MethodInfo]) -> Profile:
+    """Returns the mini profile with as few solver steps as a check of shapes and determinism needs."""
+    profile, name = load_profile("mini"), plugin.info.name
+    steps = "num_inference_steps" in settings_of(plugin, profile)
+    return load_profile("mini", [f"methods.{name}.num_inference_steps=2"]) if steps else profile
 
 
-def video_of(plugin: Plugin[MethodInfo], profile: Profile, seed: int) -> Frames:
+def video_of(plugin: Plugin[MethodInfo], profile: Profile, seed: int, num_frames: int = 40) -> Frames:
     method = construct(plugin.cls, settings_of(plugin, profile), plugin.info.name)
     video = profile.video
-    request = Request("a red circle moving right on grass", seed, 40, video.height, video.width, video.fps)
+    request = Request("a red circle moving right on grass", seed, num_frames, video.height, video.width, video.fps)
     return np.concatenate(list(method.generate(request, sample_start(video))))
 
 
@@ -59,15 +55,17 @@ def test_no_registered_method_is_broken() -> None:
     assert {"still", "pan", "naive", "svd"} <= set(METHODS)
 
 
-def test_contract(plugin: Plugin[MethodInfo], quick: Profile) -> None:
+def test_contract(plugin: Plugin[MethodInfo]) -> None:
     spec = find_spec(plugin.cls.__module__)
     assert spec is not None
     assert spec.origin is not None
-    findings = [finding for finding in check_file(spec.origin, quick) if finding.plugin == plugin.info.name]
+    findings = [
+        finding for finding in check_file(spec.origin, quick_profile(plugin)) if finding.plugin == plugin.info.name
+    ]
     assert findings
     assert [finding for finding in findings if not finding.ok] == []
 
 
-def test_another_seed_gives_another_video(plugin: Plugin[MethodInfo], quick: Profile) -> None:
-    videos = [video_of(plugin, quick, seed) for seed in (0, 1)]
+def test_another_seed_gives_another_video(plugin: Plugin[MethodInfo]) -> None:
+    videos = [video_of(plugin, quick_profile(plugin), seed) for seed in (0, 1)]
     assert (videos[0] != videos[1]).any() == (plugin.info.name != "still")

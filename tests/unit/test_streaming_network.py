@@ -106,7 +106,8 @@ def test_the_copied_encoder_is_a_copy() -> None:
     storages = {parameter.data_ptr() for parameter in network.parameters()}
     assert len(storages) == len(list(network.parameters()))
     assert not storages & {parameter.data_ptr() for parameter in unet.parameters()}
-    assert torch.equal(network.cam.encoder.conv_in.weight, unet.conv_in.weight)
+    copied = network.cam.encoder.state_dict()
+    assert all(torch.equal(value, unet.state_dict()[key]) for key, value in copied.items())
 
 
 def test_save_and_load(tmp_path: Path) -> None:

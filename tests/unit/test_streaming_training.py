@@ -210,7 +210,10 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(tmp_path: Path) -> 
     whole = StreamingNetwork.load(tmp_path / "whole" / "network").state_dict()
     parts = StreamingNetwork.load(tmp_path / "parts" / "network").state_dict()
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
-    logs = [[json.loads(line) for line in (tmp_path / name / "log.jsonl").open()] for name in ("whole", "parts")]
+    logs = [
+        [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("whole", "parts")
+    ]
     assert logs[0] == logs[1]
     assert [entry["step"] for entry in logs[0]] == [1, 2, 3, 4]
 

@@ -1,0 +1,224 @@
+"""`python -m generators.mini.evaluate`: held-out figures of the miniature networks, each beside the one to reach.
+
+Held out means seeds that no training step draws from. The networks are loaded as users load them, from `weights/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.resources
+import json
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from generators.api import Frames, Request
+from generators.first_chunk import FirstChunk
+from generators.mini import grammar
+from generators.mini.data import random_clip, to_tensor
+from generators.mini.grammar import Scene, Thing, caption, random_scene
+from generators.mini.world import FPS, SIZE, Clip
+from generators.weights import resolve
+from metrics.clip_source import ClipSource
+from metrics.flow import load_estimator
+from metrics.warping import resize_frames
+
+HELD_OUT = 7_000_000_001
+"""Seed of everything below; training seeds are (32-bit hash of a task's name, step)."""
+
+NAMED = ("color", "shape", "texture", "background", "motion", "camera")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One held-out figure.
+
+    Attributes:
+        name: what is measured.
+        value: the measurement.
+        goal: what it should be at least (or at most, where `below`); None for a figure without a goal.
+        below: whether smaller is better.
+    """
+
+    name: str
+    value: float
+    goal: float | None = None
+    below: bool = False
+
+    def line(self) -> str:
+        """Returns the figure as a line for people."""
+        if self.goal is None:
+            return f"{self.name:<58} {self.value:8.3f}"
+        reached = self.value <= self.goal if self.below else self.value >= self.goal
+        sign = "<=" if self.below else ">="
+        return f"{self.name:<58} {self.value:8.3f}   goal {sign} {self.goal:g}: {'reached' if reached else 'MISSED'}"
+
+
+def autoencoder(count: int = 400) -> Iterator[Figure]:
+    """Yields the PSNR in dB of `count` reconstructed frames, of the image and of the temporal autoencoder."""
+    from diffusers import AutoencoderKL, AutoencoderKLTemporalDecoder
+
+    rng = np.random.default_rng(HELD_OUT)
+    clips = [random_clip(rng)[0].render(0, 8) for _ in range(count // 8)]
+    frames = to_tensor(np.concatenate(clips))
+    image = AutoencoderKL.from_pretrained(resolve("mini:text_to_video") / "vae", torch_dtype=torch.float32).eval()
+    video = AutoencoderKLTemporalDecoder.from_pretrained(resolve("mini:svd") / "vae", torch_dtype=torch.float32).eval()
+
+    def psnr(decode: Callable[[torch.Tensor], torch.Tensor], encode: Callable[[torch.Tensor], torch.Tensor]) -> float:
+        with torch.no_grad():
+            errors = [(decode(encode(part)) - part).square().mean() for part in torch.split(frames, 8)]
+        return float(10 * torch.log10(4 / torch.stack(errors).mean()))
+
+    yield Figure(
+        "autoencoder, PSNR in dB",
+        psnr(lambda z: image.decode(z).sample, lambda x: image.encode(x).latent_dist.mode()),
+        27,
+    )
+    yield Figure(
+        "temporal autoencoder of SVD, PSNR in dB",
+        psnr(lambda z: video.decode(z, num_frames=8).sample, lambda x: video.encode(x).latent_dist.mode()),
+        27,
+    )
+
+
+def flow(clips: int = 60, pairs: int = 8) -> Iterator[Figure]:
+    """Yields the end-point error in pixels at 128 x 128 of the trained RAFT and of OpenCV's DIS on the same clips."""
+    rng = np.random.default_rng(HELD_OUT + 1)
+    estimators = {
+        "RAFT": load_estimator("mini", str(resolve("mini:raft"))),
+        "DIS": load_estimator("dis"),
+    }
+    errors: dict[str, list[NDArray[np.float32]]] = {name: [] for name in estimators}
+    for _ in range(clips):
+        clip, _ = random_clip(rng, two_things=0.4)
+        frames = resize_frames(clip.render(0, pairs + 1), 128)
+        truth = np.stack([clip.flow(t, size=128)[0] for t in range(pairs)])
+        for name, estimator in estimators.items():
+            stream = estimator.stream()
+            found = [*stream.push(frames), *stream.flush()]
+            guess = np.concatenate([pair.flow.numpy() for pair in found])
+            errors[name].append(np.linalg.norm(guess - truth, axis=1))
+    epe = {name: float(np.mean(np.stack(error))) for name, error in errors.items()}
+    yield Figure("RAFT, end-point error in px at 128 x 128", epe["RAFT"], 0.35, below=True)
+    yield Figure("DIS, end-point error in px at 128 x 128", epe["DIS"])
+    yield Figure("RAFT / DIS", epe["RAFT"] / epe["DIS"], 0.5, below=True)
+
+
+class Namer:
+    """Names what a frame or video shows: the option whose caption the scorer finds most similar."""
+
+    def __init__(self) -> None:
+        self._clip = ClipSource(weights=str(resolve("mini:clip_score"))).load()
+
+    def look(self, frames: Frames) -> torch.Tensor:
+        """Returns the mean of the normalised image features [D] of a video."""
+        features = torch.nn.functional.normalize(self._clip.images(frames), dim=-1)
+        return features.mean(0)
+
+    def name(self, look: torch.Tensor, scene: Scene, attribute: str) -> str:
+        """Returns the word for one attribute of the scene's first thing, all other words being told."""
+        options = options_for(scene, attribute)
+        texts = torch.stack([self._clip.text(caption(option))[0] for option in options.values()])
+        scores = torch.nn.functional.normalize(texts, dim=-1) @ look
+        return list(options)[int(scores.argmax())]
+
+
+def options_for(scene: Scene, attribute: str) -> dict[str, Scene]:
+    """Returns every word for one attribute -> the scene with that word in its first thing or place."""
+    words: dict[str, Sequence[str]] = {
+        "color": grammar.COLORS,
+        "shape": grammar.SHAPES,
+        "texture": grammar.TEXTURES,
+        "motion": grammar.MOTIONS,
+        "background": grammar.BACKGROUNDS,
+        "camera": grammar.CAMERAS,
+    }
+    first, *others = scene.things
+
+    def with_word(word: str) -> Scene:
+        if attribute == "background":
+            return replace(scene, background=word)
+        if attribute == "camera":
+            return replace(scene, camera=word)
+        return replace(scene, things=(Thing(**(vars(first) | {attribute: word})), *others))
+
+    return {word: with_word(word) for word in words[attribute]}
+
+
+def truth(scene: Scene, attribute: str) -> str:
+    """Returns the scene's own word for an attribute."""
+    return str(getattr(scene if attribute in ("background", "camera") else scene.things[0], attribute))
+
+
+def naming(namer: Namer, videos: Sequence[tuple[Scene, Frames]]) -> dict[str, float]:
+    """Returns for each attribute how often, in percent, the scorer names it rightly."""
+    looks = [(scene, namer.look(frames)) for scene, frames in videos]
+    return {
+        attribute: 100
+        * float(np.mean([namer.name(look, scene, attribute) == truth(scene, attribute) for scene, look in looks]))
+        for attribute in NAMED
+    }
+
+
+def rendered(namer: Namer, count: int = 300) -> Iterator[Figure]:
+    """Yields how well the scorer names `count` rendered clips of 16 frames with one thing."""
+    rng = np.random.default_rng(HELD_OUT + 2)
+    scenes = [random_scene(rng, two_things=0) for _ in range(count)]
+    videos = [(scene, Clip(scene, int(rng.integers(2**31))).render(0, 16)) for scene in scenes]
+    for attribute, right in naming(namer, videos).items():
+        goal = 95 if attribute in ("color", "shape", "background") else None
+        yield Figure(f"scorer names {attribute} of rendered clips, %", right, goal)
+
+
+def generated(namer: Namer, count: int = 48) -> Iterator[Figure]:
+    """Yields how well the scorer names the prompt's words in `count` generated first chunks (mini profile's solver)."""
+    model = FirstChunk(**profile_section("first_chunk"))
+    rng = np.random.default_rng(HELD_OUT + 3)
+    videos = []
+    for index in range(count):
+        scene = random_scene(rng, two_things=0)
+        request = Request(caption(scene), index, 16, SIZE, SIZE, FPS)
+        videos.append((scene, model.draw(request).frames))
+    for attribute, right in naming(namer, videos).items():
+        goal = 80 if attribute in ("color", "shape", "background") else None
+        yield Figure(f"scorer names {attribute} of generated first chunks, %", right, goal)
+
+
+def profile_section(name: str) -> dict[str, Any]:
+    """Returns one section of the mini profile: the solver and guidance that users get are the ones examined."""
+    text = importlib.resources.files("bench.profiles").joinpath("mini.toml").read_text(encoding="utf-8")
+    section: dict[str, Any] = tomllib.loads(text)[name]
+    return section
+
+
+def main() -> None:
+    """Prints the figures, or writes them as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m generators.mini.evaluate", description=__doc__)
+    parser.add_argument("--only", choices=("autoencoder", "flow", "rendered", "generated"))
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    options = parser.parse_args()
+    figures: list[Figure] = []
+    parts: dict[str, Callable[[], Iterator[Figure]]] = {
+        "autoencoder": autoencoder,
+        "flow": flow,
+        "rendered": lambda: rendered(Namer()),
+        "generated": lambda: generated(Namer()),
+    }
+    for name, part in parts.items():
+        if options.only in (None, name):
+            for figure in part():
+                print(figure.line(), flush=True)
+                figures.append(figure)
+    if options.json:
+        text = json.dumps([vars(figure) for figure in figures], indent=1)
+        options.json.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""A built wheel works from any folder: code, prompts, published table, profiles and miniature weights travel in it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+PROBE = """
+import json
+from importlib.resources import files
+from pathlib import Path
+import bench
+from bench.profile import load_profile
+from bench.prompts import load_prompts
+from bench.report.published import load_published
+from generators.weights import resolve
+print(json.dumps({
+    "home": str(Path(bench.__file__).parents[1]),
+    "profile": load_profile("mini", []).name,
+    "prompts": [len(load_prompts(name).prompts) for name in ("mini", "long50")],
+    "template": files("bench.report").joinpath("index.html.j2").is_file(),
+    "weights": resolve("mini:text_to_video").name,
+    "published": len(load_published().methods),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder the wheel was unpacked into, as an installer does."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"  # building writes beside the sources, so it gets a copy
+    unwanted = shutil.ignore_patterns(".*", "build", "cache", "tests", "*.egg-info", "__pycache__", "cells", "report")
+    shutil.copytree(REPOSITORY, source, ignore=unwanted)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def run(installed: Path, cwd: Path, *arguments: str) -> str:
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    done = subprocess.run([sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_data_travels_in_the_wheel(installed, tmp_path):
+    found = json.loads(run(installed, tmp_path, "-c", PROBE))
+    assert found == {
+        "home": str(installed),
+        "profile": "mini",
+        "prompts": [50, 50],
+        "template": True,
+        "weights": "text_to_video",
+        "published": 9,
+    }
+
+
+def test_the_command_line_works_elsewhere(installed, tmp_path):
+    assert "still" in run(installed, tmp_path, "-m", "bench", "list", "methods")

@@ -1,0 +1,126 @@
+"""Speed of the metrics against plain reference loops in the same process: ratios, so that the machine matters little.
+
+CPU time of one thread is compared, which other work on the machine moves less than the clock on the wall.
+"""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models.optical_flow import raft_large
+
+from metrics.flow_raft import RaftFlow
+from metrics.mawe import official_mawe
+from metrics.scuts import SceneCuts
+from metrics.warping import pair_numbers, resize_frames
+
+REQUIRED_SPEEDUP = {256: 1.3, 720: 1.45}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A raft_large with seeded weights whose flow stays within a few pixels, as a trained one's does."""
+    torch.manual_seed(0)
+    network = raft_large(weights=None).eval()
+    with torch.no_grad():
+        network.update_block.flow_head.conv2.weight.mul_(0.2)
+    return network
+
+
+def panning(num_frames, side):
+    draw = torch.Generator().manual_seed(0)
+    coarse = torch.rand(1, 3, 40, 40, generator=draw)
+    fine = torch.nn.functional.interpolate(coarse, size=side + 40, mode="bicubic").clamp(0, 1).mul(255).byte()[0]
+    return torch.stack([fine[:, i : i + side, 2 * i : 2 * i + side] for i in range(num_frames)])
+
+
+def reference_flow(model, frames):
+    """One call per pair at batch 1, as the released script does it; the last of twelve flows is kept."""
+    pictures = (frames.float() / 255 - 0.5) / 0.5
+    with torch.no_grad():
+        return torch.cat([model(a[None], b[None])[-1] for a, b in zip(pictures, pictures[1:], strict=False)])
+
+
+def streaming_flow(estimator, frames):
+    stream = estimator.stream()
+    return torch.cat([pairs.flow for pairs in [*stream.push(frames), *stream.flush()]])
+
+
+def mawe_of(frames, flow):
+    numbers = pair_numbers(frames[:-1], frames[1:], flow)
+    return official_mawe(numbers.warp_error.cpu().numpy(), numbers.motion.cpu().numpy(), 9.5)
+
+
+@pytest.mark.parametrize(("side", "pairs"), [(256, 4), pytest.param(720, 3, marks=pytest.mark.slow)])
+def test_streaming_raft_is_faster_and_the_same(benchmark, model, side, pairs):
+    frames = panning(pairs + 1, side)
+    estimator = RaftFlow(model)
+    streaming_flow(estimator, frames[:2])  # warm up both
+    reference_flow(model, frames[:2])
+    ratios = []
+    for _ in range(3 if side < 720 else 1):
+        begin = time.process_time()
+        reference = reference_flow(model, frames)
+        middle = time.process_time()
+        ours = streaming_flow(estimator, frames)
+        ratios.append((middle - begin) / (time.process_time() - middle))
+    benchmark.extra_info["speedup"] = max(ratios)
+    benchmark.extra_info["largest_flow"] = float(reference.abs().max())
+    benchmark.extra_info["flow_difference"] = float((ours - reference).abs().max())
+    benchmark.pedantic(streaming_flow, args=(estimator, frames[:2]), rounds=1)
+    assert (ours - reference).abs().max() <= 1e-4
+    assert mawe_of(frames, ours) == pytest.approx(mawe_of(frames, reference), rel=1e-5)
+    assert max(ratios) >= REQUIRED_SPEEDUP[side], ratios
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+@pytest.mark.parametrize("batch", [1, 4, 8])
+def test_streaming_raft_on_a_gpu(benchmark, model, batch, monkeypatch):
+    monkeypatch.setattr("metrics.flow_raft._pairs_per_batch", lambda device: batch)
+    frames = panning(17, 720).cuda()
+    estimator = RaftFlow(model, device="cuda")
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        reference = reference_flow(model, frames)
+    ours = streaming_flow(estimator, frames)
+
+    def timed():
+        streaming_flow(estimator, frames)
+        torch.cuda.synchronize()
+
+    benchmark.pedantic(timed, rounds=3, warmup_rounds=1)
+    benchmark.extra_info["ms_per_pair"] = 1e3 * benchmark.stats.stats.min / 16
+    benchmark.extra_info["flow_difference"] = float((ours - reference).abs().max())
+    model.cpu()
+    assert (ours - reference).abs().max() <= 1e-3
+    assert mawe_of(frames, ours) == pytest.approx(mawe_of(frames, reference), rel=1e-4)
+
+
+def test_scuts_keeps_up(benchmark):
+    frames = panning(60, 720).permute(0, 2, 3, 1).numpy().copy()
+
+    def detect():
+        accumulator = SceneCuts().begin("", 8.0)
+        begin = time.process_time()
+        accumulator.update(frames)
+        return len(frames) / (time.process_time() - begin)
+
+    rates = [detect() for _ in range(3)]
+    benchmark.extra_info["frames_per_second_and_core"] = max(rates)
+    benchmark.pedantic(detect, rounds=1)
+    assert max(rates) >= 350
+
+
+def test_splat_costs_little_next_to_a_network(benchmark):
+    frames = resize_frames(np.random.default_rng(0).integers(0, 256, (2, 720, 720, 3), dtype=np.uint8), 720)
+    flow = 3 * torch.randn(1, 2, 720, 720, generator=torch.Generator().manual_seed(0))
+    benchmark.pedantic(pair_numbers, args=(frames[:1], frames[1:], flow), rounds=5, warmup_rounds=1)
+    assert benchmark.stats.stats.min < 0.5
