@@ -2,7 +2,7 @@
 
 Example:
     >>> summary = execute(spec, catalog, Store("results/mini-1a2b3c"))   # doctest: +SKIP
-    >>> summary.exit_code
+    >>> summary.exit_code                                                 # doctest: +SKIP
     0
 """
 

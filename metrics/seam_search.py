@@ -29,7 +29,7 @@ SEARCHED = frozenset({"warp_error", "flow_change", "difference", "clip"})
 STANDS_OUT = 3.0
 """Robust standard deviations above the usual from which on a pair speaks for a boundary; below, it speaks against."""
 
-ENOUGH = 3.0
+ENOUGH = 6.0
 """What all boundaries of a rhythm must exceed that by together: hundreds of rhythms are tried on every video."""
 
 

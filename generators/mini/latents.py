@@ -5,7 +5,7 @@ The file holds two sets: whole clips for motion, and single frames of many more 
 Example:
     >>> library = load_library(Path("generators/mini/cache"), Path("generators/mini/weights"))  # doctest: +SKIP
     >>> library.clips.shape  # doctest: +SKIP
-    torch.Size([3000, 25, 4, 8, 8])
+    torch.Size([2400, 25, 4, 8, 8])
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from generators.mini.data import random_clip, to_tensor
 from generators.mini.tasks.clip import normalise
 from generators.mini.training import roll
 
-CLIPS, LENGTH, STILLS = 3000, 25, 16000
+CLIPS, LENGTH, STILLS = 2400, 25, 15000
 """Whole clips, frames in each, and further single frames."""
 
 
@@ -73,6 +73,7 @@ def load_library(cache: Path, weights: Path) -> Library:
 def _make(path: Path, weights: Path) -> None:
     vae = AutoencoderKL.from_pretrained(weights / "text_to_video" / "vae", torch_dtype=torch.float32).eval()
     vae.to(memory_format=torch.channels_last)
+    vae.encoder.compile()
     eye = CLIPVisionModelWithProjection.from_pretrained(weights / "svd" / "image_encoder", torch_dtype=torch.float32)
     rng = roll("library", 0).scenes
 
@@ -89,8 +90,8 @@ def _make(path: Path, weights: Path) -> None:
         clips.append(encode(frames))
         clip_captions.append(text)
         looks.append(eye(eye_pixels(frames[:1])).image_embeds.half())
-    for _ in range(STILLS // 50):
-        pairs = [random_clip(rng) for _ in range(50)]
+    for _ in range(STILLS // LENGTH):  # the same batch as a clip, so that one compiled graph serves
+        pairs = [random_clip(rng) for _ in range(LENGTH)]
         frames = to_tensor(np.concatenate([clip.render_at(rng.uniform(0, 200, 1)) for clip, _ in pairs]))
         stills.append(encode(frames))
         still_captions += [text for _, text in pairs]
@@ -100,7 +101,7 @@ def _make(path: Path, weights: Path) -> None:
         "still_captions": json.dumps(still_captions),
         "scaling_factor": str(vae.config.scaling_factor),
     }
-    save_file(tensors, path.with_suffix(".tmp"), notes)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path.with_suffix(".tmp"), notes)
     path.with_suffix(".tmp").replace(path)
 
 

@@ -33,7 +33,7 @@ CONFIG = NetworkConfig(
     merger_norm_groups=8,
     frame_encoder_channels=(16, 24, 32, 48),
 )
-STEPS, GUIDANCE = 8, 5.0
+STEPS, GUIDANCE = 5, 5.0
 
 
 def random_stage() -> StreamingStage:
@@ -52,10 +52,12 @@ def random_stage() -> StreamingStage:
 
     def encode_text(prompts: list[str]) -> Tensor:
         lengths = torch.tensor([[float(len(prompt))] for prompt in prompts])
-        return words(lengths / 10)[:, None].expand(-1, 77, -1).detach()
+        tokens: Tensor = words(lengths / 10).detach()
+        return tokens[:, None].expand(-1, 77, -1)
 
     def encode_image(frames: Tensor) -> Tensor:
-        return look(frames.mean(dim=(2, 3))).detach()
+        embedding: Tensor = look(frames.mean(dim=(2, 3))).detach()
+        return embedding
 
     return StreamingStage(
         network,
@@ -110,12 +112,12 @@ def test_at_least_1_3_times_as_fast_with_the_same_frames() -> None:
     state = stage.begin(start, seed=3)
 
     def ours() -> Tensor:
-        return torch.cat([window.frames for window in stage.stream("a red ball", state, 16)])
+        return torch.cat([window.frames for window in stage.stream("a red ball", state, 8)])
 
     def plain() -> Tensor:
-        return straightforward(stage, state, 2)
+        return straightforward(stage, state, 1)
 
     assert float((ours() - plain()).abs().max()) < 0.5 / 255
-    ratio = best(plain, 3) / best(ours, 3)
+    ratio = best(plain, 2) / best(ours, 2)
     print(f"frames per second, ours against a straightforward loop: {ratio:.2f}x")
     assert ratio >= 1.3

@@ -20,7 +20,7 @@ def test_packaged_profiles_say_what_the_paper_says() -> None:
 def test_naive_is_the_first_chunk_model_and_nothing_else(name: str) -> None:
     profile = load_profile(name)
     naive = dict(profile.methods["naive"])
-    naive.pop("batch")
+    naive.pop("batch", None)  # speed alone: frames stay the same
     assert naive == profile.first_chunk
 
 

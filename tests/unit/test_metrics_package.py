@@ -22,7 +22,8 @@ def test_examples_in_docstrings(name):
 def test_metric_classes_import_without_heavy_libraries():
     code = (
         "import sys, metrics, importlib\n"
-        "classes = [getattr(importlib.import_module(m), c) for m, c in (t.split(':') for t in metrics.BUILT_IN.values())]\n"
+        "targets = [target.split(':') for target in metrics.BUILT_IN.values()]\n"
+        "classes = [getattr(importlib.import_module(module), name) for module, name in targets]\n"
         "assert [c().info.name for c in classes] == list(metrics.BUILT_IN)\n"
         "print([m for m in ('torch', 'cv2', 'av', 'scenedetect', 'open_clip', 'PIL') if m in sys.modules])"
     )

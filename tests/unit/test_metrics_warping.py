@@ -12,7 +12,7 @@ from metrics.warping import forward_warp, pair_numbers, resize_frames
 
 def warp_by_loop(image, flow):
     """The definition: pixels are written one after the other, row by row; a later one overwrites."""
-    channels, height, width = image.shape
+    _, height, width = image.shape
     warped, known = np.zeros_like(image), np.zeros((height, width), bool)
     for y in range(height):
         for x in range(width):
