@@ -191,6 +191,20 @@ def check(file: Path, profile: str, overrides: tuple[str, ...]) -> None:
 
 
 @cli.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("docs/metric-cards"), show_default=True)
+@click.option("--quick", is_flag=True, help="A glance: too few videos to quote a number.")
+def validate(out: Path, quick: bool) -> None:
+    """Put the metrics to the test against ground truth, and write a page about each."""
+    from bench.validate import FULL, QUICK, summary
+    from bench.validate import validate as put_to_the_test
+
+    findings = put_to_the_test(out, QUICK if quick else FULL, lambda line: click.echo(line, err=True))
+    for line in summary(findings):
+        click.echo(line)
+    click.echo(f"See {out / 'README.md'}")
+
+
+@cli.command()
 @click.option("--weights-dir", default="", help="Folder of released weights; default: the hub's cache.")
 def doctor(weights_dir: str) -> None:
     """Say what this machine can run: packages, GPU, weights and their licences."""

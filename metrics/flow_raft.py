@@ -69,6 +69,7 @@ class StreamingRaft:
     def __init__(self, model: RAFT) -> None:
         """Takes a torchvision RAFT in evaluation mode; its parameters are used, not copied, but for the GRU's."""
         self._model = model
+        self.smallest_side = 8 * 2**model.corr_block.num_levels  # in pixels: the coarsest level keeps 2 x 2 cells
         block = model.update_block
         context = block.recurrent_block.convgru1.convz.in_channels - block.hidden_state_size
         context -= block.motion_encoder.out_channels
@@ -106,7 +107,8 @@ class StreamingRaft:
             coordinates = coordinates + model.update_block.flow_head(hidden)
         model.corr_block.corr_pyramid = []  # a third of a gigabyte at 720 x 720
         mask = None if model.mask_predictor is None else model.mask_predictor(hidden)
-        return upsample(coordinates - start, mask)
+        with torch.autocast(frames.device.type, enabled=False):  # half precision is for the network, not for the flow
+            return upsample(coordinates - start, mask)
 
     def _correlate(self, features: Tensor, next_features: Tensor) -> None:
         """Fills the correlation block's pyramid; one factor is scaled instead of the whole volume."""
@@ -238,10 +240,9 @@ class _RaftStream:
 
 def _check_size(frames: Tensor, network: StreamingRaft) -> None:
     height, width = frames.shape[-2:]
-    smallest = 8 * 2**network._model.corr_block.num_levels
-    if height % 8 or width % 8 or min(height, width) < smallest:
+    if height % 8 or width % 8 or min(height, width) < network.smallest_side:
         raise SettingError(
-            f"this RAFT needs frame sides divisible by 8 and of at least {smallest} pixels, not {height} x {width}: "
+            f"this RAFT needs frame sides divisible by 8 and of at least {network.smallest_side} pixels, not {height} x {width}: "
             f"set `size` to such a number"
         )
 

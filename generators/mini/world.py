@@ -145,9 +145,9 @@ class Clip:
         scale = np.float32(size / SIZE)
         return (np.stack([tx - sx, ty - sy], axis=1)[0] * scale).astype(np.float32), occluded[0]
 
-    def layers(self, t: int) -> NDArray[np.int8]:
-        """Returns which layer each pixel of frame t shows, int8 [SIZE, SIZE]: 0 = ground, 1 and 2 = things."""
-        layers: NDArray[np.int8] = self._top(*_screen(SIZE), np.array([t], dtype=np.float32))[0]
+    def layers(self, t: float, size: int = SIZE) -> NDArray[np.int8]:
+        """Returns which layer each pixel shows at time t, int8 [size, size]: 0 = ground, 1 and 2 = things."""
+        layers: NDArray[np.int8] = self._top(*_screen(size), np.array([t], dtype=np.float32))[0]
         return layers
 
     def _top(self, sx: Float, sy: Float, times: Float) -> NDArray[np.int8]:

@@ -118,11 +118,13 @@ def refiner_costs() -> Mapping[str, Cost]:
 def table(title: str, costs: Mapping[str, Cost], frames: int) -> str:
     """The costs as Markdown, the last line per new frame."""
     total = Cost(*(sum(getattr(cost, name) for cost in costs.values()) for name in ("calls", "flop", "read")))
-    rows = [
-        f"| {name} | {cost.calls} | {cost.flop / 1e12:.2f} | {cost.read / 1e9:.2f} |" for name, cost in costs.items()
-    ]
-    last = f"| **per new frame** | {total.calls / frames:.1f} | {total.flop / frames / 1e12:.2f} | {total.read / frames / 1e9:.2f} |"
+    rows = [_row(name, str(cost.calls), cost, 1) for name, cost in costs.items()]
+    last = _row("**per new frame**", f"{total.calls / frames:.1f}", total, frames)
     return "\n".join([f"| {title} | calls | TFLOP | GB of weights read |", "|---|---|---|---|", *rows, last])
+
+
+def _row(name: str, calls: str, cost: Cost, frames: int) -> str:
+    return f"| {name} | {calls} | {cost.flop / frames / 1e12:.2f} | {cost.read / frames / 1e9:.2f} |"
 
 
 def main() -> None:

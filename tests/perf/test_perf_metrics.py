@@ -40,7 +40,12 @@ def model():
 def panning(num_frames, side):
     draw = torch.Generator().manual_seed(0)
     coarse = torch.rand(1, 3, 40, 40, generator=draw)
-    fine = torch.nn.functional.interpolate(coarse, size=side + 40, mode="bicubic").clamp(0, 1).mul(255).byte()[0]
+    fine = (
+        torch.nn.functional.interpolate(coarse, size=side + 2 * num_frames, mode="bicubic")
+        .clamp(0, 1)
+        .mul(255)
+        .byte()[0]
+    )
     return torch.stack([fine[:, i : i + side, 2 * i : 2 * i + side] for i in range(num_frames)])
 
 
@@ -61,26 +66,31 @@ def mawe_of(frames, flow):
     return official_mawe(numbers.warp_error.cpu().numpy(), numbers.motion.cpu().numpy(), 9.5)
 
 
-@pytest.mark.parametrize(("side", "pairs"), [(256, 3), pytest.param(720, 2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("side", "pairs"), [(256, 4), pytest.param(720, 3, marks=pytest.mark.slow)])
 def test_streaming_raft_is_faster_and_the_same(benchmark, model, side, pairs):
+    """Compares single pairs in the middle of a video, turn by turn; the fastest of each side counts."""
     frames = panning(pairs + 1, side)
-    estimator = RaftFlow(model)
-    streaming_flow(estimator, frames[:2])  # warm up both
-    reference_flow(model, frames[:2])
-    ratios = []
-    for _ in range(2 if side < 720 else 1):
+    stream = RaftFlow(model).stream()
+    flows, reference = [pair.flow for pair in stream.push(frames[:2])], [reference_flow(model, frames[:2])]
+    seconds, reference_seconds = [], []
+    for i in range(1, pairs):
         begin = time.process_time()
-        reference = reference_flow(model, frames)
+        reference.append(reference_flow(model, frames[i : i + 2]))
         middle = time.process_time()
-        ours = streaming_flow(estimator, frames)
-        ratios.append((middle - begin) / (time.process_time() - middle))
-    benchmark.extra_info["speedup"] = max(ratios)
-    benchmark.extra_info["largest_flow"] = float(reference.abs().max())
-    benchmark.extra_info["flow_difference"] = float((ours - reference).abs().max())
-    benchmark.pedantic(streaming_flow, args=(estimator, frames[:2]), rounds=1)
-    assert (ours - reference).abs().max() <= 1e-4
-    assert mawe_of(frames, ours) == pytest.approx(mawe_of(frames, reference), rel=1e-5)
-    assert max(ratios) >= REQUIRED_SPEEDUP[side], ratios
+        flows += [pair.flow for pair in stream.push(frames[i + 1 : i + 2])]
+        reference_seconds.append(middle - begin)
+        seconds.append(time.process_time() - middle)
+    ours, theirs = torch.cat(flows), torch.cat(reference)
+    speedup = min(reference_seconds) / min(seconds)
+    benchmark.extra_info |= {
+        "speedup": speedup,
+        "largest_flow": float(theirs.abs().max()),
+        "flow_difference": float((ours - theirs).abs().max()),
+    }
+    benchmark.pedantic(lambda: list(stream.push(frames[:1])), rounds=1)
+    assert (ours - theirs).abs().max() <= 1e-4
+    assert mawe_of(frames, ours) == pytest.approx(mawe_of(frames, theirs), rel=1e-5)
+    assert speedup >= REQUIRED_SPEEDUP[side], (reference_seconds, seconds)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
@@ -106,7 +116,7 @@ def test_streaming_raft_on_a_gpu(benchmark, model, batch, monkeypatch):
 
 
 def test_scuts_keeps_up(benchmark):
-    frames = panning(60, 720).permute(0, 2, 3, 1).numpy().copy()
+    frames = panning(40, 720).permute(0, 2, 3, 1).numpy().copy()
 
     def detect():
         accumulator = SceneCuts().begin("", 8.0)
@@ -117,11 +127,16 @@ def test_scuts_keeps_up(benchmark):
     rates = [detect() for _ in range(3)]
     benchmark.extra_info["frames_per_second_and_core"] = max(rates)
     benchmark.pedantic(detect, rounds=1)
-    assert max(rates) >= 350
+    assert max(rates) >= 350, rates
 
 
 def test_splat_costs_little_next_to_a_network(benchmark):
     frames = resize_frames(np.random.default_rng(0).integers(0, 256, (2, 720, 720, 3), dtype=np.uint8), 720)
     flow = 3 * torch.randn(1, 2, 720, 720, generator=torch.Generator().manual_seed(0))
-    benchmark.pedantic(pair_numbers, args=(frames[:1], frames[1:], flow), rounds=5, warmup_rounds=1)
-    assert benchmark.stats.stats.min < 0.5
+    seconds = []
+    for _ in range(4):
+        begin = time.process_time()
+        pair_numbers(frames[:1], frames[1:], flow)
+        seconds.append(time.process_time() - begin)
+    benchmark.pedantic(pair_numbers, args=(frames[:1], frames[1:], flow), rounds=1)
+    assert min(seconds) < 0.15, seconds

@@ -16,6 +16,7 @@ from metrics.flow_raft import RaftFlow, StreamingRaft
 from metrics.raft import RAFT_MINI, RaftConfigError, build_raft, load_raft, save_raft
 from metrics.warping import resize_frames
 
+PRECISIONS_TRIED = ("float32", "bfloat16")
 PLAIN = {**RAFT_MINI, "mask_hidden": None, "gru_kernels": [[3, 3]], "gru_paddings": [[1, 1]], "context_norm": "none"}
 
 
@@ -69,6 +70,15 @@ def test_running_out_of_memory_halves_the_batch_and_changes_nothing(monkeypatch)
 
     monkeypatch.setattr(StreamingRaft, "flow", tight)
     torch.testing.assert_close(flow_of(RaftFlow(model), frames), expected, atol=1e-4, rtol=0)
+
+
+def test_half_precision_is_an_option_that_stays_close():
+    frames = resize_frames(moving(2, 64), 0)
+    full, half = (
+        flow_of(RaftFlow(seeded(lambda: build_raft(RAFT_MINI)), precision=p), frames) for p in PRECISIONS_TRIED
+    )
+    assert half.dtype == torch.float32
+    assert 0 < float((full - half).abs().max()) < 0.05 * float(full.abs().max()) + 0.1
 
 
 def test_dis_finds_a_translation():

@@ -94,6 +94,7 @@ def test_batches_have_the_shapes_and_ranges_they_say():
     spoiled = spoil(frames, torch.Generator().manual_seed(0))
     assert spoiled.abs().max() <= 1
     assert not torch.equal(spoiled, frames)
-    first, second, flow = flow_batch(rng, 2)
+    first, second, flow, weight = flow_batch(rng, 2)
     assert first.shape == second.shape == (2, 3, 128, 128)
     assert flow.shape == (2, 2, 128, 128)
+    assert weight.mean() == pytest.approx(1)

@@ -99,6 +99,25 @@ def test_every_memory_reaches_the_output(short_term: ShortTerm) -> None:
         assert changed == expected, name
 
 
+@torch.no_grad()
+def test_sizes_unlike_the_released_ones() -> None:
+    """Three levels, groups that differ between parts, oblong latents, several anchor frames, another window."""
+    unet = VideoUNetConfig(
+        block_out_channels=(32, 32, 64), norm_num_groups=16, attention_head_dim=8, cross_attention_dim=48,
+        transformer_in_norm_groups=32, temporal_conv_norm_groups=8, transformer_in_heads=3,
+    )  # fmt: skip
+    config = replace(SIZES, unet=unet, window=10, conditioning_frames=4, merger_head_dim=16, merger_norm_groups=32)
+    network = shaken(StreamingNetwork(config))
+    assert network.injector is not None
+    assert [merger.norm.num_channels for merger in network.injector.skips] == list(unet.skip_channels)
+    assert unet.skip_channels == (32, 32, 32, 32, 32, 32, 32, 64, 64)
+    assert len(VideoUNetConfig().skip_channels) == 12
+    prepared = network.prepare(torch.randn(2, 7, 48), torch.randn(2, 3, 6), torch.rand(1, 4, 3, 64, 32))
+    out = network(torch.randn(1, 4, 10, 8, 4), torch.tensor(961), prepared)
+    assert out.shape == (2, 4, 10, 8, 4)
+    assert bool(out.isfinite().all())
+
+
 def test_the_copied_encoder_is_a_copy() -> None:
     unet = base_model()
     network = StreamingNetwork.from_base(SIZES, unet.state_dict())

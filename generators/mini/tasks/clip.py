@@ -105,7 +105,7 @@ class Scorer(_Contrastive):
     """The CLIP that gives the CLIP score."""
 
     name = "scorer"
-    recipe = Recipe(steps=1600, batch=64, learning_rate=1.5e-3, weight_decay=0.05)
+    recipe = Recipe(steps=1400, batch=64, learning_rate=1.5e-3, weight_decay=0.05)
     hot = ()
 
     def build(self) -> nn.Module:

@@ -73,7 +73,7 @@ class TemporalDecoder:
     """Fine-tunes the image decoder, widened by temporal layers, on short clips; the encoder stays as it is."""
 
     name = "svd_decoder"
-    recipe = Recipe(steps=240, batch=16, learning_rate=5e-4, average=0.98, half=True)
+    recipe = Recipe(steps=130, batch=16, learning_rate=5e-4, average=0.98, half=True)
     hot: tuple[str, ...] = ()
     num_frames = 8
 
@@ -147,7 +147,7 @@ class Svd:
     """
 
     name = "svd"
-    recipe = Recipe(steps=2400, batch=4, learning_rate=1.5e-3, average=0.998)
+    recipe = Recipe(steps=1900, batch=4, learning_rate=1.5e-3, average=0.998)
     hot: tuple[str, ...] = ()
 
     def __init__(self) -> None:

@@ -47,7 +47,7 @@ class TextToVideo:
     """Denoising with v-prediction; one caption in ten is left out, for guidance."""
 
     name = "text_to_video"
-    recipe = Recipe(steps=4000, batch=8, learning_rate=1.5e-3, average=0.998)
+    recipe = Recipe(steps=3600, batch=8, learning_rate=1.5e-3, average=0.998)
     hot: tuple[str, ...] = ()
     still_steps = 1800
     """Steps on single frames before whole clips; a step holds as many frames of either."""

@@ -1,0 +1,142 @@
+"""The dose-response table: every fault at rising strength in the same scenes, scored by every metric.
+
+All videos of a scene differ in nothing but the fault, so a change of the score is the answer to it.
+
+Example:
+    >>> task = Task(Instruments("", ""), scene=0, kinds=("flicker",))
+    >>> values = measure(task)["stillness"]["flicker"]
+    >>> len(values) == 1 + len(STRENGTHS["flicker"])
+    True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from bench.validate.cores import Cores
+from bench.validate.instruments import READINGS, Instruments
+from bench.validate.ranks import Answer, answer
+from generators.mini.faults import Fault, FaultyClip
+from generators.mini.grammar import caption, random_scene
+from generators.mini.world import FPS
+from metrics.api import Metric, Score
+from metrics.scoring import VideoScorer
+
+NUM_FRAMES = 64
+"""Frames of a video: four chunks of 16."""
+
+CHUNK = 16
+"""Frames to a chunk; its joins are declared to the seam metric in all videos, faulty there or not."""
+
+SEAMS = tuple(range(CHUNK, NUM_FRAMES, CHUNK))
+
+STRENGTHS: Mapping[str, tuple[float, ...]] = MappingProxyType(
+    {
+        "freeze": (3, 6, 12, 24, 48),
+        "drift": (4, 8, 16, 32, 64),
+        "flicker": (2, 4, 8, 16, 32),
+        "blur": (0.5, 1, 1.5, 2.5, 4),
+        "seam": (1, 2, 4, 8, 14),
+        "loop": (0.125, 0.25, 0.5, 0.65, 0.75),
+        "identity": (0.2, 0.4, 0.6, 0.8, 1.0),
+        "cut": (0.2, 0.4, 0.6, 0.8, 1.0),
+    }
+)
+"""Doses by kind of fault, in its unit (`generators.mini.faults.UNITS`). The longest seam skips half of the shortest
+period of motion: a longer one would bring the object back."""
+
+Curves = dict[str, dict[str, list[float | None]]]
+"""Values of one scene by reading and fault; the sound clip first, then the doses in ascending order."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One scene to measure.
+
+    Attributes:
+        instruments: with what.
+        scene: number of the scene; everything about it follows from it.
+        network: whether MAWE is measured by the flow network, too.
+        kinds: which faults.
+    """
+
+    instruments: Instruments
+    scene: int
+    network: bool = False
+    kinds: tuple[str, ...] = tuple(STRENGTHS)
+
+
+@dataclass(frozen=True)
+class DoseTable:
+    """What all scenes gave.
+
+    Attributes:
+        curves: values by reading and fault, one list per scene; the sound clip first, then rising doses.
+        answers: by reading and fault.
+    """
+
+    curves: Mapping[str, Mapping[str, Sequence[Sequence[float | None]]]]
+    answers: Mapping[str, Mapping[str, Answer]]
+
+
+def dose_table(
+    instruments: Instruments, scenes: int, network_scenes: int, cores: Cores, say: Callable[[str], None]
+) -> DoseTable:
+    """Returns the table.
+
+    Args:
+        instruments: with what.
+        scenes: how many, >= 1.
+        network_scenes: in how many of them MAWE is measured by the flow network, too, which takes ten times as long.
+        cores: where it runs.
+        say: is told how far it is.
+    """
+    # The slow scenes first, so that no core waits for the last of them.
+    tasks = [Task(instruments, scene, network=scene < network_scenes) for scene in range(scenes)]
+    results = []
+    for curves in cores.map(measure, tasks):
+        results.append(curves)
+        say(f"dose-response: {len(results)} of {scenes} scenes")
+    merged: dict[str, dict[str, list[list[float | None]]]] = {}
+    for curves in results:
+        for reading, faults in curves.items():
+            for kind, values in faults.items():
+                merged.setdefault(reading, {}).setdefault(kind, []).append(values)
+    better = {reading.name: reading.better for reading in READINGS}
+    answers = {
+        reading: {kind: answer(lists, better[reading]) for kind, lists in faults.items()}
+        for reading, faults in merged.items()
+    }
+    return DoseTable(merged, answers)
+
+
+def measure(task: Task) -> Curves:
+    """Returns the values of one scene."""
+    metrics = task.instruments.metrics(task.network)
+    sound = _score(metrics, task.scene, Fault("freeze", 0.0))
+    scores = {
+        kind: [sound] + [_score(metrics, task.scene, dose(kind, strength)) for strength in STRENGTHS[kind]]
+        for kind in task.kinds
+    }
+    readings = [reading for reading in READINGS if reading.tool in metrics]
+    return {r.name: {kind: [r.of(score) for score in row] for kind, row in scores.items()} for r in readings}
+
+
+def dose(kind: str, strength: float) -> Fault:
+    """Returns the fault of one kind as the table has it: in the second chunk, at all seams, or a cut in the middle."""
+    if kind == "seam":
+        return Fault(kind, strength, at=CHUNK, every=CHUNK)
+    return Fault(kind, strength, at=NUM_FRAMES // 2 if kind == "cut" else CHUNK)
+
+
+def _score(metrics: Mapping[str, Metric], number: int, fault: Fault) -> dict[str, Score]:
+    rng = np.random.default_rng([64, number])
+    scene, seed = random_scene(rng, two_things=0.4), int(rng.integers(2**31))
+    scorer = VideoScorer(metrics, caption(scene), FPS)
+    for frames in FaultyClip(scene, seed, fault, NUM_FRAMES).stream():
+        scorer.update(frames)
+    return scorer.compute(SEAMS)

@@ -1,0 +1,126 @@
+"""What is put to the test: the metrics and flow estimators that this machine has weights for, and what is read of them.
+
+Example:
+    >>> tools = Instruments(raft="", clip="")
+    >>> sorted(tools.metrics())
+    ['mawe', 'scuts', 'seams', 'stillness']
+    >>> [reading.name for reading in READINGS if reading.metric == "stillness"]
+    ['stillness', 'repeated']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from bench.stats import is_defined
+from generators.weights import TABLE, MissingWeightsError, resolve
+from generators.weights import find as find_weights
+from metrics.api import Metric, Score
+from metrics.clip import ClipScore
+from metrics.mawe import Mawe
+from metrics.scuts import SceneCuts
+from metrics.seams import Seams
+from metrics.stillness import Stillness
+
+FLOW_SIZE = 128
+"""Side in pixels that frames are resized to for optical flow, as in the mini profile."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One number of a score.
+
+    Attributes:
+        name: identifier in tables and JSON.
+        metric: the metric it is read of.
+        title: for people.
+        better: which way is good.
+        part: entry of `Score.parts`; empty for the value.
+        tool: which of `Instruments.metrics` gives the score.
+    """
+
+    name: str
+    metric: str
+    title: str
+    better: Literal["lower", "higher"]
+    part: str
+    tool: str
+
+    def of(self, scores: Mapping[str, Score]) -> float | None:
+        """Returns the number, None where it is undefined."""
+        score = scores[self.tool]
+        value = score.parts.get(self.part) if self.part else score.value
+        number = float(value) if isinstance(value, int | float) else None
+        return number if is_defined(number) else None
+
+
+READINGS = (
+    Reading("mawe", "mawe", "MAWE (official, DIS flow)", "lower", "", "mawe"),
+    Reading("mawe_mini", "mawe", "MAWE (official, mini RAFT)", "lower", "", "mawe_mini"),
+    Reading("mawe_paper", "mawe", "MAWE (paper, DIS flow)", "lower", "paper", "mawe"),
+    Reading("warp_error", "mawe", "warp error alone (DIS flow)", "lower", "mean_warp_error", "mawe"),
+    Reading("scuts", "scuts", "SCuts", "lower", "", "scuts"),
+    Reading("clip", "clip", "CLIP score", "higher", "", "clip"),
+    Reading("seams", "seams", "seam contrast", "lower", "", "seams"),
+    Reading("stillness", "stillness", "frozen pairs", "lower", "", "stillness"),
+    Reading("repeated", "stillness", "repeated share", "lower", "repeated_share", "stillness"),
+)
+"""Everything the dose-response table has a row for."""
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """Where the weights of the miniature networks lie; small enough to travel to another process.
+
+    Attributes:
+        raft: folder of the flow network, empty where there is none.
+        clip: folder of the scoring CLIP, likewise.
+    """
+
+    raft: str
+    clip: str
+
+    def metrics(self, network: bool = False) -> dict[str, Metric]:
+        """Returns metrics by tool name: all that need no flow network, and MAWE by the flow network where asked for."""
+        seams = Seams(flow="dis", size=FLOW_SIZE, clip_model="", clip_weights=self.clip)
+        found: dict[str, Metric] = {
+            "mawe": Mawe(flow="dis", size=FLOW_SIZE),
+            "scuts": cast(Metric, SceneCuts()),  # its stamp is set at run time
+            "seams": seams,
+            "stillness": Stillness(flow="dis", size=FLOW_SIZE),
+        }
+        if self.clip:
+            found["clip"] = ClipScore(weights=self.clip)
+        if network and self.raft:
+            found["mawe_mini"] = Mawe(flow="mini", flow_weights=self.raft, size=FLOW_SIZE)
+        return found
+
+    def estimators(self) -> dict[str, str]:
+        """Returns the flow estimators that can run here, with their weights: those of torchvision only if on disk."""
+        found = {"dis": ""} | ({"mini": self.raft} if self.raft else {})
+        for entry in TABLE:
+            if entry.repository.startswith("Raft_Large") and (file := find_weights(entry)):
+                found["raft_large"] = str(file)
+        return found
+
+    def absent(self) -> list[str]:
+        """Returns a sentence for every instrument whose weights are not here."""
+        lines = [] if self.raft else ["flow estimator mini: weights absent (generators/mini/weights/raft)"]
+        lines += [] if self.clip else ["CLIP score: weights absent (generators/mini/weights/clip_score)"]
+        lines += [] if "raft_large" in self.estimators() else ["flow estimator raft_large: weights absent (hub cache)"]
+        return lines
+
+
+def find_instruments() -> Instruments:
+    """Returns what this machine has."""
+    return Instruments(_folder("mini:raft", "model.safetensors"), _folder("mini:clip_score", "open_clip_config.json"))
+
+
+def _folder(location: str, needed: str) -> str:
+    try:
+        folder = resolve(location)
+    except MissingWeightsError:
+        return ""
+    return str(folder) if (folder / needed).is_file() else ""

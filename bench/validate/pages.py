@@ -1,0 +1,352 @@
+"""Writes the findings: an index, one page a metric, one on flow, figures, and all numbers as JSON.
+
+Example:
+    >>> print(table([("a", "b"), ("1", "2")]))
+    | a | b |
+    |---|---|
+    | 1 | 2 |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from bench.store import write_json
+from bench.validate.cuts import MOST_CUTS, Detection
+from bench.validate.cuts import NUM_FRAMES as CUT_FRAMES
+from bench.validate.definitions import DEFINITIONS, Definition
+from bench.validate.doses import NUM_FRAMES, STRENGTHS
+from bench.validate.figures import draw, drawn_readings
+from bench.validate.findings import Findings
+from bench.validate.flow_error import PAIRS
+from bench.validate.instruments import FLOW_SIZE, READINGS, Reading
+from bench.validate.invariances import Invariance
+from bench.validate.ranks import FAINT, MONOTONE, MOST, WEAK, Answer
+from generators.mini.faults import UNITS
+from metrics.scuts import MIN_SCENE_LEN
+
+Row = tuple[str, ...]
+"""Cells of one line of a table."""
+
+SIGNS = {"sees": "●", "faint": "◌", "in part": "◐", "blind": "·", "rewards": "▼", "undefined": "–"}
+"""How a verdict looks in the index."""
+
+SENTENCES = {
+    "sees": "It sees",
+    "faint": "It sees faintly (the change is small against the differences between sound videos)",
+    "in part": "It answers in part to",
+    "blind": "It is **blind** to",
+    "rewards": "It **rewards**, that is, scores the better the worse it gets,",
+    "undefined": "It has no value under",
+}
+
+
+def write_pages(findings: Findings, out: Path) -> None:
+    """Writes everything into an existing folder."""
+    draw(findings, out)
+    write_json(out / "numbers.json", asdict(findings))
+    _write(out / "README.md", _index(findings))
+    for definition in DEFINITIONS:
+        _write(out / f"{definition.name}.md", _card(findings, definition))
+    _write(out / "flow.md", _flow_page(findings))
+    _write(out / "invariances.md", _invariance_page(findings))
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Returns a Markdown table; the first row is its head."""
+    head, *body = (f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
+
+
+def summary(findings: Findings) -> list[str]:
+    """Returns the findings that matter most, a line each, for the terminal."""
+    lines = list(findings.absent)
+    for name, error in findings.flow.estimators.items():
+        lines.append(f"flow {name}: end-point error {error.everywhere:.3f} px (nothing moves: {error.motion:.3f} px)")
+    place, anything = findings.cuts.other_place, findings.cuts.any_scene
+    lines.append(
+        f"SCuts: F1 {place.f1:.3f} on {place.cuts} cuts in {place.videos} videos; any scene: {anything.f1:.3f}"
+    )
+    alarms = sum(count for _, _, count in findings.cuts.pans)
+    lines.append(f"SCuts: {alarms} false alarms on {sum(v for _, v, _ in findings.cuts.pans)} fast pans")
+    lines += ["", _plain_answers(findings)]
+    outside = sum(not row.holds for row in findings.invariances)
+    return [*lines, "", f"invariances: {outside} of {len(findings.invariances)} outside of their tolerance"]
+
+
+# -- pages -------------------------------------------------------------------------------------------------------------
+
+
+def _index(findings: Findings) -> str:
+    counts = findings.counts
+    outside = [row for row in findings.invariances if not row.holds]
+    cards = [("metric", "sees", "blind to", "rewards")]
+    for definition in DEFINITIONS:
+        reading = _first_reading(findings, definition)
+        cards.append((f"[{definition.title}]({definition.name}.md)", *_three(findings, reading)))
+    return _joined(
+        "# Metric cards: what every metric sees, and what it is blind to",
+        "Written by `python -m bench validate`; all numbers are in [numbers.json](numbers.json). The ground truth is "
+        "the miniature world (`generators/mini/world.py`), whose motion is known exactly, and the faults one can put "
+        "into it (`generators/mini/faults.py`).",
+        *(f"> {line}" for line in findings.absent),
+        table(cards),
+        "## The dose-response table",
+        f"{counts.scenes} scenes x {len(STRENGTHS)} faults x {len(STRENGTHS['freeze'])} strengths, "
+        f"{NUM_FRAMES} frames each, against the same scene without a fault. "
+        f"MAWE by the flow network in {counts.network_scenes} of the scenes.",
+        "![answers](answers.png)",
+        _answer_table(findings),
+        _legend(),
+        "Doses: " + "; ".join(f"{k} {', '.join(f'{s:g}' for s in STRENGTHS[k])} {UNITS[k]}" for k in STRENGTHS) + ".",
+        "## Optical flow",
+        _flow_table(findings),
+        "More on [flow](flow.md).",
+        "## Harmless changes",
+        f"{len(findings.invariances) - len(outside)} of {len(findings.invariances)} readings stay within their "
+        "tolerance; those that do not:"
+        if outside
+        else "All readings stay within their tolerance.",
+        _invariance_table(outside) if outside else "",
+        "All of them, and the tolerances: [invariances](invariances.md).",
+        "Versions: " + ", ".join(f"{name} {version}" for name, version in findings.versions.items()) + ".",
+    )
+
+
+def _card(findings: Findings, definition: Definition) -> str:
+    readings = [r for r in READINGS if r.metric == definition.name and r.name in findings.doses.answers]
+    drawn = drawn_readings(findings.doses, definition.name)
+    extra = {"mawe": _mawe_extra, "scuts": _scuts_extra}.get(definition.name)
+    own = [row for row in findings.invariances if row.reading in {r.name for r in readings}]
+    return _joined(
+        f"# {definition.title}",
+        definition.text,
+        "## Formula",
+        definition.formula,
+        f"**Source.** {definition.source}",
+        f"**Range.** {definition.range}",
+        "## What it sees, and what it is blind to",
+        *([_verdicts(findings, r) for r in readings] or ["Not measured: its weights are absent."]),
+        f"![answers to doses]({definition.name}-doses.png)" if drawn else "",
+        f"Median and quartiles over {findings.counts.scenes} scenes; the title of a panel is the verdict"
+        + (f" on {drawn[0].title}." if len(drawn) > 1 else ".")
+        if drawn
+        else "",
+        *(_dose_rows(findings, r) for r in readings),
+        *(extra(findings) if extra else ()),
+        "## Harmless changes" if own else "",
+        _invariance_table(own) if own else "",
+        "## How to read it",
+        definition.advice,
+        "[All metrics](README.md)",
+    )
+
+
+def _mawe_extra(findings: Findings) -> Iterable[str]:
+    rows = [("side of the frames", "true flow, visible pixels", "true flow, all pixels", "no flow")]
+    rows += [(str(f.size), f"{f.visible:.2f}", f"{f.everywhere:.2f}", f"{f.still:.2f}") for f in findings.flow.floor]
+    yield "## The warp of a true flow"
+    yield (
+        "Even the exact flow leaves an error, because pixels go to the nearest cell: at most half a pixel off. It "
+        "vanishes as frames get larger and smoother; what stays with all pixels is background that the object in front "
+        "uncovers or hides. Grey levels², mean over clips:"
+    )
+    yield table(rows)
+    yield "![floor of the warp error](mawe-floor.png)"
+
+
+def _scuts_extra(findings: Findings) -> Iterable[str]:
+    cuts = findings.cuts
+    rows: list[Row] = [("cuts", "videos", "true", "found", "right", "precision", "recall", "F1")]
+    rows += [_detection("to another place", cuts.other_place), _detection("to any scene", cuts.any_scene)]
+    yield "## Hard cuts"
+    yield (
+        f"Rendered videos of {CUT_FRAMES} frames with 0 to {MOST_CUTS} hard cuts, no scene shorter "
+        f"than the detector's minimum of {MIN_SCENE_LEN} frames; a cut counts only on exactly the right "
+        "frame. *Another place* has another background. *Any scene* may have the same one: what is missed there "
+        "are cuts between scenes of like colours."
+    )
+    yield table(rows)
+    yield "![cuts and false alarms](scuts-cuts.png)"
+    yield table(
+        [
+            ("camera", *(f"{speed:g} ×" for speed, _, _ in cuts.pans)),
+            ("steady pan: false alarms / videos", *(f"{count} / {videos}" for _, videos, count in cuts.pans)),
+            ("whip pan: false alarms / videos", *(f"{count} / {videos}" for _, videos, count in cuts.whips)),
+        ]
+    )
+    yield "A steady pan runs at so many times the world's own pace; a whip pan does so for six frames and rests around."
+
+
+def _flow_page(findings: Findings) -> str:
+    backgrounds = list(next(iter(findings.flow.estimators.values())).by_background)
+    rows = [("estimator", *backgrounds)]
+    for name, error in findings.flow.estimators.items():
+        rows.append((name, *(f"{error.by_background[b]:.3f}" for b in backgrounds)))
+    return _joined(
+        "# Optical flow: end-point error of every estimator",
+        f"{findings.counts.flow_clips} clips unseen in training, {PAIRS} consecutive pairs each, frames resized to "
+        f"{FLOW_SIZE} x {FLOW_SIZE}, against the exact flow. Error: mean length of the difference of the two vectors, "
+        "in pixels.",
+        *(f"> {line}" for line in findings.absent if "flow" in line),
+        _flow_table(findings),
+        "*Nothing moves* is the error of a flow of zero: an estimator must be well below it. *Visible* pixels are seen "
+        "in both frames. *Warp error* is what MAWE's warp makes of the estimator's flow, of the true one, and of none, "
+        "in grey levels²; an estimator that is wrong where the picture is smooth warps as well as a right one.",
+        "![end-point error](flow-error.png)",
+        "Over all pixels, by background:",
+        table(rows),
+        "[All metrics](README.md)",
+    )
+
+
+def _invariance_page(findings: Findings) -> str:
+    groups = {
+        "chunking": "The same frames in updates of another length. Nothing may change.",
+        "batch": "The same frames through the networks in batches of another size, against batches of eight.",
+        "resolution": "The same frames enlarged (bicubic), against the original.",
+        "coding": "Frames enlarged four times, through H.264 in 4:2:0, against the original. A codec blurs, and "
+        "repeats pictures it finds alike, so measures of exactly zero motion do not survive it.",
+    }
+    parts = []
+    for group, text in groups.items():
+        own = [row for row in findings.invariances if row.group == group]
+        if own:
+            parts += [f"## {group.capitalize()}", text, _invariance_table(own)]
+    return _joined(
+        "# Harmless changes: what must not change a score",
+        f"{findings.counts.invariance_videos} videos: sound ones, with a cut, with a frozen span, with seams. Changes "
+        "are those of the median and of the worst video; the tolerance, fixed beforehand, is of the median. A "
+        "*flip* is a score that becomes undefined or ceases to be.",
+        *parts,
+        "[All metrics](README.md)",
+    )
+
+
+# -- pieces ------------------------------------------------------------------------------------------------------------
+
+
+def _first_reading(findings: Findings, definition: Definition) -> Reading | None:
+    return next((r for r in READINGS if r.metric == definition.name and r.name in findings.doses.answers), None)
+
+
+def _three(findings: Findings, reading: Reading | None) -> tuple[str, str, str]:
+    if reading is None:
+        return "weights absent", "", ""
+    kinds = _by_verdict(findings, reading)
+    seen = kinds["sees"] + [f"{kind} (faintly)" for kind in kinds["faint"]]
+    blind = kinds["blind"] + [f"{kind} (no value)" for kind in kinds["undefined"]]
+    return ", ".join(seen), ", ".join(blind), ", ".join(kinds["rewards"])
+
+
+def _by_verdict(findings: Findings, reading: Reading) -> dict[str, list[str]]:
+    answers = findings.doses.answers[reading.name]
+    return {v: [kind for kind in STRENGTHS if kind in answers and answers[kind].verdict == v] for v in SIGNS}
+
+
+def _verdicts(findings: Findings, reading: Reading) -> str:
+    kinds = _by_verdict(findings, reading)
+    sentences = [f"{SENTENCES[v]} {', '.join(kinds[v])}." for v in SIGNS if kinds[v]]
+    return f"**{reading.title}.** {' '.join(sentences)}"
+
+
+def _answer_table(findings: Findings) -> str:
+    rows: list[Row] = [("", *STRENGTHS)]
+    for reading in READINGS:
+        if reading.name in findings.doses.answers:
+            answers = findings.doses.answers[reading.name]
+            cells = (f"{SIGNS[answers[k].verdict]} {answers[k].rho:+.2f}" for k in STRENGTHS)
+            rows.append((reading.title, *cells))
+    return table(rows)
+
+
+def _plain_answers(findings: Findings) -> str:
+    from bench.listing import table as plain
+
+    rows: list[Row] = [("", *STRENGTHS)]
+    for reading in READINGS:
+        if reading.name in findings.doses.answers:
+            answers = findings.doses.answers[reading.name]
+            rows.append((reading.title, *(answers[k].verdict for k in STRENGTHS)))
+    return plain(rows)
+
+
+def _legend() -> str:
+    return (
+        "Number: median over scenes of Spearman's correlation between dose and badness. "
+        f"● sees: {MONOTONE:g} or more, and {MOST:.0%} of the scenes scored worse at the strongest dose than sound. "
+        f"◌ faint: likewise, but the change is below {FAINT:g} quartile ranges of the sound scenes. ◐ in part. "
+        f"· blind: below {WEAK:g}. ▼ rewards: monotone the wrong way. – undefined in most scenes at the strongest dose."
+    )
+
+
+def _dose_rows(findings: Findings, reading: Reading) -> str:
+    head = (
+        "fault",
+        "verdict",
+        "Spearman",
+        "worse at the strongest",
+        "change",
+        "in quartile ranges",
+        "from dose",
+        "none",
+    )
+    rows: list[Row] = [head]
+    for kind, found in findings.doses.answers[reading.name].items():
+        rows.append((kind, found.verdict, *_answer_cells(kind, found)))
+    return f"### {reading.title}\n\n{table(rows)}"
+
+
+def _answer_cells(kind: str, found: Answer) -> tuple[str, ...]:
+    start = "never" if found.threshold is None else f"{STRENGTHS[kind][found.threshold]:g}"
+    return (
+        f"{found.rho:+.2f}",
+        f"{found.worse:.0%}",
+        "–" if found.change is None else f"{found.change:+.3g}",
+        "–" if found.size is None else f"{found.size:+.2g}",
+        start,
+        f"{found.undefined:.0%}",
+    )
+
+
+def _detection(name: str, found: Detection) -> tuple[str, ...]:
+    shares = (f"{share:.3f}" for share in (found.precision, found.recall, found.f1))
+    return (name, str(found.videos), str(found.cuts), str(found.found), str(found.hits), *shares)
+
+
+def _flow_table(findings: Findings) -> str:
+    errors = ("error", "visible", "occluded", "median clip", "worst clip", "nothing moves")
+    rows: list[Row] = [("estimator", *errors, "warp error: own", "true", "none")]
+    for name, e in findings.flow.estimators.items():
+        numbers = (e.everywhere, e.visible, e.occluded, e.median, e.worst, e.motion)
+        cells = ("–" if number is None else f"{number:.3f}" for number in numbers)
+        rows.append((name, *cells, *(f"{warp:.1f}" for warp in e.warp_error)))
+    return table(rows)
+
+
+def _invariance_table(rows: Sequence[Invariance]) -> str:
+    titles = {reading.name: reading.title for reading in READINGS}
+    cells: list[Row] = [("change", "reading", "median", "worst", "flips", "tolerance", "")]
+    for row in rows:
+        show = _share if row.tolerance.relative else _plain
+        moved = (show(row.median), show(row.largest), f"{row.flips} / {row.videos}", show(row.tolerance.amount))
+        cells.append((row.change, titles.get(row.reading, row.reading), *moved, "" if row.holds else "**outside**"))
+    return table(cells)
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _plain(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"
+
+
+def _joined(*blocks: str) -> str:
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,107 @@
+"""The metrics against what the miniature world knows: exact flow, exact cuts, faults one put in oneself."""
+
+import numpy as np
+import pytest
+import torch
+
+from bench.validate.cuts import PAN_SPEEDS, detect, detections
+from bench.validate.doses import SEAMS, Task, measure
+from bench.validate.flow_error import Task as FlowTask
+from bench.validate.flow_error import floor_of, measure_pairs, summarised
+from bench.validate.instruments import find_instruments
+from bench.validate.invariances import KINDS, coded, enlarged
+from generators.mini.faults import Fault, FaultyClip
+from generators.mini.grammar import parse
+from generators.mini.world import FPS, Clip
+from metrics.scoring import VideoScorer
+from metrics.scuts import SceneCuts
+from metrics.warping import pair_numbers
+
+TOOLS = find_instruments()
+SCENE = parse("a striped red square sliding left and right on sand, the camera pans left")
+
+
+def test_the_end_point_error_of_dis_is_below_that_of_no_flow():
+    found = summarised([measure_pairs(FlowTask("dis", "", clip)) for clip in range(8)])
+    assert found.everywhere < 0.7 * found.motion
+    assert found.visible <= found.everywhere
+
+
+@pytest.mark.skipif(not TOOLS.raft, reason="the mini flow network has no weights here")
+def test_the_mini_network_is_better_than_dis():
+    errors = {
+        name: summarised([measure_pairs(FlowTask(name, weights, clip)) for clip in range(4)])
+        for name, weights in (("dis", ""), ("mini", TOOLS.raft))
+    }
+    assert errors["mini"].everywhere < 0.7 * errors["dis"].everywhere
+
+
+def test_the_warp_error_of_the_true_flow_vanishes_on_visible_pixels():
+    sizes = (64, 256, 512)
+    errors = {size: np.mean([floor_of((clip, size)) for clip in range(6)], axis=0) for size in sizes}
+    visible, everywhere, still = np.array([errors[size] for size in sizes]).T
+    assert visible[0] > visible[1] > visible[2]
+    assert visible[2] < 2.0  # grey levels squared: below what rounding a frame to 8 bits twice may cost a viewer
+    assert visible[2] < 0.02 * still[2]
+    assert np.all(visible <= everywhere)
+
+
+def test_the_true_flow_of_whole_pixels_is_warped_without_any_error():
+    clip = Clip(parse("a red square standing still on sand, the camera pans left"), 5)
+    step = 2.0 / clip.flow(0, 1)[0][0, 0, 0]  # so many frames that the ground moves by two pixels
+    frames = torch.from_numpy(clip.render_at(np.array([0.0, step]))).permute(0, 3, 1, 2)
+    flow, hidden = clip.flow(0, step)
+    true = torch.where(torch.from_numpy(hidden)[None, None], torch.nan, torch.from_numpy(flow)[None])
+    ground = torch.from_numpy(np.abs(flow[0] - 2) < 0.01)[None, None]
+    numbers = pair_numbers(frames[:1], frames[1:], torch.where(ground, true, torch.nan))
+    assert float(numbers.known[0]) > 1500
+    # Half-covered pixels at the outline of the square belong to both layers; all others are exact.
+    assert float(numbers.warp_error[0]) < 0.02 * float(
+        pair_numbers(frames[:1], frames[1:], torch.zeros_like(true)).warp_error[0]
+    )
+
+
+def test_hard_cuts_are_found_on_the_right_frame():
+    found = detections([detect(("place", i, 1.0)) for i in range(30)])
+    assert found.cuts == 60
+    assert found.f1 >= 0.95
+
+
+@pytest.mark.parametrize("speed", PAN_SPEEDS)
+def test_fast_pans_raise_no_alarm(speed):
+    assert [detect(("pan", i, speed)).found for i in range(3)] == [()] * 3
+
+
+def scores(fault, num_frames=64):
+    scorer = VideoScorer(TOOLS.metrics(), "", FPS)
+    for frames in FaultyClip(SCENE, 7, fault, num_frames).stream():
+        scorer.update(frames)
+    return scorer.compute(SEAMS)
+
+
+def test_seams_are_seen_by_the_seam_metric_and_not_by_scuts():
+    sound, jumping = scores(Fault("seam", 0, 16, 16)), scores(Fault("seam", 8, 16, 16))
+    assert jumping["scuts"].value == sound["scuts"].value == 0
+    assert jumping["seams"].value > 1.3 * sound["seams"].value
+
+
+def test_freezing_is_seen_by_stillness_and_not_by_the_warp_error():
+    sound, frozen = scores(Fault("freeze", 0)), scores(Fault("freeze", 48, 16))
+    assert frozen["stillness"].value > 70 > sound["stillness"].value
+    assert frozen["stillness"].parts["flag"] == "frozen"
+    assert frozen["mawe"].parts["mean_warp_error"] < 0.5 * sound["mawe"].parts["mean_warp_error"]
+
+
+def test_a_measured_scene_answers_to_flicker():
+    curves = measure(Task(TOOLS, 2, kinds=("flicker",)))
+    assert curves["warp_error"]["flicker"] == sorted(curves["warp_error"]["flicker"])
+
+
+def test_lossy_coding_moves_no_cut():
+    scene, fault = SCENE, KINDS[1]
+    frames = FaultyClip(scene, 7, fault, 64).render(0, 64)
+    for chunks in ([frames], coded(enlarged(frames, 4), 28)):
+        accumulator = SceneCuts().begin("", FPS)
+        for part in chunks:
+            accumulator.update(part)
+        assert accumulator.compute().series["cuts"] == [32.0]
