@@ -105,6 +105,7 @@ def report(out: Path | None) -> None:
 @click.option("--manifest", default="", help="videos.csv or .jsonl with path, prompt, method, seed.")
 @click.option("--metrics", default="", help="Names: a,b. Default: those of the profile.")
 @click.option("--flow", default="", help="Flow estimator, such as dis (no weights), mini, raft_large.")
+@click.option("--flow-weights", default="", metavar="FILE", help="Weights of the --flow estimator, SHA-256 checked.")
 @click.option("--frames", type=click.IntRange(min=2), help="Score the first so many frames only.")
 @click.option("--seams", default="", help="First frame of every chunk but the first: 16,24,32.")
 @click.option("--chunk", type=int, help="Frames per chunk, in place of --seams.")
@@ -122,6 +123,7 @@ def score(
     manifest: str,
     metrics: str,
     flow: str,
+    flow_weights: str,
     frames: int | None,
     seams: str,
     chunk: int | None,
@@ -143,7 +145,7 @@ def score(
     jobs = scoring.collect(paths, prompts, manifest)
     boundaries = scoring.boundaries(seams, chunk, first)
     settings = load_profile(profile, overrides)
-    usable, lost, identity = scoring.choose(find(plugins), settings, _words(metrics), flow, device)
+    usable, lost, identity = scoring.choose(find(plugins), settings, _words(metrics), flow, flow_weights, device)
     for name, reason in lost.items():
         click.echo(f"{name} is left out: {reason}", err=True)
     cache = None if no_cache else scoring.default_cache()

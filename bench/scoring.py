@@ -195,7 +195,7 @@ def _object(line: str, where: str) -> Mapping[str, Any]:
 
 
 def choose(
-    catalog: Catalog, profile: Profile, names: Sequence[str], flow: str, device: str
+    catalog: Catalog, profile: Profile, names: Sequence[str], flow: str, flow_weights: str, device: str
 ) -> tuple[dict[str, Metric], dict[str, str], Settings]:
     """Returns the metrics that can be used, why the others cannot, and the identity of all settings.
 
@@ -204,6 +204,7 @@ def choose(
         profile: gives their settings.
         names: which; empty for those of the profile.
         flow: flow estimator in place of the profile's, for every metric that reads flow; empty to keep it.
+        flow_weights: weights file (or "mini" folder) of that estimator; empty for its own.
         device: a torch device.
 
     Raises:
@@ -216,8 +217,11 @@ def choose(
     for name in catalog.choose_metrics(names or profile.run.metrics):
         plugin = catalog.metrics[name]
         section = dict(profile.metrics.get(name, {}))
-        if flow and "flow" in {f.name for f in dataclasses.fields(plugin.cls)}:
-            section |= {"flow": flow, "flow_weights": "mini:raft" if flow == "mini" else ""}
+        if "flow" in {f.name for f in dataclasses.fields(plugin.cls)}:
+            if flow:
+                section |= {"flow": flow, "flow_weights": "mini:raft" if flow == "mini" else ""}
+            if flow_weights:
+                section["flow_weights"] = flow_weights
         settings = resolve(plugin.cls, section, offered, f"metrics.{name}")
         identity[name] = [plugin.info.version, stored_identity(settings)]
         try:
@@ -227,6 +231,8 @@ def choose(
                 usable[name] = metric
         except (MissingWeightsError, WeightsError, MetricError) as error:
             lost[name] = str(error)
+            if settings.get("clip_model"):
+                lost[name] += f". To score {name} without the CLIP signal: --set metrics.{name}.clip_model=''"
     return usable, lost, identity
 
 

@@ -242,8 +242,8 @@ def _check_size(frames: Tensor, network: StreamingRaft) -> None:
     height, width = frames.shape[-2:]
     if height % 8 or width % 8 or min(height, width) < network.smallest_side:
         raise SettingError(
-            f"this RAFT needs frame sides divisible by 8 and of at least {network.smallest_side} pixels, not {height} x {width}: "
-            f"set `size` to such a number"
+            f"this RAFT needs frame sides divisible by 8 and of at least {network.smallest_side} pixels, "
+            f"not {height} x {width}: set `size` to such a number"
         )
 
 

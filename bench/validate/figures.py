@@ -182,6 +182,7 @@ def _floor_figure(flow: FlowErrors) -> Figure:
         "no flow": [floor.still for floor in flow.floor],
         "true flow, all pixels": [floor.everywhere for floor in flow.floor],
         "true flow, visible pixels": [floor.visible for floor in flow.floor],
+        "true flow, not at outlines": [floor.inner for floor in flow.floor],
     }
     for index, (name, values) in enumerate(lines.items()):
         axes.plot(sizes, values, marker=MARKERS[index], color=COLOURS[index], label=name)

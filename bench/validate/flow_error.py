@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.stats import mean_defined
 from bench.validate.cores import Cores
 from bench.validate.instruments import FLOW_SIZE, Instruments
 from generators.mini.grammar import BACKGROUNDS, random_scene
-from generators.mini.world import Clip
+from generators.mini.world import Clip, Float
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,12 +100,14 @@ class Floor:
 
     Attributes:
         size: side of the frames in pixels.
-        visible: true flow of pixels seen in both frames; what is left is rounding to whole pixels.
+        inner: true flow of pixels seen in both frames and not at an outline; what is left is rounding to whole pixels.
+        visible: true flow of pixels seen in both frames; pixels at an outline mix two layers that move apart.
         everywhere: true flow of all pixels, hidden ones included.
         still: no flow at all.
     """
 
     size: int
+    inner: float
     visible: float
     everywhere: float
     still: float
@@ -190,11 +193,11 @@ def summarised(errors: Sequence[ClipError]) -> EstimatorError:
     )
 
 
-def floor_of(task: tuple[int, int]) -> tuple[float, float, float]:
-    """Returns the warp error of the true flow of visible pixels, of all pixels, and of no flow, on one pair.
+def floor_of(task: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Returns the warp error of the true flow of inner, of visible and of all pixels, and of no flow, on one pair.
 
     Args:
-        task: number of the clip, and side of the frames in pixels.
+        task: number of the clip, and side of the frames in pixels, a multiple of the world's.
     """
     import torch
 
@@ -205,12 +208,34 @@ def floor_of(task: tuple[int, int]) -> tuple[float, float, float]:
     frames = resize_frames(clip.render(start, start + 2), size)
     flow, hidden = clip.flow(start, size=size)
     true = torch.from_numpy(flow)[None]
-    flows = (_nowhere(true, hidden[None]), true, torch.zeros_like(true))
-    visible, everywhere, still = (float(pair_numbers(frames[:1], frames[1:], f).warp_error[0]) for f in flows)
-    return visible, everywhere, still
+    mixed = hidden | _mixed(clip, start, flow)
+    flows = (_nowhere(true, mixed[None]), _nowhere(true, hidden[None]), true, torch.zeros_like(true))
+    inner, visible, everywhere, still = (float(pair_numbers(frames[:1], frames[1:], f).warp_error[0]) for f in flows)
+    return inner, visible, everywhere, still
 
 
-def _nowhere(flow: Tensor, hidden: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Tensor:
+def _mixed(clip: Clip, start: int, flow: Float) -> NDArray[np.bool_]:
+    """Returns where a pixel, here or where the flow takes it, is within one of the world's pixels of an outline."""
+    size = flow.shape[-1]
+    here, there = (_outlines(clip.layers(time), size) for time in (start, start + 1))
+    row, column = np.mgrid[:size, :size]
+    to_column, to_row = (
+        np.clip(np.rint(place), 0, size - 1).astype(int) for place in (column + flow[0], row + flow[1])
+    )
+    mixed: NDArray[np.bool_] = here | there[to_row, to_column]
+    return mixed
+
+
+def _outlines(layers: NDArray[np.int8], size: int) -> NDArray[np.bool_]:
+    """Returns where the 3 x 3 neighbourhood shows more than one layer, [size, size]."""
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(layers, 1, mode="edge"), (3, 3))
+    outline = around.max(axis=(2, 3)) != around.min(axis=(2, 3))
+    scale = size // len(layers)
+    enlarged: NDArray[np.bool_] = outline.repeat(scale, axis=0).repeat(scale, axis=1)
+    return enlarged
+
+
+def _nowhere(flow: Tensor, hidden: NDArray[np.bool_]) -> Tensor:
     """Returns the flow [N, 2, H, W] with hidden pixels [N, H, W] sent nowhere, so that they claim no cell."""
     import torch
 

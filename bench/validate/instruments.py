@@ -84,7 +84,9 @@ class Instruments:
 
     def metrics(self, network: bool = False) -> dict[str, Metric]:
         """Returns metrics by tool name: all that need no flow network, and MAWE by the flow network where asked for."""
-        seams = Seams(flow="dis", size=FLOW_SIZE, clip_model="", clip_weights=self.clip)
+        # With CLIP weights, seams read the same CLIP pass as the CLIP score; an empty model leaves it out.
+        clip_model = ClipScore.model if self.clip else ""
+        seams = Seams(flow="dis", size=FLOW_SIZE, clip_model=clip_model, clip_weights=self.clip)
         found: dict[str, Metric] = {
             "mawe": Mawe(flow="dis", size=FLOW_SIZE),
             "scuts": cast(Metric, SceneCuts()),  # its stamp is set at run time

@@ -145,13 +145,15 @@ def _card(findings: Findings, definition: Definition) -> str:
 
 
 def _mawe_extra(findings: Findings) -> Iterable[str]:
-    rows = [("side of the frames", "true flow, visible pixels", "true flow, all pixels", "no flow")]
-    rows += [(str(f.size), f"{f.visible:.2f}", f"{f.everywhere:.2f}", f"{f.still:.2f}") for f in findings.flow.floor]
+    rows: list[Row] = [("side of the frames", "true flow, not at outlines", "visible pixels", "all pixels", "no flow")]
+    for floor in findings.flow.floor:
+        errors = (floor.inner, floor.visible, floor.everywhere, floor.still)
+        rows.append((str(floor.size), *(f"{error:.2f}" for error in errors)))
     yield "## The warp of a true flow"
     yield (
         "Even the exact flow leaves an error, because pixels go to the nearest cell: at most half a pixel off. It "
-        "vanishes as frames get larger and smoother; what stays with all pixels is background that the object in front "
-        "uncovers or hides. Grey levels², mean over clips:"
+        "vanishes as frames get larger and smoother. What stays are pixels at outlines, which mix two layers that move "
+        "apart, and background that the object in front hides or uncovers. Grey levels², mean over clips:"
     )
     yield table(rows)
     yield "![floor of the warp error](mawe-floor.png)"

@@ -36,13 +36,13 @@ def test_the_mini_network_is_better_than_dis():
     assert errors["mini"].everywhere < 0.7 * errors["dis"].everywhere
 
 
-def test_the_warp_error_of_the_true_flow_vanishes_on_visible_pixels():
-    sizes = (64, 256, 512)
-    errors = {size: np.mean([floor_of((clip, size)) for clip in range(6)], axis=0) for size in sizes}
-    visible, everywhere, still = np.array([errors[size] for size in sizes]).T
-    assert visible[0] > visible[1] > visible[2]
-    assert visible[2] < 2.0  # grey levels squared: below what rounding a frame to 8 bits twice may cost a viewer
-    assert visible[2] < 0.02 * still[2]
+def test_the_warp_error_of_the_true_flow_vanishes_on_known_pixels():
+    errors = [np.mean([floor_of((clip, size)) for clip in range(6)], axis=0) for size in (64, 128, 256)]
+    inner, visible, everywhere, still = np.array(errors).T
+    assert inner[0] > inner[1] > inner[2]
+    assert inner[2] < 2.0  # grey levels squared, where pixels are rounded to the nearest quarter of the world's
+    assert inner[2] < 0.02 * still[2]
+    assert np.all(inner <= visible)
     assert np.all(visible <= everywhere)
 
 
@@ -50,15 +50,11 @@ def test_the_true_flow_of_whole_pixels_is_warped_without_any_error():
     clip = Clip(parse("a red square standing still on sand, the camera pans left"), 5)
     step = 2.0 / clip.flow(0, 1)[0][0, 0, 0]  # so many frames that the ground moves by two pixels
     frames = torch.from_numpy(clip.render_at(np.array([0.0, step]))).permute(0, 3, 1, 2)
-    flow, hidden = clip.flow(0, step)
-    true = torch.where(torch.from_numpy(hidden)[None, None], torch.nan, torch.from_numpy(flow)[None])
-    ground = torch.from_numpy(np.abs(flow[0] - 2) < 0.01)[None, None]
-    numbers = pair_numbers(frames[:1], frames[1:], torch.where(ground, true, torch.nan))
-    assert float(numbers.known[0]) > 1500
-    # Half-covered pixels at the outline of the square belong to both layers; all others are exact.
-    assert float(numbers.warp_error[0]) < 0.02 * float(
-        pair_numbers(frames[:1], frames[1:], torch.zeros_like(true)).warp_error[0]
-    )
+    true = torch.from_numpy(clip.flow(0, step)[0])[None]
+    true[:, :, 12:] = torch.nan  # the square is below
+    numbers = pair_numbers(frames[:1], frames[1:], true)
+    assert int(numbers.known[0]) == 12 * 62
+    assert float(numbers.warp_error[0]) < 0.01
 
 
 def test_hard_cuts_are_found_on_the_right_frame():
@@ -80,7 +76,7 @@ def scores(fault, num_frames=64):
 
 
 def test_seams_are_seen_by_the_seam_metric_and_not_by_scuts():
-    sound, jumping = scores(Fault("seam", 0, 16, 16)), scores(Fault("seam", 8, 16, 16))
+    sound, jumping = scores(Fault("seam", 0, 16, 16)), scores(Fault("seam", 4, 16, 16))
     assert jumping["scuts"].value == sound["scuts"].value == 0
     assert jumping["seams"].value > 1.3 * sound["seams"].value
 

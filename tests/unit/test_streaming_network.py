@@ -109,7 +109,8 @@ def test_sizes_unlike_the_released_ones() -> None:
     config = replace(SIZES, unet=unet, window=10, conditioning_frames=4, merger_head_dim=16, merger_norm_groups=32)
     network = shaken(StreamingNetwork(config))
     assert network.injector is not None
-    assert [merger.norm.num_channels for merger in network.injector.skips] == list(unet.skip_channels)
+    state = network.injector.state_dict()
+    assert [len(state[f"skips.{index}.norm.weight"]) for index in range(9)] == list(unet.skip_channels)
     assert unet.skip_channels == (32, 32, 32, 32, 32, 32, 32, 64, 64)
     assert len(VideoUNetConfig().skip_channels) == 12
     prepared = network.prepare(torch.randn(2, 7, 48), torch.randn(2, 3, 6), torch.rand(1, 4, 3, 64, 32))

@@ -37,7 +37,7 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 
 SCORER = {
     "embed_dim": 96,
-    "vision_cfg": {"image_size": 64, "patch_size": 8, "width": 96, "layers": 4, "head_width": 32},
+    "vision_cfg": {"image_size": 64, "layers": [1, 2, 2, 1], "width": 12, "head_width": 32},  # a small RN50
     "text_cfg": {
         "context_length": LENGTH,
         "vocab_size": 640,
@@ -105,7 +105,7 @@ class Scorer(_Contrastive):
     """The CLIP that gives the CLIP score."""
 
     name = "scorer"
-    recipe = Recipe(steps=1400, batch=64, learning_rate=1.5e-3, weight_decay=0.05)
+    recipe = Recipe(steps=2000, batch=64, learning_rate=1.5e-3, weight_decay=0.05)
     hot = ()
 
     def build(self) -> nn.Module:
@@ -180,20 +180,17 @@ def family(rng: np.random.Generator) -> list[Scene]:
 
 def vary(scene: Scene, rng: np.random.Generator) -> Scene:
     """Returns the scene with one attribute, of one of its things or of the whole, drawn anew."""
-    attribute = rng.choice(["color", "color", "shape", "shape", "texture", "motion", "background", "camera"])
+    # Shape is by far the slowest to learn; motion and camera cannot be seen in one frame and are left to chance.
+    attribute = rng.choice(["shape", "shape", "shape", "shape", "color", "texture", "background"])
     options = {
         "color": grammar.COLORS,
         "shape": grammar.SHAPES,
         "texture": grammar.TEXTURES,
-        "motion": grammar.MOTIONS,
         "background": grammar.BACKGROUNDS,
-        "camera": grammar.CAMERAS,
     }[attribute]
     value = str(rng.choice(options))
     if attribute == "background":
         return replace(scene, background=value)
-    if attribute == "camera":
-        return replace(scene, camera=value)
     index = int(rng.integers(len(scene.things)))
     changed = Thing(**(vars(scene.things[index]) | {attribute: value}))
     return replace(scene, things=(*scene.things[:index], changed, *scene.things[index + 1 :]))

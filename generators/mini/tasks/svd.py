@@ -73,12 +73,12 @@ class TemporalDecoder:
     """Fine-tunes the image decoder, widened by temporal layers, on short clips; the encoder stays as it is."""
 
     name = "svd_decoder"
-    recipe = Recipe(steps=130, batch=16, learning_rate=5e-4, average=0.98, half=True)
+    recipe = Recipe(steps=300, batch=16, learning_rate=1e-3, average=0.98, half=True)
     hot: tuple[str, ...] = ()
     num_frames = 8
 
     def build(self) -> nn.Module:
-        """Returns the temporal autoencoder that computes what the image autoencoder does."""
+        """Returns the temporal autoencoder with the image autoencoder's weights."""
         image = AutoencoderKL.from_pretrained(HERE / "weights" / "text_to_video" / "vae", torch_dtype=torch.float32)
         video = AutoencoderKLTemporalDecoder(**DECODER_CONFIG)
         video.register_to_config(scaling_factor=image.config.scaling_factor)
@@ -86,7 +86,7 @@ class TemporalDecoder:
         with torch.no_grad():
             _fold_post_quant(image)
         for name, tensor in image.state_dict().items():
-            if not name.startswith("post_quant_conv."):
+            if temporal_name(name) in state:  # all but the middle's second block, for which there is no room
                 state[temporal_name(name)].copy_(tensor)
         for name, tensor in state.items():
             if name.endswith(("temporal_res_block.conv2.weight", "temporal_res_block.conv2.bias")):
@@ -97,7 +97,7 @@ class TemporalDecoder:
         state["decoder.time_conv_out.bias"].zero_()
         video.encoder.requires_grad_(False)
         video.quant_conv.requires_grad_(False)
-        network: nn.Module = video.to(memory_format=torch.channels_last)
+        network: nn.Module = video
         return network
 
     def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
