@@ -101,15 +101,19 @@ def dose_table(
     for curves in cores.map(measure, tasks):
         results.append(curves)
         say(f"dose-response: {len(results)} of {scenes} scenes")
+    return tabulated(results)
+
+
+def tabulated(results: Sequence[Curves]) -> DoseTable:
+    """Returns the table that the values of single scenes make."""
     merged: dict[str, dict[str, list[list[float | None]]]] = {}
     for curves in results:
         for reading, faults in curves.items():
             for kind, values in faults.items():
                 merged.setdefault(reading, {}).setdefault(kind, []).append(values)
-    better = {reading.name: reading.better for reading in READINGS}
+    readings = [reading for reading in READINGS if reading.name in merged]
     answers = {
-        reading: {kind: answer(lists, better[reading]) for kind, lists in faults.items()}
-        for reading, faults in merged.items()
+        r.name: {kind: answer(lists, r.better, r.least) for kind, lists in merged[r.name].items()} for r in readings
     }
     return DoseTable(merged, answers)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.report.figures import COLOURS, LOG_FROM, MARKERS, STYLE
-from bench.validate.cuts import Cuts
+from bench.validate.cuts import MOST_CUTS, Cuts
 from bench.validate.doses import STRENGTHS, DoseTable
 from bench.validate.findings import Findings
 from bench.validate.flow_error import FlowErrors
@@ -52,7 +52,7 @@ def drawn_readings(table: DoseTable, metric: str) -> list[Reading]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=110, bbox_inches="tight", metadata={"Software": None})
+    figure.savefig(path, dpi=90, bbox_inches="tight", metadata={"Software": None})
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -108,7 +108,7 @@ def _answer_figure(table: DoseTable) -> Figure:
     figure = _figure(10.5, 0.9 + 0.42 * len(readings))
     axes = figure.add_subplot()
     rho = np.array([[table.answers[r.name][kind].rho for kind in STRENGTHS] for r in readings])
-    image = axes.imshow(rho, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
+    image = axes.imshow(rho, cmap="coolwarm", vmin=-1, vmax=1, aspect="auto")
     for row, reading in enumerate(readings):
         for column, kind in enumerate(STRENGTHS):
             found = table.answers[reading.name][kind]
@@ -135,6 +135,8 @@ def _cut_figure(cuts: Cuts) -> Figure:
             pairs[:, 0] + offset, pairs[:, 1], s=18 * np.sqrt(counts) + 12, color=COLOURS[index], alpha=0.75, label=name
         )
     left.plot([0, 4], [0, 4], color="#94a3b8", linewidth=0.8, zorder=0)
+    left.set_xticks(range(MOST_CUTS + 1))
+    left.yaxis.get_major_locator().set_params(integer=True)
     left.set_xlabel("true cuts")
     left.set_ylabel("found cuts")
     left.set_title("Hard cuts (size of a dot: videos)")
@@ -147,6 +149,7 @@ def _cut_figure(cuts: Cuts) -> Figure:
             color=COLOURS[index],
             label=name,
         )
+    right.set_xticks([speed for speed, _, _ in cuts.pans])
     right.set_ylim(bottom=-0.02)
     right.set_xlabel("speed, pixels a frame (64 pixels wide), roughly")
     right.set_ylabel("false alarms per video")

@@ -138,10 +138,10 @@ def measure_flow(
         tasks = [Task(name, weights, clip) for clip in range(clips)]
         found[name] = summarised(list(cores.map(measure_pairs, tasks)))
         say(f"flow: {name} on {clips} clips")
-    floors = [
-        Floor(size, *np.mean(list(cores.map(floor_of, [(clip, size) for clip in range(floor_clips)])), axis=0))
-        for size in FLOOR_SIZES
-    ]
+    floors = []
+    for size in FLOOR_SIZES:
+        errors = list(cores.map(floor_of, [(clip, size) for clip in range(floor_clips)]))
+        floors.append(Floor(size, *(float(mean) for mean in np.mean(errors, axis=0))))
     return FlowErrors(found, floors)
 
 

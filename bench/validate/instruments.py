@@ -39,6 +39,7 @@ class Reading:
         better: which way is good.
         part: entry of `Score.parts`; empty for the value.
         tool: which of `Instruments.metrics` gives the score.
+        least: smallest change that matters, in its unit; 0 where only the spread of sound videos can tell.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Reading:
     better: Literal["lower", "higher"]
     part: str
     tool: str
+    least: float = 0.0
 
     def of(self, scores: Mapping[str, Score]) -> float | None:
         """Returns the number, None where it is undefined."""
@@ -61,11 +63,11 @@ READINGS = (
     Reading("mawe_mini", "mawe", "MAWE (official, mini RAFT)", "lower", "", "mawe_mini"),
     Reading("mawe_paper", "mawe", "MAWE (paper, DIS flow)", "lower", "paper", "mawe"),
     Reading("warp_error", "mawe", "warp error alone (DIS flow)", "lower", "mean_warp_error", "mawe"),
-    Reading("scuts", "scuts", "SCuts", "lower", "", "scuts"),
-    Reading("clip", "clip", "CLIP score", "higher", "", "clip"),
-    Reading("seams", "seams", "seam contrast", "lower", "", "seams"),
-    Reading("stillness", "stillness", "frozen pairs", "lower", "", "stillness"),
-    Reading("repeated", "stillness", "repeated share", "lower", "repeated_share", "stillness"),
+    Reading("scuts", "scuts", "SCuts", "lower", "", "scuts", 0.5),
+    Reading("clip", "clip", "CLIP score", "higher", "", "clip", 0.5),
+    Reading("seams", "seams", "seam contrast", "lower", "", "seams", 0.1),
+    Reading("stillness", "stillness", "frozen pairs, %", "lower", "", "stillness", 2.0),
+    Reading("repeated", "stillness", "repeated share", "lower", "repeated_share", "stillness", 0.1),
 )
 """Everything the dose-response table has a row for."""
 

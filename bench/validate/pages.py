@@ -9,11 +9,12 @@ Example:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from bench.store import write_json
 from bench.validate.cuts import MOST_CUTS, Detection
 from bench.validate.cuts import NUM_FRAMES as CUT_FRAMES
 from bench.validate.definitions import DEFINITIONS, Definition
@@ -30,12 +31,13 @@ from metrics.scuts import MIN_SCENE_LEN
 Row = tuple[str, ...]
 """Cells of one line of a table."""
 
-SIGNS = {"sees": "●", "faint": "◌", "in part": "◐", "blind": "·", "rewards": "▼", "undefined": "–"}
+SIGNS = {"sees": "●", "detects": "■", "faint": "◌", "in part": "◐", "blind": "·", "rewards": "▼", "undefined": "–"}
 """How a verdict looks in the index."""
 
 SENTENCES = {
     "sees": "It sees",
-    "faint": "It sees faintly (the change is small against the differences between sound videos)",
+    "detects": "It detects, from the dose given on but not in proportion,",
+    "faint": "It answers faintly (a change too small to matter) to",
     "in part": "It answers in part to",
     "blind": "It is **blind** to",
     "rewards": "It **rewards**, that is, scores the better the worse it gets,",
@@ -46,7 +48,7 @@ SENTENCES = {
 def write_pages(findings: Findings, out: Path) -> None:
     """Writes everything into an existing folder."""
     draw(findings, out)
-    write_json(out / "numbers.json", asdict(findings))
+    _write(out / "numbers.json", json.dumps(_short(asdict(findings)), separators=(",", ":"), allow_nan=False) + "\n")
     _write(out / "README.md", _index(findings))
     for definition in DEFINITIONS:
         _write(out / f"{definition.name}.md", _card(findings, definition))
@@ -238,8 +240,13 @@ def _three(findings: Findings, reading: Reading | None) -> tuple[str, str, str]:
     if reading is None:
         return "weights absent", "", ""
     kinds = _by_verdict(findings, reading)
-    seen = kinds["sees"] + [f"{kind} (faintly)" for kind in kinds["faint"]]
-    blind = kinds["blind"] + [f"{kind} (no value)" for kind in kinds["undefined"]]
+    seen = (
+        kinds["sees"]
+        + _from_doses(findings, reading, kinds["detects"])
+        + [f"{kind} (in part)" for kind in kinds["in part"]]
+    )
+    blind = kinds["blind"] + [f"{kind} (faint)" for kind in kinds["faint"]]
+    blind += [f"{kind} (no value)" for kind in kinds["undefined"]]
     return ", ".join(seen), ", ".join(blind), ", ".join(kinds["rewards"])
 
 
@@ -248,8 +255,15 @@ def _by_verdict(findings: Findings, reading: Reading) -> dict[str, list[str]]:
     return {v: [kind for kind in STRENGTHS if kind in answers and answers[kind].verdict == v] for v in SIGNS}
 
 
+def _from_doses(findings: Findings, reading: Reading, kinds: Sequence[str]) -> list[str]:
+    """Returns the kinds with the dose from which on they are detected."""
+    answers = findings.doses.answers[reading.name]
+    return [f"{kind} (from {STRENGTHS[kind][answers[kind].threshold or 0]:g})" for kind in kinds]
+
+
 def _verdicts(findings: Findings, reading: Reading) -> str:
     kinds = _by_verdict(findings, reading)
+    kinds |= {"detects": _from_doses(findings, reading, kinds["detects"])}
     sentences = [f"{SENTENCES[v]} {', '.join(kinds[v])}." for v in SIGNS if kinds[v]]
     return f"**{reading.title}.** {' '.join(sentences)}"
 
@@ -279,7 +293,9 @@ def _legend() -> str:
     return (
         "Number: median over scenes of Spearman's correlation between dose and badness. "
         f"● sees: {MONOTONE:g} or more, and {MOST:.0%} of the scenes scored worse at the strongest dose than sound. "
-        f"◌ faint: likewise, but the change is below {FAINT:g} quartile ranges of the sound scenes. ◐ in part. "
+        "■ detects: so many scored worse from some dose on, but not in proportion to it. "
+        f"◌ faint: monotone, but the change is below {FAINT:g} quartile ranges of the sound scenes, or below what "
+        f"matters ({', '.join(f'{r.title} {r.least:g}' for r in READINGS if r.least)}). ◐ in part. "
         f"· blind: below {WEAK:g}. ▼ rewards: monotone the wrong way. – undefined in most scenes at the strongest dose."
     )
 
@@ -344,6 +360,19 @@ def _share(value: float | None) -> str:
 
 def _plain(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
+
+
+def _short(value: Any) -> Any:
+    """Returns what JSON can hold, numbers with five digits: more would differ from machine to machine."""
+    match value:
+        case float():
+            return float(f"{value:.5g}")
+        case dict():
+            return {key: _short(entry) for key, entry in value.items()}
+        case list() | tuple():
+            return [_short(entry) for entry in value]
+        case _:
+            return value
 
 
 def _joined(*blocks: str) -> str:

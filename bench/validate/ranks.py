@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench.stats import is_defined
 
-Verdict = Literal["sees", "faint", "in part", "blind", "rewards", "undefined"]
+Verdict = Literal["sees", "detects", "faint", "in part", "blind", "rewards", "undefined"]
 
 MONOTONE = 0.8
 """Median Spearman correlation from which on an answer counts as monotone: one swap of neighbours in six gives 0.94."""
@@ -43,8 +43,9 @@ class Answer:
         size: the change in quartile ranges of the sound clips' values, or None where these do not differ.
         threshold: index of the weakest dose from which on at least `MOST` of the scenes are scored worse, or None.
         undefined: share of scenes with no value at the strongest dose.
-        verdict: "sees" (monotone, the right way), "faint" (likewise, but small against the differences between sound
-            clips), "in part", "blind", "rewards" (monotone, the wrong way), or "undefined" (no value).
+        verdict: "sees" (monotone, the right way), "detects" (worse from some dose on, but not in proportion), "faint"
+            (monotone, but too small to matter), "in part", "blind", "rewards" (monotone, the wrong way), or
+            "undefined" (no value).
     """
 
     rho: float
@@ -56,12 +57,13 @@ class Answer:
     verdict: Verdict
 
 
-def answer(curves: Sequence[Sequence[float | None]], better: Literal["lower", "higher"]) -> Answer:
+def answer(curves: Sequence[Sequence[float | None]], better: Literal["lower", "higher"], least: float = 0.0) -> Answer:
     """Returns the answer of a reading to a fault.
 
     Args:
         curves: one per scene, the values at doses in ascending order, the sound clip first; None where undefined.
         better: which way is good.
+        least: smallest change that matters, in the reading's unit.
     """
     sign = 1.0 if better == "lower" else -1.0
     table = sign * np.array([[v if is_defined(v) else np.nan for v in curve] for curve in curves], dtype=np.float64)
@@ -72,9 +74,11 @@ def answer(curves: Sequence[Sequence[float | None]], better: Literal["lower", "h
     median = float(np.nanmedian(change)) if not np.isnan(change).all() else None
     shares = [_worse(table[:, dose], table[:, 0]) for dose in range(1, table.shape[1])]
     size = None if median is None else _in_spreads(median, table[:, 0])
-    verdict = _verdict(rho, shares[-1], undefined, size)
+    small = median is not None and (abs(median) < least or (size is not None and abs(size) < FAINT))
+    threshold = _threshold(shares)
+    verdict: Verdict = "undefined" if undefined > 0.5 else _verdict(rho, shares[-1], threshold, small)
     signed = None if median is None else sign * median
-    return Answer(rho, shares[-1], signed, size, _threshold(shares), undefined, verdict)
+    return Answer(rho, shares[-1], signed, size, threshold, undefined, verdict)
 
 
 def spearman(x: Sequence[float], y: Sequence[float]) -> float | None:
@@ -139,11 +143,13 @@ def _in_spreads(change: float, sound: NDArray[np.float64]) -> float | None:
     return change / float(high - low) if high > low else None
 
 
-def _verdict(rho: float, worse: float, undefined: float, size: float | None) -> Verdict:
-    if undefined > 0.5:
-        return "undefined"
+def _verdict(rho: float, worse: float, threshold: int | None, small: bool) -> Verdict:
     if rho >= MONOTONE and worse >= MOST:
-        return "faint" if size is not None and size < FAINT else "sees"
+        return "faint" if small else "sees"
+    if small:
+        return "blind"
+    if threshold is not None and rho >= WEAK:
+        return "detects"
     if rho <= -MONOTONE and worse <= 1 - MOST:
         return "rewards"
     return "blind" if abs(rho) < WEAK else "in part"

@@ -1,4 +1,4 @@
-"""Training of the miniature networks: a killed run goes on as if nothing had happened, and batches are what they say."""
+"""Training of the miniature networks: a killed run goes on as if nothing had happened; batches are what they say."""
 
 import json
 

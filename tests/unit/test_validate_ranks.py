@@ -33,7 +33,8 @@ UP = [[0, 1, 2, 3, 4, 5], [3, 4, 6, 8, 9, 11], [5, 6, 7, 9, 12, 14]]
         ([[v, v, v, v, v, v] for v in (0, 3, 5)], "lower", "blind"),
         ([[100 * start + 0.01 * dose for dose in range(6)] for start in range(4)], "lower", "faint"),
         ([[0, 1, 2, None, None, None]] * 3, "lower", "undefined"),
-        ([[0, 1, 3, 2, 1, 3]] * 3, "lower", "in part"),
+        ([[0, -1, 3, 2, 1, 3]] * 3, "lower", "in part"),
+        ([[0, 1, 1, 1, 1, 1]] * 3, "lower", "detects"),
     ],
 )
 def test_verdicts(curves, better, verdict):
@@ -52,3 +53,8 @@ def test_undefined_scenes_are_counted_and_left_out_of_the_change():
     found = answer([[0, 1, 2, 3], [0, 1, 2, None], [1, 2, 4, 8]], "lower")
     assert found.undefined == pytest.approx(1 / 3)
     assert found.change == pytest.approx(5)
+
+
+@pytest.mark.parametrize(("better", "verdict"), [("lower", "faint"), ("higher", "blind")])
+def test_a_change_too_small_to_matter_is_neither_seen_nor_rewarded(better, verdict):
+    assert answer(UP, better, least=100.0).verdict == verdict

@@ -1,7 +1,7 @@
 """The two CLIPs of the miniature world, trained apart: `Scorer` judges videos, `Eye` conditions the methods.
 
-The scorer is `open_clip`'s CLIP. The eye is transformers' CLIP, whose two halves become the text encoder and the image
-encoder of the methods, so no method sees the network it is scored with.
+The scorer is `open_clip`'s CLIP. The eye is transformers' CLIP, whose image half becomes the image encoder of the
+methods, so no method sees the network it is scored with.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from transformers import (
     CLIPConfig,
     CLIPImageProcessor,
     CLIPModel,
-    CLIPTextModel,
     CLIPVisionModelWithProjection,
 )
 
@@ -105,7 +104,7 @@ class Scorer(_Contrastive):
     """The CLIP that gives the CLIP score."""
 
     name = "scorer"
-    recipe = Recipe(steps=2000, batch=64, learning_rate=1.5e-3, weight_decay=0.05)
+    recipe = Recipe(steps=3400, batch=64, learning_rate=1.5e-3, weight_decay=0.05)
     hot = ()
 
     def build(self) -> nn.Module:
@@ -132,7 +131,7 @@ class Scorer(_Contrastive):
 
 
 class Eye(_Contrastive):
-    """The CLIP that tells methods what a prompt or a frame shows."""
+    """The CLIP that tells methods what a frame shows."""
 
     name = "eye"
     recipe = Recipe(steps=1500, batch=64, learning_rate=1.5e-3, weight_decay=0.05)
@@ -152,11 +151,7 @@ class Eye(_Contrastive):
         return self.match(output.logits_per_image.float())
 
     def export(self, network: Any, weights: Path) -> None:
-        """Writes `text_to_video/{text_encoder,tokenizer}` and `svd/{image_encoder,feature_extractor}`."""
-        text = CLIPTextModel(network.config.text_config)
-        text.load_state_dict(network.text_model.state_dict())
-        text.half().save_pretrained(weights / "text_to_video" / "text_encoder")
-        self.tokenizer.save_pretrained(weights / "text_to_video" / "tokenizer")
+        """Writes `svd/{image_encoder,feature_extractor}`."""
         vision = CLIPVisionModelWithProjection(network.config.vision_config)
         vision.vision_model.load_state_dict(network.vision_model.state_dict())
         vision.visual_projection.load_state_dict(network.visual_projection.state_dict())

@@ -25,7 +25,7 @@ class Raft:
     """Flow between two frames of a clip: L1 over all updates, later ones weighing more."""
 
     name = "raft"
-    recipe = Recipe(steps=8000, batch=6, learning_rate=9e-4, weight_decay=1e-4, average=0.998, half=True)
+    recipe = Recipe(steps=6800, batch=6, learning_rate=9e-4, weight_decay=1e-4, average=0.998, half=True)
     hot = ()
 
     def build(self) -> nn.Module:

@@ -1,7 +1,8 @@
 """The text-to-video model of the miniature world: diffusers' `UNet3DConditionModel` on 8x8 latents of 16 frames.
 
 It draws the shared first chunk and is the base model of StreamingT2V. Looks are learned from single frames first, then
-motion from whole clips, as the large models do it.
+motion from whole clips and looks by turns, as the large models do it. The text encoder is trained with it: one trained
+to match single frames forgets the words that single frames do not show, and motion is most of them.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Any
 import torch
 from diffusers import DPMSolverMultistepScheduler, UNet3DConditionModel
 from torch import Tensor, nn
-from transformers import CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from generators.mini.latents import load_library
+from generators.mini.tasks.clip import EYE_TEXT
 from generators.mini.tokenizer import build_tokenizer
 from generators.mini.training import Dice, Recipe
 
@@ -47,35 +49,36 @@ class TextToVideo:
     """Denoising with v-prediction; one caption in ten is left out, for guidance."""
 
     name = "text_to_video"
-    recipe = Recipe(steps=3600, batch=8, learning_rate=1.5e-3, average=0.998)
+    recipe = Recipe(steps=4900, batch=8, learning_rate=1.5e-3, average=0.998)
     hot: tuple[str, ...] = ()
     still_steps = 1800
-    """Steps on single frames before whole clips; a step holds as many frames of either."""
+    """Steps on single frames before clips join, every second step; a step holds about as many frames of either."""
 
     num_frames = 16
 
     def __init__(self) -> None:
         self.library = load_library(HERE / "cache", HERE / "weights")
         self.tokenizer = build_tokenizer()
-        folder = HERE / "weights" / "text_to_video" / "text_encoder"
-        self.text = CLIPTextModel.from_pretrained(folder, torch_dtype=torch.float32).eval().requires_grad_(False)
         self.alphas = DPMSolverMultistepScheduler(**SCHEDULE).alphas_cumprod
 
     def build(self) -> nn.Module:
-        """Returns the network at initialisation."""
-        network: nn.Module = UNet3DConditionModel(**CONFIG)
-        return network
+        """Returns the denoiser and its text encoder at initialisation."""
+        return nn.ModuleDict(
+            {"unet": UNet3DConditionModel(**CONFIG), "text": CLIPTextModel(CLIPTextConfig(**EYE_TEXT))}
+        )
 
     def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
         """Returns the mean squared error of v on one batch of stills or clips."""
-        stills = dice.step < self.still_steps
+        stills = dice.step < self.still_steps or dice.step % 2 == 0
         clean, captions = self.stills(dice) if stills else self.clips(dice)
-        context = self.encode([text if dice.scenes.random() > 0.1 else "" for text in captions])
+        told = [text if dice.scenes.random() > 0.1 else "" for text in captions]
+        tokens = self.tokenizer(told, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        context = network["text"](tokens).last_hidden_state
         noise = torch.randn(clean.shape, generator=dice.noise)
         times = torch.randint(0, 1000, (len(clean),), generator=dice.noise)
         signal = self.alphas[times].sqrt().view(-1, 1, 1, 1, 1)
         spread = (1 - self.alphas[times]).sqrt().view(-1, 1, 1, 1, 1)
-        v = network(signal * clean + spread * noise, times, context).sample.float()
+        v = network["unet"](signal * clean + spread * noise, times, context).sample.float()
         error = (v - (signal * noise - spread * clean)).square().mean(dim=(1, 2, 3, 4))
         return error.mean(), {"stills": float(stills)}
 
@@ -92,17 +95,12 @@ class TextToVideo:
         clips = [self.library.clips[i, s : s + self.num_frames] for i, s in zip(rows, starts, strict=True)]
         return torch.stack(clips).float().transpose(1, 2), [self.library.clip_captions[i] for i in rows]
 
-    def encode(self, captions: list[str]) -> Tensor:
-        """Returns text embeddings [N, 77, 96]."""
-        tokens = self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt")
-        with torch.no_grad():
-            embeddings: Tensor = self.text(tokens.input_ids).last_hidden_state
-        return embeddings
-
     def export(self, network: Any, weights: Path) -> None:
-        """Writes `text_to_video/{unet,scheduler}` and the index of the pipeline."""
+        """Writes `text_to_video/{unet,text_encoder,tokenizer,scheduler}` and the index of the pipeline."""
         folder = weights / "text_to_video"
-        network.half().save_pretrained(folder / "unet")
+        network["unet"].half().save_pretrained(folder / "unet")
+        network["text"].half().save_pretrained(folder / "text_encoder")
+        self.tokenizer.save_pretrained(folder / "tokenizer")
         DPMSolverMultistepScheduler(**SCHEDULE, algorithm_type="dpmsolver++").save_pretrained(folder / "scheduler")
         index = {
             "_class_name": "TextToVideoSDPipeline",
