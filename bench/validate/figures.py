@@ -20,6 +20,7 @@ from bench.validate.doses import STRENGTHS, DoseTable
 from bench.validate.findings import Findings
 from bench.validate.flow_error import FlowErrors
 from bench.validate.instruments import FLOW_SIZE, READINGS, Reading
+from bench.validate.ranks import Answer
 from generators.mini.faults import UNITS
 
 if TYPE_CHECKING:
@@ -103,16 +104,16 @@ def _plot_doses(axes: Axes, table: DoseTable, reading: Reading, kind: str, index
 
 
 def _answer_figure(table: DoseTable) -> Figure:
-    """Draws the correlations as a heat map: red rises with the fault, blue falls, white does not answer."""
+    """Draws the correlations as a heat map: red rises with the fault, blue falls, grey is no answer."""
     readings = [reading for reading in READINGS if reading.name in table.answers]
     figure = _figure(10.5, 0.9 + 0.42 * len(readings))
     axes = figure.add_subplot()
-    rho = np.array([[table.answers[r.name][kind].rho for kind in STRENGTHS] for r in readings])
+    rho = np.array([[_counted(table.answers[r.name][kind]) for kind in STRENGTHS] for r in readings])
     image = axes.imshow(rho, cmap="coolwarm", vmin=-1, vmax=1, aspect="auto")
     for row, reading in enumerate(readings):
         for column, kind in enumerate(STRENGTHS):
             found = table.answers[reading.name][kind]
-            colour = "white" if abs(found.rho) > 0.7 and found.verdict != "undefined" else "#0f172a"
+            colour = "white" if abs(_counted(found)) > 0.7 else "#0f172a"
             axes.text(column, row, found.verdict, ha="center", va="center", fontsize=8.5, color=colour)
     axes.set_xticks(range(len(STRENGTHS)), list(STRENGTHS))
     axes.set_yticks(range(len(readings)), [reading.title for reading in readings])
@@ -123,6 +124,11 @@ def _answer_figure(table: DoseTable) -> Figure:
     bar.set_label("Spearman of dose and badness", fontsize=8)
     bar.outline.set_visible(False)
     return figure
+
+
+def _counted(found: Answer) -> float:
+    """Returns the correlation, 0 where the verdict is that it means nothing."""
+    return 0.0 if found.verdict in ("blind", "faint", "undefined") else found.rho
 
 
 def _cut_figure(cuts: Cuts) -> Figure:

@@ -20,7 +20,7 @@ from bench.validate.cuts import NUM_FRAMES as CUT_FRAMES
 from bench.validate.definitions import DEFINITIONS, Definition
 from bench.validate.doses import NUM_FRAMES, STRENGTHS
 from bench.validate.figures import draw, drawn_readings
-from bench.validate.findings import Findings
+from bench.validate.findings import FULL, Findings
 from bench.validate.flow_error import PAIRS
 from bench.validate.instruments import FLOW_SIZE, READINGS, Reading
 from bench.validate.invariances import Invariance
@@ -84,21 +84,18 @@ def summary(findings: Findings) -> list[str]:
 def _index(findings: Findings) -> str:
     counts = findings.counts
     outside = [row for row in findings.invariances if not row.holds]
-    cards = [("metric", "sees", "blind to", "rewards")]
-    for definition in DEFINITIONS:
-        reading = _first_reading(findings, definition)
-        cards.append((f"[{definition.title}]({definition.name}.md)", *_three(findings, reading)))
     return _joined(
         "# Metric cards: what every metric sees, and what it is blind to",
         "Written by `python -m bench validate`; all numbers are in [numbers.json](numbers.json). The ground truth is "
         "the miniature world (`generators/mini/world.py`), whose motion is known exactly, and the faults one can put "
         "into it (`generators/mini/faults.py`).",
+        "" if counts == FULL else "> A reduced run: its numbers are too few to quote.",
         *(f"> {line}" for line in findings.absent),
-        table(cards),
+        _overview(findings),
         "## The dose-response table",
         f"{counts.scenes} scenes x {len(STRENGTHS)} faults x {len(STRENGTHS['freeze'])} strengths, "
         f"{NUM_FRAMES} frames each, against the same scene without a fault. "
-        f"MAWE by the flow network in {counts.network_scenes} of the scenes.",
+        + (f"MAWE by the flow network in {counts.network_scenes} of the scenes." if counts.network_scenes else ""),
         "![answers](answers.png)",
         _answer_table(findings),
         _legend(),
@@ -154,8 +151,9 @@ def _mawe_extra(findings: Findings) -> Iterable[str]:
     yield "## The warp of a true flow"
     yield (
         "Even the exact flow leaves an error, because pixels go to the nearest cell: at most half a pixel off. It "
-        "vanishes as frames get larger and smoother. What stays are pixels at outlines, which mix two layers that move "
-        "apart, and background that the object in front hides or uncovers. Grey levels², mean over clips:"
+        "shrinks as frames get larger and smoother, down to what the world's own 64 pixels leave. Pixels at outlines, "
+        "which mix two layers that move apart, and background that the object in front hides or uncovers keep theirs. "
+        "Grey levels², mean over clips:"
     )
     yield table(rows)
     yield "![floor of the warp error](mawe-floor.png)"
@@ -232,22 +230,21 @@ def _invariance_page(findings: Findings) -> str:
 # -- pieces ------------------------------------------------------------------------------------------------------------
 
 
-def _first_reading(findings: Findings, definition: Definition) -> Reading | None:
-    return next((r for r in READINGS if r.metric == definition.name and r.name in findings.doses.answers), None)
-
-
-def _three(findings: Findings, reading: Reading | None) -> tuple[str, str, str]:
-    if reading is None:
-        return "weights absent", "", ""
-    kinds = _by_verdict(findings, reading)
-    seen = (
-        kinds["sees"]
-        + _from_doses(findings, reading, kinds["detects"])
-        + [f"{kind} (in part)" for kind in kinds["in part"]]
-    )
-    blind = kinds["blind"] + [f"{kind} (faint)" for kind in kinds["faint"]]
-    blind += [f"{kind} (no value)" for kind in kinds["undefined"]]
-    return ", ".join(seen), ", ".join(blind), ", ".join(kinds["rewards"])
+def _overview(findings: Findings) -> str:
+    """Returns one line per reading, linked to the card of its metric."""
+    rows: list[Row] = [("reading", "sees", "blind to", "rewards")]
+    for reading in READINGS:
+        link = f"[{reading.title}]({reading.metric}.md)"
+        if reading.name not in findings.doses.answers:
+            rows.append((link, "not measured", "", ""))
+            continue
+        kinds = _by_verdict(findings, reading)
+        seen = kinds["sees"] + _from_doses(findings, reading, kinds["detects"])
+        seen += [f"{kind} (in part)" for kind in kinds["in part"]]
+        blind = kinds["blind"] + [f"{kind} (faint)" for kind in kinds["faint"]]
+        blind += [f"{kind} (no value)" for kind in kinds["undefined"]]
+        rows.append((link, ", ".join(seen), ", ".join(blind), ", ".join(kinds["rewards"])))
+    return table(rows)
 
 
 def _by_verdict(findings: Findings, reading: Reading) -> dict[str, list[str]]:
@@ -296,7 +293,7 @@ def _legend() -> str:
         "■ detects: so many scored worse from some dose on, but not in proportion to it. "
         f"◌ faint: monotone, but the change is below {FAINT:g} quartile ranges of the sound scenes, or below what "
         f"matters ({', '.join(f'{r.title} {r.least:g}' for r in READINGS if r.least)}). ◐ in part. "
-        f"· blind: below {WEAK:g}. ▼ rewards: monotone the wrong way. – undefined in most scenes at the strongest dose."
+        f"· blind: below {WEAK:g}, or such a small change without order. ▼ rewards: monotone the wrong way. – undefined in most scenes at the strongest dose."
     )
 
 

@@ -128,6 +128,7 @@ def test_pages_say_what_is_blind_absent_and_outside(tmp_path):
     assert {"README.md", "flow.md", "invariances.md", "numbers.json", "answers.png", "mawe-doses.png"} <= written
     index = (tmp_path / "README.md").read_text()
     assert "weights absent" in index
+    assert "A reduced run" in index
     assert "**outside**" in index
     assert "It has no value under freeze." in (tmp_path / "mawe.md").read_text()
     assert "Not measured" in (tmp_path / "clip.md").read_text()
