@@ -293,7 +293,8 @@ def _legend() -> str:
         "■ detects: so many scored worse from some dose on, but not in proportion to it. "
         f"◌ faint: monotone, but the change is below {FAINT:g} quartile ranges of the sound scenes, or below what "
         f"matters ({', '.join(f'{r.title} {r.least:g}' for r in READINGS if r.least)}). ◐ in part. "
-        f"· blind: below {WEAK:g}, or such a small change without order. ▼ rewards: monotone the wrong way. – undefined in most scenes at the strongest dose."
+        f"· blind: below {WEAK:g}, or such a small change without order. "
+        "▼ rewards: monotone the wrong way. – undefined in most scenes at the strongest dose."
     )
 
 

@@ -76,7 +76,7 @@ def scores(fault, num_frames=64):
 
 
 def test_seams_are_seen_by_the_seam_metric_and_not_by_scuts():
-    sound, jumping = scores(Fault("seam", 0, 16, 16)), scores(Fault("seam", 4, 16, 16))
+    sound, jumping = scores(Fault("seam", 0, 16, 16)), scores(Fault("seam", 2, 16, 16))
     assert jumping["scuts"].value == sound["scuts"].value == 0
     assert jumping["seams"].value > 1.3 * sound["seams"].value
 

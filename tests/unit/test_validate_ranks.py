@@ -33,7 +33,7 @@ UP = [[0, 1, 2, 3, 4, 5], [3, 4, 6, 8, 9, 11], [5, 6, 7, 9, 12, 14]]
         ([[v, v, v, v, v, v] for v in (0, 3, 5)], "lower", "blind"),
         ([[100 * start + 0.01 * dose for dose in range(6)] for start in range(4)], "lower", "faint"),
         ([[0, 1, 2, None, None, None]] * 3, "lower", "undefined"),
-        ([[0, -1, 3, 2, 1, 3]] * 3, "lower", "in part"),
+        ([[0, -1, 3, 2, 1, 3]] * 2 + [[0, 1, 2, 3, 4, -1]], "lower", "in part"),
         ([[0, 1, 1, 1, 1, 1]] * 3, "lower", "detects"),
     ],
 )
