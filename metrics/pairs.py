@@ -97,7 +97,8 @@ class PairTrack:
     def __init__(self, estimator: FlowEstimator, size: int) -> None:
         self._device, self._stream, self._size = estimator.device, estimator.stream(), size
         self._buffer = FrameBuffer(FRAMES_PER_BATCH)
-        self._columns: list[list[Tensor]] = [[], [], [], [], []]
+        self._columns: list[list[float]] = [[], [], [], [], []]
+        self._waiting: list[tuple[Tensor, ...]] = []
         self._last_flow: Tensor | None = None
         self._cells = 0
 
@@ -107,18 +108,16 @@ class PairTrack:
 
     def arrays(self) -> Arrays:
         """Returns the columns; waits for the device, once."""
-        import torch
-
         self._push(self._buffer.rest())
         self._take(self._stream.flush())
-        columns = [torch.cat(c).cpu().numpy() if c else np.zeros(0) for c in self._columns]
-        warp_error, motion, motion_squared, known, flow_change = columns
+        self._fetch()
+        warp_error, motion, motion_squared, known, flow_change = self._columns
         return {
-            "warp_error": warp_error.astype(np.float32),
-            "motion": motion.astype(np.float32),
-            "motion_squared": motion_squared,
-            "known": known.astype(np.int64),
-            "flow_change": flow_change.astype(np.float32),
+            "warp_error": np.array(warp_error, np.float32),
+            "motion": np.array(motion, np.float32),
+            "motion_squared": np.array(motion_squared, np.float64),
+            "known": np.array(known, np.int64),
+            "flow_change": np.array(flow_change, np.float32),
             "cells": np.array([self._cells]),
         }
 
@@ -136,8 +135,19 @@ class PairTrack:
             self._cells = pairs.left.shape[-2] * pairs.left.shape[-1]
             change = self._change(pairs.flow)
             row = (numbers.warp_error, numbers.motion, numbers.motion_squared, numbers.known, change)
-            for column, values in zip(self._columns, row, strict=True):
-                column.append(values)
+            self._waiting.append(row)
+            if self._device == "cpu":
+                # On a CPU, small tensors kept between large temporaries pin the heap, and memory would grow by a flow
+                # field per pair. On a GPU they wait, so that the device is not held up for every pair.
+                self._fetch()
+
+    def _fetch(self) -> None:
+        """Moves the numbers that wait on the device into the columns."""
+        import torch
+
+        for column, values in zip(self._columns, zip(*self._waiting, strict=True), strict=False):
+            column.extend(torch.cat(values).tolist())
+        self._waiting.clear()
 
     def _change(self, flow: Tensor) -> Tensor:
         """Returns the mean length of each flow's difference to the one before it, nan where there is none."""

@@ -156,7 +156,7 @@ def _cut_figure(cuts: Cuts) -> Figure:
             label=name,
         )
     right.set_xticks([speed for speed, _, _ in cuts.pans])
-    right.set_ylim(bottom=-0.02)
+    right.set_ylim(-0.05, max(1.0, 1.05 * max(count / videos for _, videos, count in (*cuts.pans, *cuts.whips))))
     right.set_xlabel("speed, pixels a frame (64 pixels wide), roughly")
     right.set_ylabel("false alarms per video")
     right.set_title("No cut, fast camera")

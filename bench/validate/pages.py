@@ -129,8 +129,8 @@ def _card(findings: Findings, definition: Definition) -> str:
         "## What it sees, and what it is blind to",
         *([_verdicts(findings, r) for r in readings] or ["Not measured: its weights are absent."]),
         f"![answers to doses]({definition.name}-doses.png)" if drawn else "",
-        f"Median and quartiles over {findings.counts.scenes} scenes; the title of a panel is the verdict"
-        + (f" on {drawn[0].title}." if len(drawn) > 1 else ".")
+        f"Median and quartiles over {' and '.join(dict.fromkeys(_scenes(findings, r) for r in drawn))} scenes; "
+        "the title of a panel is the verdict" + (f" on {drawn[0].title}." if len(drawn) > 1 else ".")
         if drawn
         else "",
         *(_dose_rows(findings, r) for r in readings),
@@ -245,6 +245,10 @@ def _overview(findings: Findings) -> str:
         blind += [f"{kind} (no value)" for kind in kinds["undefined"]]
         rows.append((link, ", ".join(seen), ", ".join(blind), ", ".join(kinds["rewards"])))
     return table(rows)
+
+
+def _scenes(findings: Findings, reading: Reading) -> str:
+    return str(len(next(iter(findings.doses.curves[reading.name].values()))))
 
 
 def _by_verdict(findings: Findings, reading: Reading) -> dict[str, list[str]]:
