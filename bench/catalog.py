@@ -16,8 +16,10 @@ import importlib.util
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import CodeType
 from typing import Any, Generic, TypeVar
 
 from bench.errors import ConfigError, PluginError, foreign
@@ -126,9 +128,11 @@ def load_file(file: str) -> tuple[list[Plugin[MethodInfo]], list[Plugin[MetricIn
     except OSError as cause:
         raise PluginError(f"plugin {file}: cannot be read ({cause.strerror}); check the path") from cause
     name = f"bench_plugin_{digest[:16]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise PluginError(f"plugin {file}: not a Python file; give one that ends in .py")
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Uncached(name, str(path)))
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look a class's module up there
     with foreign(PluginError, f"plugin {file}: import"):
@@ -140,6 +144,14 @@ def load_file(file: str) -> tuple[list[Plugin[MethodInfo]], list[Plugin[MetricIn
     if not methods and not metrics:
         raise PluginError(f"plugin {file}: holds no class stamped with @method or @metric; see docs/adding-a-method.md")
     return methods, metrics
+
+
+class _Uncached(SourceFileLoader):
+    """Compiles a file anew each time: Python's cache takes an edit within the same second for the old file."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
 
 
 def _installed(word: str, kind: type[Info], broken: dict[str, str]) -> dict[str, Plugin[Info]]:
