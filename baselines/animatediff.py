@@ -1,7 +1,8 @@
 """AnimateDiff: an image model given motion, the base of SparseCtrl and of FreeNoise's AnimateDiff variant.
 
 Three repositories make one pipeline: a Stable Diffusion 1.5 folder, a motion adapter, and (released weights only) a
-LoRA that takes the watermarks of the video data out of the image layers again.
+LoRA that takes the watermarks of the video data out of the image layers again. The image network may come from a
+fourth: motion learned once serves every network fine-tuned from the same one, which is what AnimateDiff is for.
 
 Source: guoyww/AnimateDiff, configs/inference/inference-v3.yaml (linear betas 0.00085 to 0.012, offset 1, no clipping).
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,33 +37,50 @@ LINEAR_BETAS = {
 _LORA_KEY = re.compile(r"(?:module\.|unet\.)?(.+)\.processor\.(to_q|to_k|to_v|to_out)_lora\.(down|up)\.weight")
 
 
-def load_animatediff(
-    pipeline_class: Any,
-    settings: ImageVaeSettings,
-    weights: str,
-    motion_adapter: str,
-    extra: Mapping[str, object],
-    scheduler: str,
-    linear_betas: bool,
-) -> Any:
+@dataclass(kw_only=True)
+class AnimateDiffSettings(ImageVaeSettings):
+    """Where the parts of an AnimateDiff pipeline lie, and its noise schedule.
+
+    Attributes:
+        weights: location of a Stable Diffusion 1.5 folder.
+        unet: location of the image network's folder (a `UNet2DConditionModel`), such as a personalised one; empty for
+            the one in `weights`.
+        motion_adapter: location of a `MotionAdapter` folder.
+        scheduler: a solver's class name in diffusers; empty for the folder's own.
+        linear_betas: force AnimateDiff's linear noise schedule on the folder's.
+    """
+
+    weights: str = "hub:stable-diffusion-v1-5/stable-diffusion-v1-5"
+    unet: str = ""
+    motion_adapter: str = "hub:guoyww/animatediff-motion-adapter-v1-5-3"
+    scheduler: str = "DDIMScheduler"
+    linear_betas: bool = True
+
+
+def load_animatediff(pipeline_class: Any, settings: AnimateDiffSettings, extra: Mapping[str, object]) -> Any:
     """Returns an AnimateDiff pipeline, not yet placed on its device.
 
     Args:
         pipeline_class: one of diffusers' AnimateDiff pipelines.
-        settings: device, dtype and memory options.
-        weights: location of a Stable Diffusion folder.
-        motion_adapter: location of a `MotionAdapter` folder.
+        settings: its parts, noise schedule, device, dtype and memory options.
         extra: further networks of the pipeline.
-        scheduler: a solver's class name; empty for the folder's own.
-        linear_betas: force the schedule AnimateDiff was trained with on the folder's.
     """
-    from diffusers import MotionAdapter
+    from diffusers import MotionAdapter, UNet2DConditionModel
 
-    adapter = load_network(MotionAdapter, resolve(motion_adapter, settings.weights_dir), settings)
-    # A Stable Diffusion folder lists an image processor and encoder that text and frames make superfluous.
-    networks = {"motion_adapter": adapter, "feature_extractor": None, "image_encoder": None, **extra}
-    pipeline = load_pipeline(pipeline_class, resolve(weights, settings.weights_dir), settings, networks)
-    use_scheduler(pipeline, scheduler, LINEAR_BETAS if linear_betas else None)
+    def load(network_class: Any, location: str) -> Any:
+        return load_network(network_class, resolve(location, settings.weights_dir), settings)
+
+    networks: dict[str, object] = {
+        "motion_adapter": load(MotionAdapter, settings.motion_adapter),
+        # A Stable Diffusion folder lists an image processor and encoder that text and frames make superfluous.
+        "feature_extractor": None,
+        "image_encoder": None,
+        **extra,
+    }
+    if settings.unet:
+        networks["unet"] = load(UNet2DConditionModel, settings.unet)
+    pipeline = load_pipeline(pipeline_class, resolve(settings.weights, settings.weights_dir), settings, networks)
+    use_scheduler(pipeline, settings.scheduler, LINEAR_BETAS if settings.linear_betas else None)
     limit_vae_memory(pipeline.vae, settings)
     return pipeline
 

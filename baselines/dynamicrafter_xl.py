@@ -44,6 +44,7 @@ class DynamiCrafterXl(PipelineSettings):
         weights: location of `model.ckpt` (or its folder), or of a folder with `unet/`, `image_projection/`, `vae/`.
         encoders: location of a folder with OpenCLIP ViT-H's towers: `tokenizer/`, `text_encoder/`, `image_encoder/`.
             I2VGen-XL's repository holds the same frozen towers in transformers' layout. `variant` is theirs.
+        image_tower: location of a folder with `image_encoder/`; empty for the one among the encoders.
         vae: location of an autoencoder's folder; empty for `vae/` among the weights.
         num_frames: frames per network call, the re-rendered first one included; the image projection makes tokens
             for as many.
@@ -64,6 +65,7 @@ class DynamiCrafterXl(PipelineSettings):
     variant: str = "fp16"
     weights: str = "hub:Doubiiu/DynamiCrafter_1024"
     encoders: str = "hub:ali-vilab/i2vgen-xl"
+    image_tower: str = ""
     vae: str = ""
     num_frames: int = 16
     height: int = 576
@@ -161,7 +163,7 @@ class DynamiCrafterXl(PipelineSettings):
     def _image_tower(self) -> Any:
         from baselines.networks.clip_encoders import load_image_tower
 
-        return load_image_tower(resolve(self.encoders, self.weights_dir), self)
+        return load_image_tower(resolve(self.image_tower or self.encoders, self.weights_dir), self)
 
     @cached_property
     def _folder(self) -> Path:

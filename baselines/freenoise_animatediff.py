@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from baselines.animatediff import load_animatediff
+from baselines.animatediff import AnimateDiffSettings, load_animatediff
 from baselines.noise_rescheduling import SHARED_STARTS, covering, encode_start, long_noise
 from baselines.padding import unletterbox
 from generators.api import Frames, Request, Start, method
 from generators.first_chunk import chunk_seed
 from generators.frames import to_frames
-from generators.pipelines import ImageVaeSettings, check_option, cpu_generator, place, silenced
+from generators.pipelines import check_option, cpu_generator, place, silenced
 
 if TYPE_CHECKING:
     import torch
@@ -37,14 +37,10 @@ if TYPE_CHECKING:
     continues_start=False,
 )
 @dataclass
-class FreeNoiseAnimateDiff(ImageVaeSettings):
+class FreeNoiseAnimateDiff(AnimateDiffSettings):
     """One long text-to-video call with shared noise and windows in time.
 
     Attributes:
-        weights: location of a Stable Diffusion 1.5 folder.
-        motion_adapter: location of a `MotionAdapter` folder.
-        scheduler: a solver's class name in diffusers; empty for the folder's own.
-        linear_betas: force AnimateDiff's linear noise schedule on the folder's.
         height: native height in pixels; 0 for that of the request.
         width: native width in pixels; 0 for that of the request.
         num_inference_steps: solver steps.
@@ -57,10 +53,6 @@ class FreeNoiseAnimateDiff(ImageVaeSettings):
         unpad: cut the native frame to the shape of the request; False squashes it.
     """
 
-    weights: str = "hub:stable-diffusion-v1-5/stable-diffusion-v1-5"
-    motion_adapter: str = "hub:guoyww/animatediff-motion-adapter-v1-5-3"
-    scheduler: str = "DDIMScheduler"
-    linear_betas: bool = True
     height: int = 512
     width: int = 512
     num_inference_steps: int = 25
@@ -120,9 +112,7 @@ class FreeNoiseAnimateDiff(ImageVaeSettings):
     def _pipeline(self) -> Any:
         from diffusers import AnimateDiffPipeline
 
-        pipeline = load_animatediff(
-            AnimateDiffPipeline, self, self.weights, self.motion_adapter, {}, self.scheduler, self.linear_betas
-        )
+        pipeline = load_animatediff(AnimateDiffPipeline, self, {})
         with silenced():
             pipeline.enable_free_noise(
                 context_length=self.context_length, context_stride=self.context_stride, weighting_scheme="pyramid"

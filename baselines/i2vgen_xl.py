@@ -26,6 +26,7 @@ from generators.pipelines import (
     cpu_generator,
     encode_penultimate,
     limit_vae_memory,
+    load_network,
     load_pipeline,
     place,
     private_noise,
@@ -51,6 +52,9 @@ class I2vgenXl(ImageVaeSettings):
 
     Attributes:
         weights: location of an `I2VGenXLPipeline` folder.
+        text_tower: location of a folder with `tokenizer/`, `text_encoder/`; empty for those among the weights.
+        image_tower: location of a folder with `feature_extractor/`, `image_encoder/`; empty as well.
+        vae: location of an autoencoder's folder; empty as well.
         scheduler: a solver's class name in diffusers; empty for the checkpoint's own (DDIM).
         num_frames: frames per network call, the re-rendered first one included.
         height: native height in pixels; 0 for that of the request.
@@ -66,6 +70,9 @@ class I2vgenXl(ImageVaeSettings):
     """
 
     weights: str = "hub:ali-vilab/i2vgen-xl"
+    text_tower: str = ""
+    image_tower: str = ""
+    vae: str = ""
     scheduler: str = ""
     num_frames: int = 16
     height: int = 704
@@ -133,10 +140,31 @@ class I2vgenXl(ImageVaeSettings):
 
         from baselines.networks.i2vgen_xl import double_image_latents
 
-        pipeline = load_pipeline(I2VGenXLPipeline, resolve(self.weights, self.weights_dir), self)
+        pipeline = load_pipeline(
+            I2VGenXLPipeline, resolve(self.weights, self.weights_dir), self, self._networks_elsewhere()
+        )
         use_scheduler(pipeline, self.scheduler)
         limit_vae_memory(pipeline.vae, self)
         if self.double_image_latents:
             double_image_latents(pipeline.unet)
         place(pipeline, self)
         return pipeline
+
+    def _networks_elsewhere(self) -> dict[str, object]:
+        """Returns the parts of the pipeline that do not lie among its weights, by their names in it."""
+        from diffusers import AutoencoderKL
+        from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+
+        parts: dict[str, object] = {}
+        if self.text_tower:
+            folder = resolve(self.text_tower, self.weights_dir)
+            parts["tokenizer"] = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+            parts["text_encoder"] = load_network(CLIPTextModel, folder / "text_encoder", self)
+        if self.image_tower:
+            folder = resolve(self.image_tower, self.weights_dir)
+            processor = CLIPImageProcessor.from_pretrained(folder / "feature_extractor", local_files_only=True)
+            parts["feature_extractor"] = processor
+            parts["image_encoder"] = load_network(CLIPVisionModelWithProjection, folder / "image_encoder", self)
+        if self.vae:
+            parts["vae"] = load_network(AutoencoderKL, resolve(self.vae, self.weights_dir), self)
+        return parts

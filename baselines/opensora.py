@@ -49,6 +49,8 @@ class OpenSora:
     Attributes:
         weights: location of the transformer's folder.
         vae: location of the autoencoder's folder.
+        frame_vae: location of the image autoencoder's folder where `vae` holds the temporal half only; empty for the
+            released file, which holds both.
         text_encoder: location of the T5 encoder's folder, tokenizer included.
         num_frames: frames per chunk, a multiple of 17 (51, 102 and 204 are the released 2, 4 and 8 seconds); other
             lengths are known to freeze.
@@ -70,6 +72,7 @@ class OpenSora:
 
     weights: str = "hub:hpcai-tech/OpenSora-STDiT-v3"
     vae: str = "hub:hpcai-tech/OpenSora-VAE-v1.2"
+    frame_vae: str = ""
     text_encoder: str = "hub:DeepFloyd/t5-v1_1-xxl"
     num_frames: int = 51
     conditioning_frames: int = STRETCH
@@ -144,5 +147,7 @@ class OpenSora:
     def _autoencoder(self) -> OpenSoraVAE:
         from baselines.networks.opensora_continuation import load_autoencoder
 
+        folder = resolve(self.vae, self.weights_dir)
+        frame_vae = resolve(self.frame_vae, self.weights_dir) if self.frame_vae else None
         with silenced():
-            return load_autoencoder(resolve(self.vae, self.weights_dir), self.device, torch_dtype(self.dtype))
+            return load_autoencoder(folder, self.device, torch_dtype(self.dtype), frame_vae)

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from baselines.animatediff import fuse_lora, load_animatediff, read_lora
+from baselines.animatediff import AnimateDiffSettings, fuse_lora, load_animatediff, read_lora
 from baselines.autoregressive import Extend, autoregress
 from generators.api import Frames, Request, Start, method
 from generators.frames import to_frames
-from generators.pipelines import ImageVaeSettings, cpu_generator, load_network, place, private_noise, silenced
+from generators.pipelines import cpu_generator, load_network, place, private_noise, silenced
 from generators.weights import resolve
 
 
@@ -34,17 +34,13 @@ from generators.weights import resolve
     continues_start=True,
 )
 @dataclass
-class SparseCtrl(ImageVaeSettings):
+class SparseCtrl(AnimateDiffSettings):
     """SparseCtrl continued chunk by chunk.
 
     Attributes:
-        weights: location of a Stable Diffusion 1.5 folder.
-        motion_adapter: location of a `MotionAdapter` folder.
         controlnet: location of a `SparseControlNetModel` folder.
         adapter_lora: location of the adapter's LoRA file; empty for none.
         adapter_lora_scale: strength of that LoRA.
-        scheduler: a solver's class name in diffusers; empty for the folder's own.
-        linear_betas: force AnimateDiff's linear noise schedule on the folder's.
         num_frames: frames per network call.
         conditioning_frames: given frames, at indices 0, 1, ... (4 as released; 1 and 8 are sensible too).
         height: native height in pixels; 0 for that of the request.
@@ -57,13 +53,9 @@ class SparseCtrl(ImageVaeSettings):
         unpad: crop the padding off before scaling back.
     """
 
-    weights: str = "hub:stable-diffusion-v1-5/stable-diffusion-v1-5"
-    motion_adapter: str = "hub:guoyww/animatediff-motion-adapter-v1-5-3"
     controlnet: str = "hub:guoyww/animatediff-sparsectrl-rgb"
     adapter_lora: str = "hub:guoyww/animatediff/v3_sd15_adapter.ckpt"
     adapter_lora_scale: float = 1.0
-    scheduler: str = "DDIMScheduler"
-    linear_betas: bool = True
     num_frames: int = 16
     conditioning_frames: int = 4
     height: int = 512
@@ -120,15 +112,7 @@ class SparseCtrl(ImageVaeSettings):
         from diffusers import AnimateDiffSparseControlNetPipeline, SparseControlNetModel
 
         controlnet = load_network(SparseControlNetModel, resolve(self.controlnet, self.weights_dir), self)
-        pipeline = load_animatediff(
-            AnimateDiffSparseControlNetPipeline,
-            self,
-            self.weights,
-            self.motion_adapter,
-            {"controlnet": controlnet},
-            self.scheduler,
-            self.linear_betas,
-        )
+        pipeline = load_animatediff(AnimateDiffSparseControlNetPipeline, self, {"controlnet": controlnet})
         if self.adapter_lora:
             tensors = read_lora(resolve(self.adapter_lora, self.weights_dir))
             fuse_lora(pipeline.unet, tensors, self.adapter_lora_scale)

@@ -60,7 +60,9 @@ def choose_prompts(selection: str, profile: Profile) -> PromptSet:
     count = int(selection) if selection not in ("", "all") else profile.run.num_prompts * (selection == "")
     if count < 0 or selection == "0" or count > len(chosen.prompts):
         raise ConfigError(f"--prompts {selection or count}: {chosen.label} has 1 to {len(chosen.prompts)} prompts")
-    return PromptSet(chosen.label, chosen.prompts[: count or None])
+    if count in (0, len(chosen.prompts)):
+        return chosen
+    return PromptSet(f"first {count} of {chosen.label}", chosen.prompts[:count])
 
 
 def plan(

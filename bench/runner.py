@@ -15,17 +15,18 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from bench.catalog import Catalog, find
 from bench.cost import Meter
-from bench.errors import MethodError, StoreError, foreign
-from bench.profile import Video
+from bench.errors import ConfigError, MethodError, StoreError, foreign
+from bench.memory import OFFLOAD, ran_out, stronger
+from bench.profile import Settings, Video
 from bench.scores import Scorers
 from bench.settings import construct
 from bench.spec import Cell, RunSpec
@@ -34,6 +35,8 @@ from bench.video import VideoWriter, file_digest, frames_digest, read_video
 from generators.api import Frames, Method, MethodInfo, Request, Start
 from generators.first_chunk import FirstChunk
 from generators.weights import MissingWeightsError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ class Worker:
         self.store = store
         self._loaded: tuple[str, Any] = ("", None)
         self._warm = False
+        self._thrifty: dict[str, Settings] = {}
+        self._why_thrifty: dict[str, str] = {}
 
     def run(self, task: Task) -> Outcome:
         """Returns what became of a task; its files are in the store.
@@ -103,16 +108,26 @@ class Worker:
 
     def _draw(self, cell: Cell) -> tuple[Status, str]:
         try:
-            with foreign(MethodError, "first chunk", passing=(MissingWeightsError,)):
-                drawing = self._load("", FirstChunk, self.spec.first_chunk)
-                start = drawing.draw(self._request(cell))
-            frames = checked_frames(start.frames, self.spec.profile.video, "first chunk")
-            save_start(self.store, cell.start_key, Start(frames, start.base), self.spec.profile.video.fps)
+            start, cost = self._in_memory("", lambda: self._drawn(cell))
+            fps, memory = self.spec.profile.video.fps, self._why_thrifty.get("", "")
+            save_start(self.store, cell.start_key, start, fps, cost, memory)
         except MissingWeightsError as missing:
             return "skipped", f"first chunk: {missing}"
         except MethodError as error:
             return "failed", str(error)
         return "ok", ""
+
+    def _drawn(self, cell: Cell) -> tuple[Start, dict[str, float | None]]:
+        with (
+            Meter(warm=self._is_warm(""), gpu=self._on_gpu("")) as meter,
+            meter.chunk() as length,
+            foreign(MethodError, "first chunk", passing=(MissingWeightsError,)),
+        ):
+            start: Start = self._load("").draw(self._request(cell))
+            frames = checked_frames(start.frames, self.spec.profile.video, "first chunk")
+            length.append(len(frames))
+        self._warm = True
+        return Start(frames, start.base), meter.cost(0.0)
 
     def _start(self, cell: Cell) -> tuple[Start, str]:
         """Returns the stored first chunk and its hash; draws a torn one again."""
@@ -132,11 +147,13 @@ class Worker:
         try:
             start, digest = self._start(cell)
             record = replace(record, start=digest)
-            return self._stream(cell, info, start, record)
+            record = self._in_memory(cell.method, lambda: self._stream(cell, info, start, record))
         except MissingWeightsError as missing:
-            return replace(record, status="skipped", reason=str(missing))
+            reason = absence(missing, cell.method, self.spec.profile.run.weights_dir)
+            record = replace(record, status="skipped", reason=reason)
         except MethodError as error:
-            return replace(record, reason=str(error))
+            record = replace(record, reason=str(error))
+        return replace(record, memory=self._why_thrifty.get(cell.method, ""))
 
     def _stream(self, cell: Cell, info: MethodInfo, start: Start, record: Record) -> Record:
         video = self.spec.profile.video
@@ -144,7 +161,7 @@ class Worker:
         board = self._scorers.begin(self.spec.metrics, cell.prompt.text, video.fps)
         seams: list[int] = []
         with (
-            Meter(warm=self._is_warm(cell), flops=cell.counts_flops, gpu=self._on_gpu(cell)) as meter,
+            Meter(warm=self._is_warm(cell.method), flops=cell.counts_flops, gpu=self._on_gpu(cell.method)) as meter,
             VideoWriter(path, video.fps) as writer,
         ):
             for frames in self._frames(cell, info, start, meter):
@@ -179,7 +196,7 @@ class Worker:
         if missing == 0:
             return
         with foreign(MethodError, cell.method, passing=(MissingWeightsError,)):
-            method: Method = self._load(cell.method, self._catalog.methods[cell.method].cls, self._settings(cell))
+            method: Method = self._load(cell.method)
             chunks = iter(method.generate(self._request(cell), start))
         while True:
             with meter.chunk() as length, foreign(MethodError, cell.method, passing=(MissingWeightsError,)):
@@ -212,6 +229,40 @@ class Worker:
         spent = (record.cost.get("metric_seconds") or 0.0) + board.seconds
         return replace(record, scores=scores, cost={**record.cost, "metric_seconds": spent})
 
+    # -- memory ----------------------------------------------------------------------------------------------------
+
+    def _in_memory(self, name: str, work: Callable[[], T]) -> T:
+        """Returns what `work` returns; if memory runs out, tries once more with the next stronger way to save it.
+
+        Args:
+            name: the method that works, "" for the first chunk.
+            work: loads it with `_load`.
+
+        Raises:
+            MethodError: what `work` raised; where memory ran out, with the reason why there was no other try.
+        """
+        try:
+            return work()
+        except MethodError as error:
+            self._save_memory(name, error)
+        # Not inside the block: until it ends, the traceback holds every tensor of the first try.
+        return work()
+
+    def _save_memory(self, name: str, error: MethodError) -> None:
+        """Makes a method save memory from now on, in this process; raises MethodError if that is not the cure."""
+        if not ran_out(error.__cause__):
+            raise error
+        before, who = self._settings(name), name or "first_chunk"
+        self._loaded, self._warm = ("", None), False
+        try:
+            settings = stronger(before, who)
+            construct(self._class(name), settings, who)
+        except ConfigError as refusal:
+            raise MethodError(f"{error}; no second try: {refusal}") from error
+        said = str(error).partition(". ")[0]  # CUDA's message goes on for a paragraph
+        self._thrifty[name] = settings
+        self._why_thrifty[name] = f'{OFFLOAD} = "{settings[OFFLOAD]}", because with "{before[OFFLOAD]}" {said}'
+
     # -- what a worker keeps ---------------------------------------------------------------------------------------
 
     @cached_property
@@ -222,25 +273,29 @@ class Worker:
     def _scorers(self) -> Scorers:
         return Scorers(self._catalog, self.spec.profile.run.weights_dir)
 
-    def _load(self, name: str, cls: type[Any], settings: Mapping[str, Any]) -> Any:
+    def _load(self, name: str) -> Any:
         """Returns the method of that name ("" for the first chunk), letting go of the one before."""
         if self._loaded[0] != name or self._loaded[1] is None:
             self._loaded = ("", None)
             gc.collect()  # networks hold reference cycles; two large ones must not be in memory at once
             if self._cuda:
                 sys.modules["torch"].cuda.empty_cache()
-            self._loaded = (name, construct(cls, settings, name or "first_chunk"))
+            self._loaded = (name, construct(self._class(name), self._settings(name), name or "first_chunk"))
             self._warm = False
         return self._loaded[1]
 
-    def _settings(self, cell: Cell) -> Mapping[str, Any]:
-        return self.spec.methods[cell.method]
+    def _class(self, name: str) -> type[Any]:
+        return self._catalog.methods[name].cls if name else FirstChunk
 
-    def _is_warm(self, cell: Cell) -> bool:
-        return self._warm and self._loaded[0] == cell.method
+    def _settings(self, name: str) -> Settings:
+        planned = self.spec.methods[name] if name else self.spec.first_chunk
+        return self._thrifty.get(name, planned)
 
-    def _on_gpu(self, cell: Cell) -> bool:
-        return self._cuda and str(self._settings(cell).get("device", "")).startswith("cuda")
+    def _is_warm(self, name: str) -> bool:
+        return self._warm and self._loaded[0] == name
+
+    def _on_gpu(self, name: str) -> bool:
+        return self._cuda and str(self._settings(name).get("device", "")).startswith("cuda")
 
     @cached_property
     def _cuda(self) -> bool:
@@ -260,6 +315,14 @@ class Worker:
             torch.set_num_threads(self.spec.profile.run.threads)
 
 
+def absence(missing: MissingWeightsError, method: str, weights_dir: str) -> str:
+    """Returns why a method is skipped and how to get what it lacks; some weights are known as those of another."""
+    if missing.entry is None or missing.entry.methods[0] == method or method not in missing.entry.methods:
+        return str(missing)
+    command = f"python -m bench fetch {method}" + (f" --weights-dir {weights_dir}" if weights_dir else "")
+    return f"{missing}; `{command}` fetches everything {method} reads"
+
+
 def blank(spec: RunSpec, cell: Cell, status: Status, reason: str) -> Record:
     """Returns the record of a cell without a video."""
     return Record(cell.key, cell.method, spec.titles[cell.method], cell.prompt, cell.seed, status, reason)
@@ -274,8 +337,19 @@ def lost(spec: RunSpec, store: Store, task: Task, reason: str, seconds: float) -
     return Outcome(task, "failed", reason, seconds, record)
 
 
-def save_start(store: Store, key: str, start: Start, fps: float) -> None:
-    """Stores a first chunk: its frames, its base frames where their size differs, and last a JSON with their hash."""
+def save_start(
+    store: Store, key: str, start: Start, fps: float, cost: Mapping[str, float | None] | None = None, memory: str = ""
+) -> None:
+    """Stores a first chunk: its frames, its base frames where their size differs, and last a JSON with their hash.
+
+    Args:
+        store: where to.
+        key: its key.
+        start: the chunk.
+        fps: frames per second.
+        cost: what drawing it cost, as in `bench.store.Record`.
+        memory: likewise.
+    """
     path, base = store.start_paths(key)
     for target, frames in ((path, start.frames), (base, start.base)):
         if target == path or frames.shape != start.frames.shape:
@@ -285,6 +359,8 @@ def save_start(store: Store, key: str, start: Start, fps: float) -> None:
         "sha256": frames_digest(start.frames),
         "base_sha256": frames_digest(start.base),
         "base_differs": start.base.shape != start.frames.shape,
+        "cost": cost or {},
+        "memory": memory,
     }
     write_json(path.with_suffix(".json"), content)
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import ConfigError, PluginError, foreign
+from bench.memory import OFFLOAD
 from bench.profile import Run, Settings, checked
 from generators.weights import MissingWeightsError
 from generators.weights import resolve as resolve_weights
@@ -74,10 +75,11 @@ def resolve(cls: type[Any], section: Settings, offered: Settings, where: str) ->
 def identity(settings: Settings) -> dict[str, Any]:
     """Returns what of the settings decides the numbers: no folders, no device index, weights by their content.
 
-    Weights that travel with the package are named by a hash of their files, because training them again changes them
-    under the same name. Hub weights are named by repository and revision, files by their path.
+    Nor does `offload` count: it says where networks wait while others run, not what they compute. Weights that travel
+    with the package are named by a hash of their files, because training them again changes them under the same name.
+    Hub weights are named by repository and revision, files by their path.
     """
-    kept = {name: value for name, value in settings.items() if name != "weights_dir"}
+    kept = {name: value for name, value in settings.items() if name not in ("weights_dir", OFFLOAD)}
     if isinstance(kept.get("device"), str):
         kept["device"] = kept["device"].partition(":")[0]
     for name, value in kept.items():

@@ -74,6 +74,7 @@ class Record:
         video_bytes: its size, the cheap check for a torn file.
         cost: seconds, bytes and operations by name (see `bench.cost`); None where a figure does not apply.
         scores: scores by metric name.
+        memory: how memory was saved and why, in a sentence, where it ran out otherwise (see `bench.memory`).
     """
 
     key: str
@@ -93,6 +94,7 @@ class Record:
     video_bytes: int = 0
     cost: Mapping[str, float | None] = field(default_factory=dict)
     scores: Mapping[str, StoredScore] = field(default_factory=dict)
+    memory: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class RunInfo:
         schema: version of the folder's layout.
         name: name of the run.
         created: UTC time of the first command, ISO 8601.
-        prompt_set: label of the prompts, such as "mini" or "StreamingT2V appendix A.5".
+        prompt_set: label of the prompts, such as "first 4 of mini" or "paper-50 (StreamingT2V, appendix A.5)".
         methods: names of the methods, in the order of the command.
         metrics: what each metric of the run says about itself, in the order of the table.
         prompts: the prompts.

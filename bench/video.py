@@ -13,7 +13,7 @@ Example:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -99,7 +99,34 @@ def read_video(path: Path, chunk: int = 16) -> Iterator[Frames]:
             if pending:
                 yield np.stack(pending)
     except (av.error.FFmpegError, OSError, IndexError) as cause:
-        raise StoreError(f"{path}: missing or torn ({cause}); run again and it is made anew") from cause
+        raise _torn(path, cause) from cause
+
+
+def pick_frames(path: Path, wanted: Collection[int]) -> dict[int, Frames]:
+    """Returns some frames [H, W, 3] of a file of the store by index, as many of them as it has.
+
+    Reads no further than the last of them, and converts no other: most of the time of a large video.
+
+    Raises:
+        StoreError: the file is missing or torn.
+    """
+    import av
+
+    found: dict[int, Frames] = {}
+    try:
+        with av.open(str(path)) as container:
+            for index, picture in enumerate(container.decode(video=0)):
+                if index in wanted:
+                    found[index] = picture.to_ndarray(format="rgb24")
+                if len(found) == len(wanted):
+                    break
+    except (av.error.FFmpegError, OSError, IndexError) as cause:
+        raise _torn(path, cause) from cause
+    return found
+
+
+def _torn(path: Path, cause: Exception) -> StoreError:
+    return StoreError(f"{path}: missing or torn ({cause}); run again and it is made anew")
 
 
 def file_digest(path: Path) -> str:

@@ -22,7 +22,15 @@ from generators.weights_table import Weights as Weights
 
 
 class MissingWeightsError(Exception):
-    """Weights are not on this machine; the text says which and how to get them."""
+    """Weights are not on this machine; the text says which and how to get them.
+
+    Attributes:
+        entry: the entry of `TABLE` that `fetch` would bring; None for weights that are not in it.
+    """
+
+    def __init__(self, text: str, entry: Weights | None = None) -> None:
+        super().__init__(text)
+        self.entry = entry
 
 
 def needed(method: str) -> tuple[Weights, ...]:
@@ -130,7 +138,7 @@ def _fetched(name: str, weights_dir: str) -> Path:
     what = f"{repository} without {', '.join(gap)}" if gap else f"no {repository}"
     into = f" --local-dir {weights_dir}/{repository}" if weights_dir else ""
     remedy = how_to_get(entry, weights_dir) if entry else f"run `hf download {repository} --revision {revision}{into}`"
-    raise MissingWeightsError(f"{what} (revision {revision}) on this machine: {remedy}")
+    raise MissingWeightsError(f"{what} (revision {revision}) on this machine: {remedy}", entry)
 
 
 def _candidates(repository: str, revision: str, weights_dir: str) -> Iterator[Path]:

@@ -67,7 +67,7 @@ TABLE: tuple[Weights, ...] = (
     Weights(
         repository="ali-vilab/MS-Vid2Vid-XL",
         system="MS-Vid2Vid-XL (refiner)",
-        methods=("first_chunk", "streaming_t2v"),
+        methods=("first_chunk", "naive", "streaming_t2v"),
         files=("non_ema_0035000.pth",),
         licence="CC-BY-NC-ND-4.0",
         commercial="no",

@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from .api import Frames, Part, Score, Series, metric
+from .api import Frames, MetricInfo, Part, Score, Series, metric
 from .errors import SettingError
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class SceneCuts:
         `scene_manager.py:149`.
     """
 
+    info: ClassVar[MetricInfo]
     rule: Literal["installed", "0.6.2"] = "installed"
 
     def __post_init__(self) -> None:

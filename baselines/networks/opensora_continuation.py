@@ -17,11 +17,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from baselines.networks.checkpoint_files import read_checkpoint, read_config
-from baselines.networks.opensora_vae import OpenSoraVAE, latent_frames
+from baselines.networks.opensora_vae import STRETCH_FRAMES, STRETCH_LATENTS, OpenSoraVAE, latent_frames
 from baselines.networks.rectified_flow import guided, sample, transformed_timesteps
 from baselines.networks.stdit3 import STDiT3, STDiT3Config, load_released
 from baselines.networks.text_embeddings import TextEmbedding
@@ -54,10 +55,20 @@ def load_transformer(folder: Path, device: str, dtype: torch.dtype) -> STDiT3:
     return network.to(device, dtype).eval().requires_grad_(False)
 
 
-def load_autoencoder(folder: Path, device: str, dtype: torch.dtype) -> OpenSoraVAE:
-    """Returns the autoencoder stored in a folder (config.json and safetensors), ready to run."""
+def load_autoencoder(folder: Path, device: str, dtype: torch.dtype, frame_vae: Path | None = None) -> OpenSoraVAE:
+    """Returns the autoencoder stored in a folder (config.json and safetensors), ready to run.
+
+    Args:
+        folder: holds both halves, as released, or the temporal half only.
+        device: where it will run.
+        dtype: its precision.
+        frame_vae: folder of the image autoencoder as diffusers stores it, if `folder` lacks that half.
+    """
     vae = OpenSoraVAE.from_json(read_config(folder))
-    vae.load_released(read_checkpoint(folder))
+    state = read_checkpoint(folder)
+    if frame_vae is not None:
+        state |= {f"spatial_vae.module.{name}": value for name, value in read_checkpoint(frame_vae).items()}
+    vae.load_released(state)
     return vae.to(device, dtype).eval().requires_grad_(False)
 
 
@@ -70,7 +81,9 @@ def continue_frames(
     settings: SamplingSettings,
     generator: torch.Generator,
 ) -> Frames:
-    """Returns a chunk, [num_frames, H, W, 3], whose first frames re-render the conditioning frames.
+    """Returns a chunk, [num_frames, H, W, 3], whose first frames are the conditioning frames.
+
+    Stretches of 17 given frames come back as they are; a single one is drawn again with the stretch it begins.
 
     Args:
         network: the transformer.
@@ -106,8 +119,11 @@ def continue_frames(
         settings.num_inference_steps, height=height, width=width, num_frames=settings.num_frames
     )
     finished = sample(guided(predict, settings.guidance_scale), z, mask, steps, draw_noise)
-    video = vae.decode(finished.to(weight.dtype), settings.num_frames)
-    return to_frames(video[0].transpose(0, 1).float() / 2 + 0.5)
+    whole = known // STRETCH_LATENTS  # stretches decode apart, and whoever gave these frames has them already
+    fresh = finished[:, :, whole * STRETCH_LATENTS :].to(weight.dtype)
+    video = vae.decode(fresh, settings.num_frames - whole * STRETCH_FRAMES)
+    new = to_frames(video[0].transpose(0, 1).float() / 2 + 0.5)
+    return np.concatenate([conditioning[: whole * STRETCH_FRAMES], new])
 
 
 def as_video(frames: Frames) -> Tensor:

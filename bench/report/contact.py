@@ -4,13 +4,13 @@ Numbers alone have fooled every benchmark of video so far; these sheets are what
 
 Example:
     >>> draw_sheets(store, findings, worst, Path("report"))   # doctest: +SKIP
-    Sheets(by_method={'svd': 'contact-svd.png'}, worst='worst.png', unreadable=())
+    Sheets(by_method={'svd': 'contact-svd.png'}, together='', worst='worst.png', unreadable=())
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from bench.errors import StoreError
 from bench.report.curves import LOCAL_FRAMES, WorstMoment
 from bench.report.findings import Findings
 from bench.store import Record, Store
-from bench.video import read_video
+from bench.video import pick_frames
 from generators.api import Frames
 
 if TYPE_CHECKING:
@@ -52,11 +52,13 @@ class Sheets:
 
     Attributes:
         by_method: contact sheet of each method with a video or a reason why not.
+        together: sheet of the first prompt by every method; empty unless there are several.
         worst: sheet of worst moments; empty if there is none.
         unreadable: sentences about videos that could not be read.
     """
 
     by_method: Mapping[str, str]
+    together: str
     worst: str
     unreadable: tuple[str, ...]
 
@@ -73,7 +75,7 @@ class _Strip:
 
 
 def draw_sheets(store: Store, findings: Findings, worst: Sequence[WorstMoment], folder: Path) -> Sheets:
-    """Returns the names of the sheets it wrote into `folder`; every video is decoded once.
+    """Returns the names of the sheets it wrote into `folder`; every video is decoded once, up to the last frame shown.
 
     Args:
         store: where the videos are.
@@ -82,6 +84,8 @@ def draw_sheets(store: Store, findings: Findings, worst: Sequence[WorstMoment], 
         folder: an existing folder.
     """
     by_method, unreadable, close_ups = {}, [], dict[tuple[str, str], _Strip]()
+    together: list[_Strip] = []
+    first = (findings.info.prompts[0].id, findings.info.seeds[0])
     metrics = {column.name: column.title for column in findings.columns}
     for row in findings.rows:
         strips = []
@@ -89,21 +93,25 @@ def draw_sheets(store: Store, findings: Findings, worst: Sequence[WorstMoment], 
             moments = [moment for moment in worst if moment.record.key == record.key]
             try:
                 thumbs = _thumbs(store, record, moments)
+                strip = _overview(record, thumbs)
             except StoreError as error:
                 unreadable.append(str(error))
-                strips.append(_Strip(record.prompt.id, record.prompt.text, (), (), "the video cannot be read"))
-                continue
-            strips.append(_overview(record, thumbs))
+                thumbs, moments = {}, []
+                strip = _Strip(record.prompt.id, record.prompt.text, (), (), "the video cannot be read")
+            strips.append(strip)
+            if (record.prompt.id, record.seed) == first:
+                together.append(replace(strip, title=row.title))
             close_ups |= {(m.metric, row.method): _close_up(m, row.title, metrics[m.metric], thumbs) for m in moments}
         if strips:
-            name = f"contact-{row.method}.png"
-            _sheet(strips, COLUMNS).save(folder / name)
-            by_method[row.method] = name
+            by_method[row.method] = _save(strips, COLUMNS, folder / f"contact-{row.method}.png")
     places = [(moment.metric, moment.record.method) for moment in worst]
     ordered = [close_ups[place] for place in places if place in close_ups]
-    if ordered:
-        _sheet(ordered, WORST_COLUMNS).save(folder / "worst.png")
-    return Sheets(by_method, "worst.png" if ordered else "", tuple(unreadable))
+    return Sheets(
+        by_method,
+        together=_save(together, COLUMNS, folder / "together.png") if len(together) > 1 else "",
+        worst=_save(ordered, WORST_COLUMNS, folder / "worst.png") if ordered else "",
+        unreadable=tuple(unreadable),
+    )
 
 
 def frames_over_time(num_frames: int, columns: int = COLUMNS) -> tuple[int, ...]:
@@ -123,24 +131,10 @@ def _thumbs(store: Store, record: Record, moments: Sequence[WorstMoment]) -> Thu
     if record.status != "ok":
         return {}
     wanted = set(frames_over_time(record.num_frames)).union(*map(frames_of_moment, moments))
-    thumbs = _pick(store.video_path(record), wanted)
+    thumbs = {index: _shrink(frame) for index, frame in pick_frames(store.video_path(record), wanted).items()}
     if thumbs.keys() != wanted:
         raise StoreError(f"{store.video_path(record)}: ends before frame {max(wanted)}; run again and it is made anew")
     return thumbs
-
-
-def _pick(path: Path, wanted: Collection[int]) -> Thumbs:
-    """Returns the wanted frames of a video, small; reads no further than the last of them."""
-    found: dict[int, Frames] = {}
-    position = 0
-    for chunk in read_video(path):
-        for index in range(position, position + len(chunk)):
-            if index in wanted:
-                found[index] = _shrink(chunk[index - position])
-        position += len(chunk)
-        if len(found) == len(wanted):
-            break
-    return found
 
 
 def _shrink(frame: Frames) -> Frames:
@@ -167,6 +161,11 @@ def _close_up(moment: WorstMoment, title: str, metric: str, thumbs: Thumbs) -> _
     seams = set(record.seams)
     captions = [f"{i} | seam" if seams & {i, i + 1} else str(i) for i in shown]
     return _Strip(title, text, [thumbs[index] for index in shown], captions, "")
+
+
+def _save(strips: Sequence[_Strip], columns: int, path: Path) -> str:
+    _sheet(strips, columns).save(path)
+    return path.name
 
 
 def _sheet(strips: Sequence[_Strip], columns: int) -> Image:

@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.report.curves import LOCAL_FRAMES, LOCAL_STEP, Curve, Curves, Timeline
 from bench.report.findings import TABLE_1, Findings
@@ -26,10 +26,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#be185d", "#65a30d", "#475569", "#92400e")
+COLOURS = (
+    *("#2563eb", "#dc2626", "#059669", "#d97706", "#7c3aed", "#0891b2", "#be185d", "#65a30d"),
+    *("#475569", "#92400e", "#f472b6", "#000000", "#14b8a6", "#eab308", "#a78bfa", "#7f1d1d"),
+)
 """One per method, in row order; the marker differs where a colour comes again."""
 
-MARKERS = "osD^vPX*"
+MARKERS = "osD^vPX*<>p"
+
+BANDS = 8
+"""Methods up to which intervals are drawn as bands: more of them cover each other, and the lines."""
 
 LOG_FROM = 20.0
 """Ratio of largest to smallest value from which an axis is logarithmic."""
@@ -126,7 +132,7 @@ def _curve_figure(findings: Findings, column: MetricInfo, lines: Sequence[Curve]
     axes = figure.add_subplot()
     axes.grid(visible=True)
     for line in lines:
-        _plot_curve(axes, findings, line)
+        _plot_curve(axes, findings, line, band=len(lines) <= BANDS)
     if findings.comparable:
         for method, windows in findings.published.windows.items():
             values = windows.get(column.name, {})
@@ -137,12 +143,12 @@ def _curve_figure(findings: Findings, column: MetricInfo, lines: Sequence[Curve]
     axes.set_xlabel("n")
     axes.set_ylabel(column.unit)
     axes.set_xticks(lines[0].frames)
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    _legend(axes)
     return figure
 
 
-def _plot_curve(axes: Axes, findings: Findings, line: Curve) -> None:
-    """Plots the means of one method with its interval as a band."""
+def _plot_curve(axes: Axes, findings: Findings, line: Curve, band: bool) -> None:
+    """Plots the means of one method, and its interval as a band where wanted."""
     index = findings.info.methods.index(line.method)
     colour = COLOURS[index % len(COLOURS)]
     marker = MARKERS[index % len(MARKERS)]
@@ -155,6 +161,8 @@ def _plot_curve(axes: Axes, findings: Findings, line: Curve) -> None:
         color=colour,
         label=_title(findings, line.method),
     )
+    if not band:
+        return
     low, high = _gaps([point.low for point in line.points]), _gaps([point.high for point in line.points])
     axes.fill_between(line.frames, low, high, color=colour, alpha=0.08, linewidth=0)
 
@@ -218,8 +226,21 @@ def _seam_figure(findings: Findings, profiles: Sequence[SeamProfile]) -> Figure:
     axes.set_title("Contrast at seams (1: no different from inside the chunks)")
     axes.set_xlabel("first frame after the seam")
     axes.set_ylabel("contrast")
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    _legend(axes)
     return figure
+
+
+def _legend(axes: Axes) -> None:
+    """Lists the lines beside the axes in the order in which they end, the highest first."""
+    import numpy as np
+
+    def end(line: Any) -> float:
+        values = np.asarray(line.get_ydata(), dtype=float)
+        known = values[~np.isnan(values)]
+        return float(known[-1]) if len(known) else -math.inf
+
+    lines = sorted(axes.get_legend_handles_labels()[0], key=end, reverse=True)
+    axes.legend(handles=lines, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
 
 
 def _gaps(values: Sequence[float | None]) -> list[float]:

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from bench.report import tables
 from bench.report.contact import Sheets
 from bench.report.curves import Curves
-from bench.report.figures import Figures
+from bench.report.figures import BANDS, Figures
 from bench.report.findings import COSTS, TABLE_1, Comparison, Findings
 from metrics.api import MetricInfo
 from metrics.curves import ENDS_SECONDS
@@ -57,6 +57,7 @@ def page(findings: Findings, curves: Curves, figures: Figures, sheets: Sheets) -
         costs=COSTS,
         table_1=TABLE_1,
         figures=figures,
+        banded=len({curve.method for curve in curves.prefixes}) <= BANDS,
         sheets=sheets,
         drifts={(drift.method, drift.metric): drift for drift in curves.drifts},
         drifting=[column for name, column in columns.items() if any(d.metric == name for d in curves.drifts)],

@@ -295,5 +295,6 @@ def _latex_score(row: Row, column: MetricInfo) -> str:
 
 def _latex_caption(findings: Findings) -> str:
     info = findings.info
-    text = f"Profile {info.profile}; {len(info.prompts)} prompts of {info.prompt_set}; seeds {_listed(info.seeds)}. "
+    count = len(info.prompts)
+    text = f"Profile {info.profile}; {count} prompts ({info.prompt_set}); seeds {_listed(info.seeds)}. "
     return rf"{tex(text + findings.notes[0].replace('`', ''))} Best \textbf{{bold}}, second \underline{{underlined}}."

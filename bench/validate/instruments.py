@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 from bench.stats import is_defined
 from generators.weights import TABLE, MissingWeightsError, resolve
@@ -91,7 +91,7 @@ class Instruments:
         seams = Seams(flow="dis", size=FLOW_SIZE, clip_model=clip_model, clip_weights=self.clip)
         found: dict[str, Metric] = {
             "mawe": Mawe(flow="dis", size=FLOW_SIZE),
-            "scuts": cast(Metric, SceneCuts()),  # its stamp is set at run time
+            "scuts": SceneCuts(),
             "seams": seams,
             "stillness": Stillness(flow="dis", size=FLOW_SIZE),
         }

@@ -19,7 +19,7 @@ from generators.api import Frames, Request
 from generators.first_chunk import FirstChunk
 from generators.mini.evaluate import profile_section
 from generators.mini.grammar import caption, random_scene
-from generators.mini.train import HERE, TASKS
+from generators.mini.train import HERE
 from generators.mini.world import FPS, SIZE, Clip
 
 
@@ -50,12 +50,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/mini"))
     out: Path = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
-    for name in TASKS:
-        log = HERE / "cache" / f"{name}.jsonl"
-        if log.exists():
-            shutil.copyfile(log, out / log.name)
-        if (out / log.name).exists():
-            draw_curve(out / log.name, out / f"{name}.png")
+    for log in (HERE / "cache").glob("*.jsonl"):  # those of the baselines, too
+        shutil.copyfile(log, out / log.name)
+    for log in out.glob("*.jsonl"):
+        draw_curve(log, log.with_suffix(".png"))
     rng = np.random.default_rng(0)
     draw_sheet([Clip(random_scene(rng, 0.3), seed).render(0, 48) for seed in range(6)], out / "world.png")
     model = FirstChunk(**profile_section("first_chunk"))

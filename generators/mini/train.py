@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ TASKS = {
     "raft": "generators.mini.tasks.raft:Raft",
     "scorer": "generators.mini.tasks.clip:Scorer",
     "eye": "generators.mini.tasks.clip:Eye",
+    "text_to_image": "generators.mini.tasks.text_to_image:TextToImage",
     "text_to_video": "generators.mini.tasks.text_to_video:TextToVideo",
     "svd_decoder": "generators.mini.tasks.svd:TemporalDecoder",
     "svd": "generators.mini.tasks.svd:Svd",
@@ -24,17 +26,23 @@ TASKS = {
 HERE = Path(__file__).parent
 
 
-def load_task(name: str) -> Task:
-    """Returns the task of that name."""
-    module, _, attribute = TASKS[name].partition(":")
+def load_task(path: str) -> Task:
+    """Returns the task at `module:class`."""
+    module, _, attribute = path.partition(":")
     task: Task = getattr(importlib.import_module(module), attribute)()
     return task
 
 
-def main() -> None:
-    """Parses the command line and trains."""
-    parser = argparse.ArgumentParser(prog="python -m generators.mini.train", description=__doc__)
-    parser.add_argument("name", choices=TASKS)
+def train_named(tasks: Mapping[str, str], program: str, description: str) -> None:
+    """Trains the task that the command line names.
+
+    Args:
+        tasks: name -> `module:class`.
+        program: how the command is called, for its help.
+        description: what it does, likewise.
+    """
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument("name", choices=tasks)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--until", type=int, default=None, help="stop after this many steps in all")
@@ -42,8 +50,8 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=HERE / "weights", help="where finished networks go")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    train(load_task(options.name), options.cache, options.weights, options.device, options.until)
+    train(load_task(tasks[options.name]), options.cache, options.weights, options.device, options.until)
 
 
 if __name__ == "__main__":
-    main()
+    train_named(TASKS, "python -m generators.mini.train", __doc__)

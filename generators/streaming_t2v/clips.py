@@ -49,6 +49,14 @@ class Sample:
     anchor: Tensor
 
 
+class SampleSource(Protocol):
+    """Where training gets its samples; `EncodedClips`, or anything that has them ready."""
+
+    def sample(self, rng: np.random.Generator) -> Sample:
+        """A sample that depends on the generator's state only."""
+        ...
+
+
 @dataclass
 class EncodedClips:
     """Training samples from clips, through the frozen networks.

@@ -20,13 +20,14 @@ from typing import Any
 
 import huggingface_hub
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
+from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from generators.pipelines import PipelineSettings, load_network, silenced, torch_dtype
 from generators.streaming_t2v.appearance import CLIP_MEAN, CLIP_STD
 from generators.streaming_t2v.checkpoint import convert_refiner, convert_streaming
 from generators.streaming_t2v.encoders import ImageEncoder, LatentCodec, TextEncoder
-from generators.streaming_t2v.network import StreamingNetwork
+from generators.streaming_t2v.network import StreamingNetwork, needs_base
 from generators.streaming_t2v.refiner import pad_rows_when_downsampling
 from generators.weights import MissingWeightsError, resolve
 
@@ -71,10 +72,25 @@ def _converted(folder: Path, ready: str, patterns: tuple[str, ...], convert: Con
     return convert(file, cache)
 
 
-def load_streaming_network(folder: Path, settings: PipelineSettings) -> StreamingNetwork:
-    """The network of a folder, on its device, in evaluation mode."""
+def load_streaming_network(folder: Path, settings: PipelineSettings, base: Sequence[Path] = ()) -> StreamingNetwork:
+    """The network of a folder, on its device, in evaluation mode.
+
+    Args:
+        folder: holds `network`.
+        settings: device and precision.
+        base: folders of which one holds the base model's `unet`, for a network stored without what it shares with it.
+    """
     place = find_component("network", [folder])
-    return StreamingNetwork.load(place, torch_dtype(settings.dtype), settings.device)
+    shared = load_base(base, settings) if needs_base(place) else None
+    return StreamingNetwork.load(place, torch_dtype(settings.dtype), settings.device, shared)
+
+
+def load_base(folders: Sequence[Path], settings: PipelineSettings) -> dict[str, Tensor]:
+    """The tensors of the base video model in full precision on the CPU, under diffusers' names."""
+    exact = PipelineSettings(variant=settings.variant)
+    unet = load_network(UNet3DConditionModel, find_component("unet", folders), exact)
+    state: dict[str, Tensor] = unet.state_dict()
+    return state
 
 
 def load_text_encoder(folders: Sequence[Path], settings: PipelineSettings) -> TextEncoder:
@@ -101,9 +117,10 @@ def load_image_encoder(folders: Sequence[Path], settings: PipelineSettings) -> I
 
 
 def load_scheduler(folders: Sequence[Path]) -> DDIMScheduler:
-    """The noise schedule the base model was trained with, as DDIM."""
+    """The noise schedule the base model was trained with, as DDIM; it never clips, as latents have no range."""
     with silenced():
-        return DDIMScheduler.from_config(DDIMScheduler.load_config(find_component("scheduler", folders)))
+        config = DDIMScheduler.load_config(find_component("scheduler", folders))
+        return DDIMScheduler.from_config(config, clip_sample=False)
 
 
 def load_refiner_unet(folder: Path, settings: PipelineSettings) -> UNet3DConditionModel:

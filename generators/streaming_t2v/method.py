@@ -47,7 +47,7 @@ class StreamingT2V(PipelineSettings):
         base_width: columns of the base model's frames in pixels.
         num_inference_steps: DDIM steps a window.
         eta: share of fresh noise in a DDIM step.
-        guidance_scale: weight of classifier-free guidance.
+        guidance_scale: weight of classifier-free guidance; 1 or less turns it off, at half the cost.
         negative_prompt: what the unconditional branch reads.
         blending: "released" or "paper"; for the ablation of fig. 4 "shared_noise" or "independent".
         refiner_steps: solver steps of the refiner.
@@ -146,14 +146,14 @@ class StreamingT2V(PipelineSettings):
         from generators.streaming_t2v.pipeline import StreamingStage
 
         own = loading.streaming_folder(self.weights, self.weights_dir)
-        network = loading.load_streaming_network(own, self)
+        folders = [own, resolve(self.base_weights, self.weights_dir)]
+        network = loading.load_streaming_network(own, self, folders)
         found = (network.config.short_term, network.config.long_term)
         if found != (self.short_term, self.long_term):
             raise CheckpointError(
                 f"{own} holds a network with short_term = {found[0]!r}, long_term = {found[1]}, but "
                 f"{type(self).__name__} needs {self.short_term!r}, {self.long_term}: point `weights` at its own folder"
             )
-        folders = [own, resolve(self.base_weights, self.weights_dir)]
         if self.compile:
             network.compile()
         images = folders + ([resolve(self.image_weights, self.weights_dir)] if self.image_weights else [])

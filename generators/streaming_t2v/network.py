@@ -17,6 +17,7 @@ Example:
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -25,6 +26,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from diffusers import UNet3DConditionModel
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -47,6 +49,9 @@ DECODER_HALF = ("up_blocks.", "conv_norm_out.", "conv_out.")
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+
+BASE_NOTE = "base_fingerprint"
+"""Metadata of a weights file that lacks what its base model has."""
 
 
 class CheckpointError(ValueError):
@@ -153,16 +158,9 @@ class StreamingNetwork(nn.Module):
             state_dict: the base model's tensors under diffusers' names.
         """
         network = cls(config)
-        own = {key: value.clone() for key, value in state_dict.items()}
-        if config.short_term == "concat":
-            weight = own["conv_in.weight"]  # the channels of the conditioning latents and their mask start at zero
-            added = weight.new_zeros(weight.shape[0], weight.shape[1] + 1, *weight.shape[2:])
-            own["conv_in.weight"] = torch.cat([weight, added], dim=1)
-        fresh = {key: value for key, value in network.unet.state_dict().items() if ".attn2.processor." in key}
-        load_exactly(network.unet, fresh | own, "the base video model")
-        for encoder in [memory.encoder for memory in (network.cam, network.sparse) if memory is not None]:
-            half = {key: value.clone() for key, value in state_dict.items() if not key.startswith(DECODER_HALF)}
-            load_exactly(encoder, half, "the base video model")
+        taken = {key: value.clone() for key, value in inherited(config, state_dict).items()}
+        fresh = {key: value for key, value in network.state_dict().items() if not is_inherited(key)}
+        load_exactly(network, fresh | taken, "the base video model")
         return network
 
     def prepare(
@@ -208,20 +206,43 @@ class StreamingNetwork(nn.Module):
             encoded = self.sparse(encoded, latents, timestep, prepared.text, memory)
         return decode(self.unet, encoded, prepared.context)
 
-    def save(self, folder: Path, dtype: torch.dtype | None = None) -> None:
-        """Writes config.json and the weights, cast to `dtype` if given, into a folder."""
+    def save(self, folder: Path, dtype: torch.dtype | None = None, base: Mapping[str, Tensor] | None = None) -> None:
+        """Writes config.json and the weights into a folder.
+
+        Args:
+            folder: where to.
+            dtype: type to cast to; None keeps each tensor's own.
+            base: tensors of the base video model: what still equals it is left out, and loading needs it again.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        state = {key: value.to(dtype or value.dtype).contiguous() for key, value in self.state_dict().items()}
-        save_file(state, folder / WEIGHTS_FILE)
+        state, notes = self.state_dict(), {}
+        if base is not None:
+            taken = inherited(self.config, base)
+            state = {key: value for key, value in state.items() if not _equal(value, taken.get(key))}
+            notes = {BASE_NOTE: fingerprint(base)}
+        stored = {key: value.to(dtype or value.dtype).contiguous() for key, value in state.items()}
+        save_file(stored, folder / WEIGHTS_FILE, notes)
         (folder / CONFIG_FILE).write_text(json.dumps(asdict(self.config), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path, dtype: torch.dtype = torch.float32, device: str = "cpu") -> StreamingNetwork:
+    def load(
+        cls,
+        folder: Path,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+        base: Mapping[str, Tensor] | None = None,
+    ) -> StreamingNetwork:
         """The network `save` wrote, in evaluation mode.
+
+        Args:
+            folder: where it is.
+            dtype: type of its parameters.
+            device: where they go.
+            base: tensors of the base video model, for a network that was saved without them (see `needs_base`).
 
         Raises:
             MissingWeightsError: the folder holds no network.
-            CheckpointError: its files do not fit together.
+            CheckpointError: its files do not fit together or do not fit the base model.
         """
         if not (folder / CONFIG_FILE).is_file() or not (folder / WEIGHTS_FILE).is_file():
             raise MissingWeightsError(
@@ -232,9 +253,70 @@ class StreamingNetwork(nn.Module):
         config = read_config((folder / CONFIG_FILE).read_text(encoding="utf-8"), folder / CONFIG_FILE)
         with torch.device("meta"):
             network = cls(config)
-        state = {key: value.to(dtype) for key, value in load_file(folder / WEIGHTS_FILE, device=device).items()}
-        load_exactly(network, state, str(folder / WEIGHTS_FILE))
+        state: dict[str, Tensor] = load_file(folder / WEIGHTS_FILE, device=device)
+        source = str(folder / WEIGHTS_FILE)
+        wanted = needs_base(folder)
+        if wanted:
+            _check_base(wanted, base, source)
+            state = {key: value.to(device) for key, value in inherited(config, base or {}).items()} | state
+            source += " with its base model"
+        load_exactly(network, {key: value.to(dtype, copy=True) for key, value in state.items()}, source)
         return network.eval()
+
+
+def is_inherited(name: str) -> bool:
+    """Whether a network takes a tensor of this name over from its base model when it is made."""
+    own = ".attn2.processor." in name  # projection blocks live inside the base model's attention
+    return name.startswith(("unet.", "cam.encoder.", "sparse.encoder.")) and not own
+
+
+def inherited(config: NetworkConfig, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Every tensor a network takes over from its base video model, under the network's names.
+
+    Args:
+        config: which memories there are.
+        base: the base model's tensors under diffusers' names.
+    """
+    taken = {f"unet.{key}": value for key, value in base.items()}
+    if config.short_term in ("cam", "sparse"):
+        half = {key: value for key, value in base.items() if not key.startswith(DECODER_HALF)}
+        taken |= {f"{config.short_term}.encoder.{key}": value for key, value in half.items()}
+    elif config.short_term == "concat":
+        weight = base["conv_in.weight"]  # the channels of the conditioning latents and their mask start at zero
+        added = weight.new_zeros(weight.shape[0], weight.shape[1] + 1, *weight.shape[2:])
+        taken["unet.conv_in.weight"] = torch.cat([weight, added], dim=1)
+    return taken
+
+
+def needs_base(folder: Path) -> str:
+    """Fingerprint of the base model without which the network in a folder is not complete; empty if it is."""
+    with safe_open(folder / WEIGHTS_FILE, framework="pt") as file:
+        notes: dict[str, str] = file.metadata() or {}
+    return notes.get(BASE_NOTE, "")
+
+
+def fingerprint(base: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a base model's tensors and their names, rounded to half precision, 16 digits."""
+    digest = hashlib.sha256()
+    for key in sorted(base):
+        digest.update(key.encode())
+        digest.update(base[key].detach().cpu().half().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _check_base(wanted: str, base: Mapping[str, Tensor] | None, source: str) -> None:
+    if base is None:
+        raise CheckpointError(f"{source} holds only what differs from its base model: give the base model, too")
+    found = fingerprint(base)
+    if found != wanted:
+        raise CheckpointError(
+            f"{source} was trained over a base model with fingerprint {wanted}, but the one given has {found}: point "
+            "base_weights at that model, or train the network again over this one"
+        )
+
+
+def _equal(value: Tensor, other: Tensor | None) -> bool:
+    return other is not None and value.shape == other.shape and torch.equal(value.cpu(), other.cpu())
 
 
 def read_config(text: str, source: Path) -> NetworkConfig:

@@ -63,7 +63,7 @@ class StreamingStage:
         encode_image: the CLIP image encoder; None for a network without appearance memory.
         num_inference_steps: DDIM steps a window.
         eta: share of fresh noise in a step, 0 deterministic to 1.
-        guidance_scale: weight of classifier-free guidance.
+        guidance_scale: weight of classifier-free guidance; 1 or less turns it off, at half the cost.
         negative_prompt: what the unconditional branch reads.
 
     Source: Picsart-AI-Research/StreamingT2V, video_ldm.py (predict_step) and its pipeline; defaults as there.
@@ -104,7 +104,7 @@ class StreamingStage:
 
         Going on from any yielded state gives the same frames as never having stopped.
         """
-        text = self.encode_text([self.negative_prompt, prompt])
+        text = self.encode_text([self.negative_prompt, prompt] if self._guided else [prompt])
         anchors = self._embed_anchor(state.anchor)
         while new_frames > 0:
             window = self._window(text, anchors, state)
@@ -112,12 +112,18 @@ class StreamingStage:
             yield Window(window.frames[:new_frames], state)
             new_frames -= len(window.frames)
 
+    @property
+    def _guided(self) -> bool:
+        """Whether there is an unconditional branch."""
+        return self.guidance_scale > 1
+
     @torch.no_grad()
     def _embed_anchor(self, anchor: Tensor) -> Tensor | None:
-        """CLIP embeddings [2, 1, W] for both branches of guidance: mid grey stands for no anchor."""
+        """CLIP embeddings [1 or 2, 1, W]; under guidance both branches', and mid grey stands for no anchor."""
         if self.encode_image is None:
             return None
-        return self.encode_image(torch.cat([torch.zeros_like(anchor), anchor]))[:, None]
+        frames = torch.cat([torch.zeros_like(anchor), anchor]) if self._guided else anchor
+        return self.encode_image(frames)[:, None]
 
     @torch.no_grad()
     def _window(self, text: Tensor, anchors: Tensor | None, state: StreamState) -> Window:
@@ -143,7 +149,7 @@ class StreamingStage:
         """Clean latents [1, C, F, h, w] of one window.
 
         Args:
-            prepared: conditioning of both branches of guidance, the one without prompt first.
+            prepared: conditioning of both branches of guidance, the one without prompt first; or of the prompt alone.
             shape: of the latents.
             draw: first the start noise in that shape, then, if eta > 0, one noise [F, C, h, w] a step, as released.
         """
@@ -152,8 +158,10 @@ class StreamingStage:
         self.scheduler.set_timesteps(self.num_inference_steps)
         for timestep in self.scheduler.timesteps:
             scaled = self.scheduler.scale_model_input(latents, timestep)
-            without, with_prompt = self.network(scaled.to(dtype), timestep, prepared).float().chunk(2)
-            guided = without + self.guidance_scale * (with_prompt - without)
+            guided = self.network(scaled.to(dtype), timestep, prepared).float()
+            if self._guided:
+                without, with_prompt = guided.chunk(2)
+                guided = without + self.guidance_scale * (with_prompt - without)
             noise = None
             if self.eta > 0:
                 noise = draw((shape[2], shape[1], *shape[3:])).transpose(0, 1)[None].to(device)

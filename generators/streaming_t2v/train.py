@@ -1,8 +1,8 @@
 """`python -m generators.streaming_t2v.train`: trains a streaming network from a base model and captioned clips.
 
 Example:
-    python -m generators.streaming_t2v.train --base mini:text_to_video --images mini:svd --config sizes.json \
-        --data generators.mini.data:streaming_clips --out runs/streaming_t2v --steps 2000
+    python -m generators.streaming_t2v.train --base LOCATION --images LOCATION --config sizes.json \
+        --data module:function --out runs/streaming_t2v --steps 100000
     accelerate launch -m generators.streaming_t2v.train …      (several GPUs)
 """
 
@@ -11,29 +11,42 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
-from diffusers import UNet3DConditionModel
+import torch
 
-from generators.pipelines import PipelineSettings, load_network
+from generators.pipelines import PipelineSettings
 from generators.streaming_t2v import loading
-from generators.streaming_t2v.clips import ClipDataset, EncodedClips
+from generators.streaming_t2v.clips import EncodedClips, SampleSource
 from generators.streaming_t2v.network import NetworkConfig, ShortTerm, StreamingNetwork, read_config
-from generators.streaming_t2v.training import Trained, TrainingConfig, choose_trained, parameter_table, train
+from generators.streaming_t2v.training import (
+    Schedule,
+    Trained,
+    TrainingConfig,
+    choose_trained,
+    parameter_table,
+    train,
+)
 from generators.weights import resolve
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m generators.streaming_t2v.train", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m generators.streaming_t2v.train", description=__doc__, fromfile_prefix_chars="@"
+    )
     add = parser.add_argument
     add("--base", required=True, help="location of the base text-to-video pipeline")
     add("--images", default="", help="location of a folder with image_encoder, if the base has none")
     add("--config", type=Path, help="network configuration as JSON; the released sizes if left out")
-    add("--data", required=True, help="module:function that returns the clips (see clips.ClipDataset)")
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--data", default="", help="module:function that returns the clips (see clips.ClipDataset)")
+    data.add_argument("--samples", default="", help="module:function from NetworkConfig to a clips.SampleSource")
     add("--out", type=Path, required=True, help="folder of the run; continued if it exists")
+    add("--export", type=Path, help="folder for the finished network, small: float16, without what the base model has")
     add("--short-term", choices=get_args(ShortTerm), default="cam", help="short-term memory, for ablations")
     add("--no-long-term", action="store_true", help="leave the appearance memory out")
     add("--trained", choices=get_args(Trained), default="released", help="which parameters are trained")
@@ -41,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     add("--batch", type=int, default=1)
     add("--accumulate", type=int, default=8)
     add("--learning-rate", type=float, default=5e-5)
+    add("--schedule", choices=get_args(Schedule), default="constant", help="learning rate after the warm-up")
     add("--warmup", type=int, default=0)
     add("--ema-decay", type=float, default=0.999)
     add("--mixed-precision", choices=("no", "fp16", "bf16"), default="no")
@@ -52,18 +66,34 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def load_clips(name: str) -> ClipDataset:
-    """The clips that `module:function` returns.
+def load_function(name: str, option: str) -> Callable[..., Any]:
+    """The function at `module:function`.
 
     Raises:
         ValueError: no such function.
     """
     module, _, function = name.partition(":")
     try:
-        clips: ClipDataset = getattr(importlib.import_module(module), function)()
+        found: Callable[..., Any] = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"--data {name}: give module:function, a function without arguments ({error})") from error
-    return clips
+        raise ValueError(f"{option} {name}: give module:function ({error})") from error
+    return found
+
+
+def load_samples(options: argparse.Namespace, sizes: NetworkConfig, folders: Sequence[Path]) -> SampleSource:
+    """The samples that `--samples` names, or those cut from the clips that `--data` names."""
+    if options.samples:
+        source: SampleSource = load_function(options.samples, "--samples")(sizes)
+        return source
+    settings = PipelineSettings(device=options.device, weights_dir=options.weights_dir)
+    return EncodedClips(
+        load_function(options.data, "--data")(),
+        loading.load_codec(folders, settings, batch=16),
+        loading.load_text_encoder(folders, settings),
+        loading.load_image_encoder(folders, settings) if sizes.long_term else None,
+        sizes,
+        keep=options.keep_encoded,
+    )
 
 
 def main(arguments: list[str]) -> None:
@@ -73,26 +103,22 @@ def main(arguments: list[str]) -> None:
     folders = [resolve(location, options.weights_dir) for location in (options.base, options.images) if location]
     sizes = read_config(options.config.read_text("utf-8"), options.config) if options.config else NetworkConfig()
     sizes = replace(sizes, short_term=options.short_term, long_term=not options.no_long_term)
-    base = load_network(UNet3DConditionModel, loading.find_component("unet", folders), settings)
-    network = StreamingNetwork.from_base(sizes, base.state_dict()).to(options.device)
-    data = EncodedClips(
-        load_clips(options.data),
-        loading.load_codec(folders, settings, batch=16),
-        loading.load_text_encoder(folders, settings),
-        loading.load_image_encoder(folders, settings) if sizes.long_term else None,
-        sizes,
-        keep=options.keep_encoded,
-    )
+    base = loading.load_base(folders, settings)
+    torch.manual_seed(options.seed)
+    network = StreamingNetwork.from_base(sizes, base).to(options.device)
     config = TrainingConfig(
         options.steps, options.batch, options.accumulate, options.learning_rate, options.warmup,
-        ema_decay=options.ema_decay, trained=options.trained, mixed_precision=options.mixed_precision,
-        seed=options.seed, save_every=options.save_every,
+        ema_decay=options.ema_decay, schedule=options.schedule, trained=options.trained,
+        mixed_precision=options.mixed_precision, seed=options.seed, save_every=options.save_every,
     )  # fmt: skip
     choose_trained(network, config.trained)
     for row in parameter_table(network):
         print(f"{row.part:32} {row.parameters:>14,} parameters, {row.trained:>14,} trained")
-    for step, loss in train(network, data, loading.load_scheduler(folders), config, options.out):
+    samples = load_samples(options, sizes, folders)
+    for step, loss in train(network, samples, loading.load_scheduler(folders), config, options.out):
         print(f"step {step}: loss {loss:.4f}", flush=True)
+    if options.export:
+        StreamingNetwork.load(options.out / "network").save(options.export / "network", torch.float16, base)
 
 
 if __name__ == "__main__":

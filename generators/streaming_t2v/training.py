@@ -12,6 +12,7 @@ Example:
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,18 +25,27 @@ from diffusers import DDIMScheduler
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from generators.streaming_t2v.clips import EncodedClips, Sample
+from generators.streaming_t2v.clips import Sample, SampleSource
 from generators.streaming_t2v.network import NetworkConfig, Prepared, StreamingNetwork
 
-Trained = Literal["released", "memories"]
+Trained = Literal["released", "memories", "miniature"]
 """Which parameters are trained.
 
 released: everything but the temporal layers of the base model, as in the released last stage.
 memories: CAM, mergers and APM only; the base model stays as it is.
+miniature: as memories, but a copied encoder half keeps the base model's input convolution and first temporal
+    transformer, which come before the conditioning frames do; a network that reads these by concatenation and so has no
+    copy trains the base model's temporal layers, without which the frames after them would learn nothing of them.
 """
+
+Schedule = Literal["constant", "cosine"]
+"""The learning rate after the warm-up: constant as released, or falling to zero along half a cosine."""
 
 TEMPORAL = (".temp_attentions.", ".temp_convs.", ".transformer_in.")
 """Temporal layers of the base model: parts of their parameters' names, after `unet`."""
+
+BEFORE_FRAMES = ("conv_in", "transformer_in")
+"""Layers of a copied encoder half that come before the conditioning frames are added."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,7 @@ class TrainingConfig:
         warmup: optimiser steps until the learning rate is reached.
         gradient_clip: largest norm of the gradient.
         ema_decay: decay of the averaged weights, which are what is saved.
+        schedule: the learning rate after the warm-up.
         trained: which parameters are trained.
         mixed_precision: "no", "fp16" or "bf16".
         seed: fixes the run.
@@ -65,6 +76,7 @@ class TrainingConfig:
     warmup: int = 0
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
+    schedule: Schedule = "constant"
     trained: Trained = "released"
     mixed_precision: str = "no"
     seed: int = 0
@@ -103,16 +115,32 @@ def choose_trained(network: StreamingNetwork, trained: Trained) -> list[nn.Param
 
     The input convolution of a network that reads conditioning frames by concatenation is always trained.
     """
+    concat = network.config.short_term == "concat"
     chosen = []
     for name, parameter in network.named_parameters():
-        part = part_of(name)
-        on = part != "base model: temporal layers" if trained == "released" else not part.startswith("base model")
-        if network.config.short_term == "concat" and name.startswith("unet.conv_in."):
-            on = True
+        on = (concat and name.startswith("unet.conv_in.")) or _is_trained(name, trained, concat)
         parameter.requires_grad_(on)
         if on:
             chosen.append(parameter)
     return chosen
+
+
+def _is_trained(name: str, trained: Trained, concat: bool) -> bool:
+    part = part_of(name)
+    if trained == "released":
+        return part != "base model: temporal layers"
+    if part.startswith("base model"):
+        return trained == "miniature" and concat and part == "base model: temporal layers"
+    return trained == "memories" or not any(f".encoder.{layer}." in name for layer in BEFORE_FRAMES)
+
+
+def training_mode(network: nn.Module) -> None:
+    """Puts a network into training mode, except what is frozen: that runs as it will when frames are made."""
+    network.train()
+    for module in network.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()
 
 
 def parameter_table(network: StreamingNetwork) -> list[ParameterRow]:
@@ -217,7 +245,7 @@ def draws(seed: int, call: int, process: int) -> tuple[np.random.Generator, torc
 
 def train(
     network: StreamingNetwork,
-    data: EncodedClips,
+    data: SampleSource,
     scheduler: DDIMScheduler,
     config: TrainingConfig,
     out: Path,
@@ -243,14 +271,15 @@ def train(
     chosen = choose_trained(network, config.trained)
     optimiser = torch.optim.AdamW(chosen, lr=config.learning_rate)
     torch.manual_seed(config.seed)
-    task, optimiser = accelerator.prepare(WindowTask(network).train(), optimiser)
+    task, optimiser = accelerator.prepare(WindowTask(network), optimiser)
+    training_mode(task)
     average, progress = Average(chosen, config.ema_decay), Progress()
     accelerator.register_for_checkpointing(average, progress)
     if (out / "checkpoint").is_dir():
         accelerator.load_state(str(out / "checkpoint"))
     last = config.steps if stop_after is None else min(stop_after, config.steps)
     while progress.step < last:
-        loss = _step(accelerator, task, optimiser, data, scheduler, config, progress.step)
+        loss = _step(accelerator, task, optimiser, data, network.config, scheduler, config, progress.step)
         average.update()
         progress.step += 1
         if progress.step % config.save_every == 0 or progress.step == last:
@@ -283,21 +312,21 @@ def _step(
     accelerator: Accelerator,
     task: nn.Module,
     optimiser: torch.optim.Optimizer,
-    data: EncodedClips,
+    data: SampleSource,
+    sizes: NetworkConfig,
     scheduler: DDIMScheduler,
     config: TrainingConfig,
     step: int,
 ) -> float:
     """One optimiser step of `config.accumulate` network calls; returns the mean loss of this process."""
-    rate = config.learning_rate * min(1.0, (step + 1) / max(config.warmup, 1))
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = learning_rate(config, step)
     total = 0.0
     for call in range(step * config.accumulate, (step + 1) * config.accumulate):
         rng, dice = draws(config.seed, call, accelerator.process_index)
         samples = [data.sample(rng) for _ in range(config.batch)]
         with accelerator.accumulate(task), accelerator.autocast():
-            loss = denoising_loss(task, data.config, samples, scheduler, dice)
+            loss = denoising_loss(task, sizes, samples, scheduler, dice)
             accelerator.backward(loss)
             if accelerator.sync_gradients:
                 accelerator.clip_grad_norm_(task.parameters(), config.gradient_clip)
@@ -305,6 +334,13 @@ def _step(
             optimiser.zero_grad()
         total += loss.item()
     return total / config.accumulate
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """The learning rate of an optimiser step, counted from 0."""
+    warm = min(1.0, (step + 1) / max(config.warmup, 1))
+    fall = 0.5 * (1 + math.cos(math.pi * step / config.steps)) if config.schedule == "cosine" else 1.0
+    return config.learning_rate * warm * fall
 
 
 def _save(accelerator: Accelerator, network: StreamingNetwork, average: Average, out: Path) -> None:

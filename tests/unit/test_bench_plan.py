@@ -171,6 +171,8 @@ def test_prompts_are_chosen_by_number_all_or_file(prompts: str) -> None:
     assert len(choose_prompts("2", long50).prompts) == 2
     assert len(choose_prompts("all", long50).prompts) == 50
     assert [p.text for p in choose_prompts(prompts, long50).prompts] == ["a red circle", "a blue square"]
+    labels = [choose_prompts(selection, long50).label for selection in ("", "2", "50", "all", prompts)]
+    assert labels == ["first 3 of long50", "first 2 of long50", "long50", "long50", "prompts.txt"]
 
 
 def test_identity_forgets_what_does_not_decide_numbers() -> None:

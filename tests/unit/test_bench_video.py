@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.errors import StoreError
-from bench.video import VideoWriter, file_digest, frames_digest, read_video
+from bench.video import VideoWriter, file_digest, frames_digest, pick_frames, read_video
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -55,6 +55,19 @@ def test_a_torn_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"not a video")
     with pytest.raises(StoreError, match=r"a\.mkv: missing or torn"):
         list(read_video(path))
+
+
+def test_picked_frames_are_those_of_the_whole_video(tmp_path: Path) -> None:
+    frames, path = noise(9, 16, 24, 3), tmp_path / "a.mkv"
+    with VideoWriter(path, 10.0) as video:
+        video.write(frames)
+    found = pick_frames(path, {0, 4, 8})
+    assert list(found) == [0, 4, 8]
+    assert all(np.array_equal(found[index], frames[index]) for index in found)
+    assert list(pick_frames(path, {7, 20})) == [7]
+    path.write_bytes(b"not a video")
+    with pytest.raises(StoreError, match=r"a\.mkv: missing or torn"):
+        pick_frames(path, {0})
 
 
 def test_digest_sees_shape_and_values() -> None:

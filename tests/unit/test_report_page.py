@@ -18,7 +18,7 @@ from PIL import Image
 from bench.report import write_report
 from bench.report.contact import COLUMNS, MARGIN, TEXT_WIDTH, frames_over_time
 from bench.report.curves import windows_for
-from bench.report.figures import MARKERS
+from bench.report.figures import COLOURS, MARKERS, _figure, _legend
 from bench.report.findings import Findings, Row, find, other_start
 from bench.report.html import coded
 from bench.report.published import load_published
@@ -236,6 +236,15 @@ def test_frozen_videos_are_flagged_and_cannot_win() -> None:
     assert [row.marks.get("match") for row in rows] == [None, "best", "second"]
 
 
+def test_videos_that_needed_less_memory_are_flagged_and_still_ranked() -> None:
+    records = [record(method, prompt, 1.0) for method in ("a", "b") for prompt in PROMPTS]
+    records[1] = replace(records[1], memory='offload = "model", because with "none" a raised OutOfMemoryError: x')
+    first, second = find(run_info(("a", "b"), Path("none")), records, load_published()).rows
+    assert [flag.word for flag in first.flags] == ["offloaded 1/3"]
+    assert "because with" in first.flags[0].sentence
+    assert (first.ranked, second.flags) == (True, ())
+
+
 def test_seam_profile_averages_each_seam_over_videos() -> None:
     def seamed(prompt: Prompt, contrasts: list[float | None]) -> Record:
         series = {"seam": [8.0, 16.0], "contrast": contrasts}
@@ -323,6 +332,15 @@ def test_contact_sheet_shows_the_frames_in_order(report: Path) -> None:
     assert sheet[100, middle].tolist() == [[10 * index, 40, 90] for index in indices]
 
 
+def test_all_methods_stand_together_on_the_first_prompt(report: Path) -> None:
+    together = np.asarray(Image.open(report / "together.png"))
+    left = MARGIN + TEXT_WIDTH + 48
+    column = together[:, left].tolist()
+    shown_rows = [y for y in range(1, len(column)) if column[y] == [0, 40, 90] != column[y - 1]]
+    assert len(shown_rows) == 3  # alpha, beta and delta; gamma says why it has no video
+    assert "together.png" in (report / "index.html").read_text()
+
+
 def test_page_escapes_what_others_wrote(report: Path) -> None:
     text = (report / "index.html").read_text()
     assert "<script" not in text
@@ -405,7 +423,23 @@ def test_backticks_become_code_and_the_rest_stays_text() -> None:
 
 
 def test_markers_tell_methods_of_one_colour_apart() -> None:
-    assert len(set(MARKERS)) == len(MARKERS) == 8
+    assert len(set(COLOURS)) == len(COLOURS) >= 14
+    assert len({(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i in range(100)}) == 100
+
+
+def test_legends_list_lines_as_they_end() -> None:
+    axes = _figure(4.0, 3.0).add_subplot()
+    for label, values in {
+        "low": [9.0, 1.0],
+        "none": [np.nan, np.nan],
+        "high": [0.0, 5.0],
+        "mid": [2.0, np.nan],
+    }.items():
+        axes.plot([1, 2], values, label=label)
+    _legend(axes)
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["high", "mid", "low", "none"]
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from generators.streaming_t2v.network import (
+    BASE_NOTE,
     CONFIG_FILE,
     WEIGHTS_FILE,
     CheckpointError,
@@ -20,6 +21,7 @@ from generators.streaming_t2v.network import (
     Prepared,
     ShortTerm,
     StreamingNetwork,
+    needs_base,
 )
 from generators.streaming_t2v.unet import VideoUNetConfig
 from generators.weights import MissingWeightsError
@@ -154,6 +156,40 @@ def test_loading_names_what_does_not_fit(tmp_path: Path) -> None:
         StreamingNetwork.load(tmp_path)
     for part in ("1 missing: unet.conv_in.bias", "1 extra: surprise", "unet.conv_out.bias [5] instead of [4]"):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize("short_term", get_args(ShortTerm))
+def test_what_the_base_model_has_need_not_be_stored_twice(tmp_path: Path, short_term: ShortTerm) -> None:
+    base = {key: value.half().float() for key, value in base_model().state_dict().items()}
+    config = replace(SIZES, short_term=short_term)
+    network = StreamingNetwork.from_base(config, base)
+    for name, parameter in network.named_parameters():  # as after training: memories moved, the base model as it was
+        if not name.startswith("unet.") or ".attn2.processor." in name:
+            parameter.data = (parameter + 0.01 * torch.randn_like(parameter)).half().float()
+    network.save(tmp_path / "whole")
+    network.save(tmp_path / "small", torch.float16, base)
+    stored = load_file(tmp_path / "small" / WEIGHTS_FILE)
+    assert not any(key.startswith("unet.up_blocks.0.resnets") for key in stored)
+    assert {value.dtype for value in stored.values()} == {torch.float16}
+    assert needs_base(tmp_path / "small")
+    assert not needs_base(tmp_path / "whole")
+    again = StreamingNetwork.load(tmp_path / "small", base=base).state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in network.state_dict().items())
+
+
+def test_a_network_without_its_base_model_or_over_another(tmp_path: Path) -> None:
+    base = base_model().state_dict()
+    StreamingNetwork.from_base(SIZES, base).save(tmp_path, base=base)
+    with pytest.raises(CheckpointError, match="give the base model, too"):
+        StreamingNetwork.load(tmp_path)
+    other = base | {"conv_out.bias": base["conv_out.bias"] + 1}
+    with pytest.raises(CheckpointError, match="was trained over a base model with fingerprint"):
+        StreamingNetwork.load(tmp_path, base=other)
+    state = load_file(tmp_path / WEIGHTS_FILE)
+    del state["injector.middle.proj_in.bias"]
+    save_file(state, tmp_path / WEIGHTS_FILE, {BASE_NOTE: needs_base(tmp_path)})
+    with pytest.raises(CheckpointError, match=r"with its base model .* 1 missing: injector\.middle\.proj_in\.bias"):
+        StreamingNetwork.load(tmp_path, base=base)
 
 
 def test_only_the_first_ten_names_are_listed(tmp_path: Path) -> None:

@@ -184,6 +184,17 @@ def test_nothing_is_computed_twice(weights: Path, monkeypatch: pytest.MonkeyPatc
     assert len(calls["forward"]) == 2 * 3 * 2  # windows x steps x (network, CAM); guidance in one batch
 
 
+def test_without_guidance_there_is_one_branch(weights: Path) -> None:
+    """The prompt alone; a scale a hair above one takes both branches and says almost the same."""
+    plain, near = (build(weights, guidance_scale=scale)._stage for scale in (1.0, 1.000001))
+    begun = plain.begin(tensor_frames(torch.from_numpy(start().base)), 0)
+    sizes: list[int] = []
+    plain.network.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
+    one, two = (next(stage.stream("a ball", begun, 8)).frames for stage in (plain, near))
+    assert set(sizes) == {1}
+    assert torch.allclose(one, two, atol=1e-3)
+
+
 def _counting(original: Any, calls: dict[str, list[int]], name: str) -> Any:
     def counted(*arguments: Any, **settings: Any) -> Any:
         calls.setdefault(name, []).append(1)

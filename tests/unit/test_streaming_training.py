@@ -17,15 +17,17 @@ from torch import Tensor
 from generators.api import Frames
 from generators.streaming_t2v.clips import EncodedClips
 from generators.streaming_t2v.network import NetworkConfig, StreamingNetwork
-from generators.streaming_t2v.train import load_clips
+from generators.streaming_t2v.train import load_function, parser
 from generators.streaming_t2v.training import (
     TrainingConfig,
     WindowTask,
     choose_trained,
     denoising_loss,
     draws,
+    learning_rate,
     parameter_table,
     train,
+    training_mode,
 )
 from generators.streaming_t2v.unet import VideoUNetConfig
 
@@ -235,7 +237,46 @@ def test_mixed_precision(tmp_path: Path) -> None:
 
 
 def test_the_name_of_a_data_set() -> None:
-    with pytest.raises(ValueError, match="give module:function"):
-        load_clips("no.such.module:clips")
-    with pytest.raises(ValueError, match="give module:function"):
-        load_clips("json:no_such_function")
+    assert load_function("json:loads", "--data") is json.loads
+    for name in ("no.such.module:clips", "json:no_such_function", "json"):
+        with pytest.raises(ValueError, match=r"--samples .*give module:function"):
+            load_function(name, "--samples")
+
+
+def test_what_is_trained_in_miniature() -> None:
+    """No copied layer that comes before the conditioning frames; without a copy, the base model's temporal layers."""
+    trained = {}
+    for short_term in ("cam", "sparse", "concat", "none"):
+        network = StreamingNetwork.from_base(replace(SIZES, short_term=short_term), base().state_dict())
+        choose_trained(network, "miniature")
+        trained[short_term] = {name for name, p in network.named_parameters() if p.requires_grad}
+    assert not any(".encoder.conv_in." in name or ".encoder.transformer_in." in name for name in trained["cam"])
+    assert any(".encoder.down_blocks." in name for name in trained["cam"])
+    assert not any(".encoder.conv_in." in name for name in trained["sparse"])
+    assert {"unet.conv_in.weight", "unet.transformer_in.proj_in.weight"} <= trained["concat"]
+    assert "unet.conv_out.weight" not in trained["concat"]
+    assert all(name.startswith("anchor_tokens.") or ".attn2.processor." in name for name in trained["none"])
+
+
+def test_frozen_parts_run_as_they_will_when_frames_are_made() -> None:
+    network = StreamingNetwork.from_base(SIZES, base().state_dict())
+    choose_trained(network, "memories")
+    training_mode(network)
+    assert network.cam is not None
+    assert network.cam.encoder.down_blocks[0].temp_convs[0].conv2[2].training  # dropout
+    assert not network.unet.down_blocks[0].temp_convs[0].conv2[2].training
+
+
+def test_learning_rates() -> None:
+    config = TrainingConfig(100, learning_rate=2.0, warmup=10)
+    assert [learning_rate(config, step) for step in (0, 4, 9, 99)] == [0.2, 1.0, 2.0, 2.0]
+    falling = replace(config, schedule="cosine")
+    assert learning_rate(falling, 50) == pytest.approx(1.0)
+    assert learning_rate(falling, 99) < 0.001
+
+
+def test_settings_from_a_file(tmp_path: Path) -> None:
+    """The miniature's settings are kept as a file of arguments, and every one of them is an option."""
+    stored = Path(__file__).parents[2] / "generators" / "mini" / "streaming_t2v.args"
+    options = parser().parse_args([f"@{stored}", "--out", str(tmp_path), "--short-term", "concat"])
+    assert (options.short_term, options.trained, options.batch) == ("concat", "miniature", 8)

@@ -27,9 +27,12 @@ from transformers import (
 from generators.mini import grammar
 from generators.mini.data import to_tensor
 from generators.mini.grammar import Scene, Thing, caption, random_scene
-from generators.mini.tokenizer import LENGTH, build_tokenizer
+from generators.mini.tokenizer import build_tokenizer
 from generators.mini.training import Dice, Recipe
 from generators.mini.world import Clip
+
+LENGTH = 77
+"""Tokens of a caption, as in every CLIP."""
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """Normalisation of every CLIP since OpenAI's, RGB in 0..1."""
@@ -83,7 +86,7 @@ class _Contrastive:
     recipe: Recipe
 
     def __init__(self) -> None:
-        self.tokenizer = build_tokenizer()
+        self.tokenizer = build_tokenizer(LENGTH)
 
     def batch(self, dice: Dice) -> tuple[Tensor, Tensor]:
         """Returns frames [N, 3, 64, 64] in 0..1 with the defects of generated video, and token numbers [N, 77]."""

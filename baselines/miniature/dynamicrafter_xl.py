@@ -1,0 +1,121 @@
+"""DynamiCrafter in miniature: VideoCrafter's network shown the first frame twice, and its resampler, trained together.
+
+The frame's latents stand beside the noise of every frame, and its tokens, four for each frame of the clip, reach the
+cross attention through keys and values of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+from transformers import CLIPVisionModel
+
+from baselines.miniature.freenoise import CONFIG, FPS, start_video_network, trailing_alphas
+from baselines.networks.clip_encoders import encode_image, load_image_tower
+from baselines.networks.ddim import TRAIN_STEPS
+from baselines.networks.dynamicrafter import DynamiCrafterUNet, ImageCrossAttention
+from baselines.networks.resampler import Resampler
+from generators.mini.denoising import CACHE, WEIGHTS, FrozenText, draw_clips, levels
+from generators.mini.latents import LENGTH as CLIP_LENGTH
+from generators.mini.latents import Library, load_library
+from generators.mini.tokenizer import LENGTH as TEXT_TOKENS
+from generators.mini.training import Dice, Recipe
+from generators.pipelines import PipelineSettings
+
+NUM_FRAMES, FRAME_TOKENS = 16, 4
+"""Frames of a clip, and image tokens that each of them sees: a quarter of the released 16 for an eye of fewer parts."""
+
+RESAMPLER = {
+    "width": 48,
+    "depth": 1,
+    "head_channels": 16,
+    "heads": 4,
+    "frame_tokens": FRAME_TOKENS,
+    "num_frames": NUM_FRAMES,
+    "image_width": 96,
+    "context_width": 96,
+}
+
+LEFT_OUT = 0.05
+"""Share of clips without text, without image and without both. Source: DynamiCrafter's configs (`uncond_prob`)."""
+
+
+class DynamiCrafterXl:
+    """Denoising sixteen frames given the first and the text, with v-prediction down to zero signal.
+
+    Without image means the tokens of a grey one, as at inference; the latents beside the noise always stay.
+    """
+
+    name = "dynamicrafter_xl"
+    recipe = Recipe(steps=700, batch=8, learning_rate=1.5e-3, average=0.995)
+    hot: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        self.library = load_library(CACHE, WEIGHTS)
+        self.text = FrozenText()
+        self.first_frames = FirstFrames(self.library)
+        self.alphas = trailing_alphas()
+
+    def build(self) -> nn.Module:
+        """Returns the network and its resampler; before training it draws what the image model draws."""
+        unet = DynamiCrafterUNet(**CONFIG, text_tokens=TEXT_TOKENS, frame_tokens=FRAME_TOKENS, default_fps=FPS)
+        start_video_network(unet)
+        for module in unet.modules():
+            if isinstance(module, ImageCrossAttention):
+                nn.init.zeros_(module.to_v_ip.weight)
+        return nn.ModuleDict({"unet": unet, "image_projection": Resampler(**RESAMPLER)})
+
+    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+        """Returns the mean squared error of v on one batch."""
+        count = self.recipe.batch
+        # From the start of a clip, so that few different first frames have to be decoded and looked at.
+        clips, captions, numbers = draw_clips(self.library, dice, count, CLIP_LENGTH)
+        clean = clips[:, :NUM_FRAMES].transpose(1, 2)
+        chance = dice.scenes.random(count)
+        told = [text if c >= 2 * LEFT_OUT else "" for text, c in zip(captions, chance, strict=True)]
+        shown = [c < LEFT_OUT or c >= 3 * LEFT_OUT for c in chance]
+        tokens = self.first_frames.tokens([n if s else None for n, s in zip(numbers.tolist(), shown, strict=True)])
+        noise = torch.randn(clean.shape, generator=dice.noise)
+        times = torch.randint(0, TRAIN_STEPS, (count,), generator=dice.noise)
+        signal, spread = levels(self.alphas, times, clean.ndim)
+        noisy = torch.cat([signal * clean + spread * noise, clean[:, :, :1].expand_as(clean)], dim=1)
+        text = self.text.encode(told, penultimate=True)
+        image = network["image_projection"](tokens)
+        v = network["unet"](noisy, times, text, image, torch.full((count,), FPS))
+        return (v - (signal * noise - spread * clean)).square().mean(), {}
+
+    def export(self, network: Any, weights: Path) -> None:
+        """Writes `dynamicrafter_xl/{unet,image_projection}`; encoders and autoencoder are shared."""
+        for part in ("unet", "image_projection"):
+            network[part].half().save_pretrained(weights / "dynamicrafter_xl" / part)
+
+
+class FirstFrames:
+    """What the eye sees in the first frame of each clip of the library, decoded when first asked for and kept."""
+
+    def __init__(self, library: Library, weights: Path = WEIGHTS) -> None:
+        self._library = library
+        self._vae = AutoencoderKL.from_pretrained(weights / "text_to_video" / "vae", torch_dtype=torch.float32).eval()
+        self._eye: CLIPVisionModel = load_image_tower(weights / "svd", PipelineSettings())
+        self._known: dict[int | None, Tensor] = {}
+
+    @torch.no_grad()
+    def tokens(self, numbers: Sequence[int | None]) -> Tensor:
+        """Returns the eye's tokens [len(numbers), 65, 96] of the clips of these numbers; None is a grey frame."""
+        missing = [number for number in dict.fromkeys(numbers) if number not in self._known]
+        if missing:
+            seen = encode_image(self._eye, torch.cat([self._frame(number) for number in missing]))
+            self._known.update(zip(missing, seen, strict=True))
+        return torch.stack([self._known[number] for number in numbers])
+
+    def _frame(self, number: int | None) -> Tensor:
+        if number is None:
+            return torch.zeros(1, 3, 64, 64)
+        latents = self._library.clips[number, :1].float() / self._library.scaling_factor
+        frame: Tensor = self._vae.decode(latents).sample.clamp(-1, 1)
+        return frame

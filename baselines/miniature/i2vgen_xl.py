@@ -1,0 +1,120 @@
+"""I2VGen-XL in miniature: diffusers' own network, shown the conditioning frame on all four of its paths.
+
+The frame reaches it as latents beside the noise (with the position of every later frame), as tokens made of those
+latents, as tokens made of its image embedding, and with the text, which the image tokens join; the frame rate is heard
+with the timestep. The branch of image latents counts twice, as in the released network.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler, I2VGenXLUNet
+from torch import Tensor, nn
+
+from baselines.networks.i2vgen_xl import double_image_latents
+from generators.mini.denoising import (
+    CACHE,
+    SCHEDULE,
+    WEIGHTS,
+    FrozenText,
+    draw_clips,
+    levels,
+    start_from_image_model,
+)
+from generators.mini.latents import LENGTH, load_library
+from generators.mini.tasks.text_to_video import silence_temporal
+from generators.mini.training import Dice, Recipe
+
+CONFIG = {
+    "sample_size": 8,
+    "in_channels": 4,
+    "out_channels": 4,
+    "down_block_types": ("CrossAttnDownBlock3D", "DownBlock3D"),
+    "up_block_types": ("UpBlock3D", "CrossAttnUpBlock3D"),
+    "block_out_channels": (32, 64),
+    "layers_per_block": 1,
+    "norm_num_groups": 8,
+    "cross_attention_dim": 96,
+    "attention_head_dim": 8,  # half the image model's, which costs it 2 % and makes the first temporal block affordable
+}
+
+FPS = 10
+"""The one frame rate of the world; the pipeline has to be told the same."""
+
+
+class I2vgenXl:
+    """Denoising sixteen frames given the first and the text, with v-prediction.
+
+    What guidance leaves out goes together, the text and the image embedding of one clip in ten; the latents stay.
+
+    Source: Zhang et al., I2VGen-XL (arXiv:2311.04145), section 3.2; VGen tools/modules/unet/unet_i2vgen.py 263-323.
+    """
+
+    name = "i2vgen_xl"
+    recipe = Recipe(steps=700, batch=8, learning_rate=1.5e-3, average=0.995)
+    hot: tuple[str, ...] = ()
+    num_frames = 16
+
+    def __init__(self) -> None:
+        self.library = load_library(CACHE, WEIGHTS)
+        self.text = FrozenText()
+        self.alphas = DDIMScheduler(**SCHEDULE).alphas_cumprod
+
+    def build(self) -> nn.Module:
+        """Returns the network; before training it draws frames that know neither of each other nor of the first."""
+        network: nn.Module = I2VGenXLUNet(**CONFIG)
+        start_from_image_model(network)
+        silence_temporal(network)
+        double_image_latents(network)
+        for kind in ("weight", "bias"):
+            nn.init.zeros_(network.get_parameter(f"fps_embedding.2.{kind}"))
+        return network
+
+    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+        """Returns the mean squared error of v on one batch."""
+        count = self.recipe.batch
+        # From the start of a clip, because the library keeps the image embedding of the first frame.
+        clips, captions, numbers = draw_clips(self.library, dice, count, LENGTH)
+        clean = clips[:, : self.num_frames].transpose(1, 2)
+        told = dice.scenes.random(count) > 0.1
+        context = self.text.encode(
+            [text if t else "" for text, t in zip(captions, told, strict=True)], penultimate=True
+        )
+        look = self.library.looks[numbers].float().unsqueeze(1) * torch.from_numpy(told).float().view(-1, 1, 1)
+        noise = torch.randn(clean.shape, generator=dice.noise)
+        times = torch.randint(0, 1000, (count,), generator=dice.noise)
+        signal, spread = levels(self.alphas, times, clean.ndim)
+        v = network(
+            signal * clean + spread * noise,
+            times,
+            fps=torch.full((count,), FPS),
+            image_latents=with_positions(clean[:, :, :1], self.num_frames),
+            image_embeddings=look,
+            encoder_hidden_states=context,
+        ).sample
+        return (v - (signal * noise - spread * clean)).square().mean(), {}
+
+    def export(self, network: Any, weights: Path) -> None:
+        """Writes `i2vgen_xl/{unet,scheduler}` and the index of the pipeline; encoders and autoencoder are shared."""
+        folder = weights / "i2vgen_xl"
+        network.half().save_pretrained(folder / "unet")
+        DDIMScheduler(**SCHEDULE, clip_sample=False).save_pretrained(folder / "scheduler")
+        index = {
+            "_class_name": "I2VGenXLPipeline",
+            "scheduler": ["diffusers", "DDIMScheduler"],
+            "unet": ["diffusers", "I2VGenXLUNet"],
+        }
+        (folder / "model_index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+
+
+def with_positions(first: Tensor, num_frames: int) -> Tensor:
+    """Returns image latents [B, 4, num_frames, h, w]: the first frame's [B, 4, 1, h, w], then planes k / (frames - 1).
+
+    Source: diffusers' `I2VGenXLPipeline.prepare_image_latents`.
+    """
+    planes = torch.linspace(0, 1, num_frames).view(1, 1, -1, 1, 1).expand(*first.shape[:2], -1, *first.shape[3:])
+    return torch.cat([first, planes[:, :, 1:]], dim=2)

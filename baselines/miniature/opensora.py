@@ -1,0 +1,165 @@
+"""OpenSora in miniature: the masked rectified flow of STDiT3 over the latents of a 3D autoencoder.
+
+Looks are learned from single frames first, then motion from chunks of 51 frames whose first latents are mostly given,
+as the adapter gives them. The text encoder is trained with it.
+
+Example:
+    >>> from baselines.networks.stdit3 import STDiT3
+    >>> sum(parameter.numel() for parameter in STDiT3(STDiT3Config.from_json(CONFIG)).parameters())
+    1040300
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from baselines.miniature.t5_text import LENGTH, WIDTH, build_encoder, build_tokenizer, encode, export_text
+from baselines.networks.opensora_continuation import load_autoencoder
+from baselines.networks.opensora_vae import STRETCH_FRAMES, STRETCH_LATENTS, OpenSoraVAE
+from baselines.networks.rectified_flow import transform_timesteps
+from baselines.networks.stdit3 import STDiT3, STDiT3Config
+from generators.mini.data import random_clip, to_tensor
+from generators.mini.denoising import CACHE, WEIGHTS
+from generators.mini.latents import load_library
+from generators.mini.training import Dice, Recipe, roll
+
+CONFIG = {
+    "depth": 3,
+    "hidden_size": 96,
+    "num_heads": 4,
+    "caption_channels": WIDTH,
+    "model_max_length": LENGTH,
+    "input_sq_size": 64,  # positions have scale 1 at the size of the miniature world
+}
+
+NUM_FRAMES, SIZE, FPS = 51, 64, 10.0
+"""A chunk: frames (as the released two seconds), rows and columns, frames per second."""
+
+CLIPS = 1000
+
+GIVEN = ((STRETCH_LATENTS, 0.7), (1, 0.1), (0, 0.2))
+"""Latents given at the start of a chunk, and how often: the adapter's 17 frames, one image, nothing.
+
+Open-Sora draws among more masks (first, last, random frames ...); those no benchmark asks for are left out.
+"""
+
+
+class OpenSora:
+    """The velocity from noise to data of the latents that are not given; one caption in ten is the empty text."""
+
+    name = "opensora"
+    recipe = Recipe(steps=3700, batch=8, learning_rate=1.5e-3, average=0.998)
+    hot: tuple[str, ...] = ()
+    still_steps = 2000
+    """Steps on single frames, before those on chunks."""
+
+    stills_each = 12
+    """Single frames for each chunk of the batch, so that either kind of step holds about as many tokens."""
+
+    def __init__(self) -> None:
+        library = load_library(CACHE, WEIGHTS)
+        vae = load_autoencoder(
+            WEIGHTS / "opensora" / "vae", "cpu", torch.float32, frame_vae=WEIGHTS / "text_to_video" / "vae"
+        )
+        frames, self.chunk_captions = load_frames(CACHE, WEIGHTS)
+        self.stills = normalised(vae, library.stills[:, :, None])
+        self.still_captions = library.still_captions
+        stretches = torch.split(frames.transpose(1, 2), STRETCH_FRAMES, dim=2)
+        self.chunks = torch.cat([normalised(vae, stretch) for stretch in stretches], dim=2)
+        self.tokenizer = build_tokenizer()
+
+    def build(self) -> nn.Module:
+        """Returns the transformer and its text encoder at initialisation; at first, no velocity is predicted."""
+        network = STDiT3(STDiT3Config.from_json(CONFIG))
+        nn.init.zeros_(network.final_layer.linear.weight)
+        nn.init.zeros_(network.final_layer.linear.bias)
+        return nn.ModuleDict({"transformer": network, "text": build_encoder()})
+
+    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+        """Returns the mean squared error of the velocity on one batch of single frames or chunks."""
+        if dice.step < self.still_steps:
+            rows = dice.scenes.integers(len(self.stills), size=self.recipe.batch * self.stills_each)
+            return self._error(network, dice, self.stills[rows].float(), [self.still_captions[i] for i in rows], 1)
+        rows = dice.scenes.integers(len(self.chunks), size=self.recipe.batch)
+        captions = [self.chunk_captions[i] for i in rows]
+        return self._error(network, dice, self.chunks[rows].float(), captions, NUM_FRAMES)
+
+    def _error(
+        self, network: Any, dice: Dice, clean: Tensor, captions: list[str], num_frames: int
+    ) -> tuple[Tensor, dict[str, float]]:
+        count, frames = len(clean), clean.shape[2]
+        live = torch.ones(count, frames, dtype=torch.bool)
+        if num_frames > 1:
+            kinds, odds = zip(*GIVEN, strict=True)
+            for row, given in enumerate(dice.scenes.choice(kinds, size=count, p=odds)):
+                live[row, :given] = False
+        y, keep = self._text(network, dice, captions)
+        times = 1000 * torch.rand(count, generator=dice.noise)
+        if num_frames > 1:  # 64 x 64 stills would be moved to where hardly any noise is left
+            times = transform_timesteps(times, SIZE, SIZE, num_frames)
+        share = times.view(-1, 1, 1, 1, 1) / 1000
+        noise = torch.randn(clean.shape, generator=dice.noise)
+        moving = live[:, None, :, None, None]
+        noisy = torch.where(moving, (1 - share) * clean + share * noise, clean)
+        fps = torch.full((count,), FPS)
+        velocity = network["transformer"](noisy, times, y, keep, fps, SIZE, SIZE, x_mask=live)[:, : clean.shape[1]]
+        error = (velocity - (clean - noise)).square() * moving
+        return error.sum() / (moving.sum() * clean[0, :, 0].numel()), {"frames": num_frames}
+
+    def _text(self, network: Any, dice: Dice, captions: list[str]) -> tuple[Tensor, Tensor]:
+        tokens, keep = encode(network["text"], self.tokenizer, captions)
+        dropped = torch.from_numpy(dice.scenes.random(len(captions)) < 0.1)[:, None, None]
+        empty = network["transformer"].y_embedder.y_embedding  # stands under the mask of the prompt, as when sampling
+        return torch.where(dropped, empty, tokens)[:, None], keep
+
+    def export(self, network: Any, weights: Path) -> None:
+        """Writes `opensora/{transformer,text_encoder}`."""
+        folder = weights / "opensora" / "transformer"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(CONFIG, indent=1) + "\n", encoding="utf-8")
+        state = {name: value.half().contiguous() for name, value in network["transformer"].state_dict().items()}
+        save_file(state, folder / "model.safetensors")
+        export_text(network["text"], self.tokenizer, weights / "opensora" / "text_encoder")
+
+
+@torch.no_grad()
+def normalised(vae: OpenSoraVAE, frames: Tensor) -> Tensor:
+    """Returns latents [N, 4, T', 8, 8], normalised as the transformer takes them, of stretches [N, 4, T, 8, 8]."""
+    parts = [vae.temporal_vae.encode(part.float())[0] for part in torch.split(frames, 50)]
+    return (torch.cat(parts) - vae.shift) / vae.scale
+
+
+def load_frames(cache: Path, weights: Path) -> tuple[Tensor, list[str]]:
+    """Returns image latents [CLIPS, 51, 4, 8, 8] of random clips and their captions, made if not in `cache`."""
+    path = cache / "opensora_frames.safetensors"
+    texts = path.with_suffix(".json")
+    if not path.exists():
+        frames, captions = _make_frames(weights)
+        texts.write_text(json.dumps(captions), encoding="utf-8")
+        save_file({"frames": frames}, path.with_suffix(".tmp"))
+        path.with_suffix(".tmp").replace(path)
+    return load_file(path)["frames"], json.loads(texts.read_text(encoding="utf-8"))
+
+
+@torch.no_grad()
+def _make_frames(weights: Path) -> tuple[Tensor, list[str]]:
+    vae = AutoencoderKL.from_pretrained(weights / "text_to_video" / "vae", torch_dtype=torch.float32).eval()
+    vae.to(memory_format=torch.channels_last)
+    rng = roll("opensora-frames", 0).scenes
+    frames, captions = [], []
+    for _ in range(CLIPS):
+        clip, text = random_clip(rng)
+        video = to_tensor(clip.render_at(np.arange(NUM_FRAMES) + rng.uniform(0, 200)))
+        with torch.autocast("cpu", torch.bfloat16):
+            mean: Tensor = vae.encode(video).latent_dist.mean
+        frames.append(mean.float().mul(float(vae.config.scaling_factor)).half())
+        captions.append(text)
+    return torch.stack(frames).contiguous(), captions

@@ -1,0 +1,150 @@
+"""OpenSoraPlan in miniature: the inpainting transformer over the latents of a causal 3D autoencoder.
+
+Looks are learned from single frames first, then motion from chunks of 49 frames of which mostly the first is given.
+The text encoder is trained with it.
+
+Example:
+    >>> sum(parameter.numel() for parameter in InpaintTransformer(InpaintConfig.from_json(CONFIG)).parameters())
+    1026160
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import PNDMScheduler
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from baselines.miniature.t5_text import WIDTH, build_encoder, build_tokenizer, encode, export_text
+from baselines.networks.causal_vae import CausalVAE
+from baselines.networks.opensora_plan_continuation import load_autoencoder
+from baselines.networks.opensora_plan_inpaint import InpaintConfig, InpaintTransformer, fold_mask, given_frames_mask
+from generators.mini.data import random_clip, random_frames, to_tensor
+from generators.mini.denoising import CACHE, WEIGHTS, left_out, levels
+from generators.mini.training import Dice, Recipe, roll
+
+CONFIG = {
+    "num_layers": 6,
+    "num_attention_heads": 4,
+    "attention_head_dim": 24,
+    "cross_attention_dim": 96,
+    "caption_channels": WIDTH,
+}
+
+NUM_FRAMES, SIDE = 49, 8
+"""Frames of a chunk, and rows and columns of its latents."""
+
+CLIPS, STILLS = 1000, 15000
+
+_STILLS_AT_ONCE = 50
+
+
+class OpenSoraPlan:
+    """The noise in latents, told the masked video; one caption in ten is left out, for guidance."""
+
+    name = "opensora_plan"
+    recipe = Recipe(steps=3700, batch=8, learning_rate=1.5e-3, average=0.998)
+    hot: tuple[str, ...] = ()
+    still_steps = 2000
+    """Steps on single frames, before those on chunks."""
+
+    stills_each = 12
+    """Single frames for each chunk of the batch, so that either kind of step holds about as many tokens."""
+
+    given_share = 0.8
+    """How often the first frame of a chunk is given; else the text alone says what to draw."""
+
+    def __init__(self) -> None:
+        self.latents, self.captions = load_latents(CACHE, WEIGHTS)
+        self.tokenizer = build_tokenizer()
+        self.alphas = PNDMScheduler().alphas_cumprod
+
+    def build(self) -> nn.Module:
+        """Returns the transformer and its text encoder at initialisation; at first, no noise is predicted."""
+        network = InpaintTransformer(InpaintConfig.from_json(CONFIG))
+        nn.init.zeros_(network.proj_out.weight)
+        nn.init.zeros_(network.proj_out.bias)
+        return nn.ModuleDict({"transformer": network, "text": build_encoder()})
+
+    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+        """Returns the mean squared error of the noise on one batch of single frames or chunks."""
+        if dice.step < self.still_steps:
+            rows = dice.scenes.integers(len(self.latents["stills"]), size=self.recipe.batch * self.stills_each)
+            clean, captions = self.latents["stills"][rows].float(), [self.captions["stills"][i] for i in rows]
+            masked = self.latents["grey_still"].float().expand_as(clean)
+            mask = torch.ones_like(clean)
+        else:
+            rows = dice.scenes.integers(len(self.latents["chunks"]), size=self.recipe.batch)
+            clean, captions = self.latents["chunks"][rows].float(), [self.captions["chunks"][i] for i in rows]
+            masked, mask = self._given(rows, dice)
+        tokens, keep = encode(network["text"], self.tokenizer, left_out(captions, dice))
+        noise = torch.randn(clean.shape, generator=dice.noise)
+        times = torch.randint(0, 1000, (len(clean),), generator=dice.noise)
+        signal, spread = levels(self.alphas, times, clean.ndim)
+        seen = torch.cat([signal * clean + spread * noise, masked, mask], dim=1)
+        error = network["transformer"](seen, times, tokens, keep) - noise
+        return error.square().mean(), {"latent_frames": clean.shape[2]}
+
+    def _given(self, rows: np.ndarray, dice: Dice) -> tuple[Tensor, Tensor]:
+        """Returns masked-video latents and folded masks [B, 4, T', 8, 8] of chunks: first frame given, or nothing."""
+        told = torch.from_numpy(dice.scenes.random(len(rows)) < self.given_share)[:, None, None, None, None]
+        first = fold_mask(given_frames_mask(NUM_FRAMES, (0,), SIDE, SIDE))
+        masked = torch.where(told, self.latents["masked"][rows].float(), self.latents["grey_chunk"].float())
+        return masked, torch.where(told, first, torch.ones_like(first))
+
+    def export(self, network: Any, weights: Path) -> None:
+        """Writes `opensora_plan/{transformer,text_encoder}`."""
+        folder = weights / "opensora_plan" / "transformer"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(CONFIG, indent=1) + "\n", encoding="utf-8")
+        state = {name: value.half().contiguous() for name, value in network["transformer"].state_dict().items()}
+        save_file(state, folder / "model.safetensors")
+        export_text(network["text"], self.tokenizer, weights / "opensora_plan" / "text_encoder")
+
+
+def load_latents(cache: Path, weights: Path) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+    """Returns scaled latents and captions by name, made if not in `cache`.
+
+    The latents are `stills` [STILLS, 4, 1, 8, 8], `chunks` and `masked` (first frame, then grey) [CLIPS, 4, 13, 8, 8],
+    `grey_still` and `grey_chunk` (all grey) [1, 4, T', 8, 8]; the captions are `stills` and `chunks`.
+    """
+    path = cache / "opensora_plan_latents.safetensors"
+    texts = path.with_suffix(".json")
+    if not path.exists():
+        latents, captions = _make_latents(load_autoencoder(weights / "opensora_plan" / "vae", "cpu", torch.float32))
+        texts.write_text(json.dumps(captions), encoding="utf-8")
+        save_file(latents, path.with_suffix(".tmp"))
+        path.with_suffix(".tmp").replace(path)
+    return load_file(path), json.loads(texts.read_text(encoding="utf-8"))
+
+
+@torch.no_grad()
+def _make_latents(vae: CausalVAE) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+    rng = roll("opensora_plan-latents", 0).scenes
+    grey = torch.zeros(1, 3, NUM_FRAMES, 8 * SIDE, 8 * SIDE)
+
+    def encoded(video: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            mean = vae.encode(video)[0]
+        return mean.float().mul(vae.config.scaling_factor).half()
+
+    stills, chunks, masked = [], [], []
+    captions: dict[str, list[str]] = {"stills": [], "chunks": []}
+    for _ in range(STILLS // _STILLS_AT_ONCE):
+        frames, texts = random_frames(rng, _STILLS_AT_ONCE)
+        stills.append(encoded(frames[:, :, None].contiguous()))
+        captions["stills"] += texts
+    for _ in range(CLIPS):
+        clip, text = random_clip(rng)
+        video = to_tensor(clip.render_at(np.arange(NUM_FRAMES) + rng.uniform(0, 200))).transpose(0, 1)[None]
+        chunks.append(encoded(video.contiguous()))
+        masked.append(encoded(torch.cat([video[:, :, :1], grey[:, :, 1:]], dim=2)))
+        captions["chunks"].append(text)
+    latents = {"stills": torch.cat(stills), "chunks": torch.cat(chunks), "masked": torch.cat(masked)}
+    latents |= {"grey_still": encoded(grey[:, :, :1].contiguous()), "grey_chunk": encoded(grey)}
+    return {name: value.contiguous() for name, value in latents.items()}, captions

@@ -1,0 +1,87 @@
+"""The paper profile: a section for every system of Table 1, each of which can be built and says what it needs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+import pytest
+
+from bench.catalog import find
+from bench.plan import plan
+from bench.profile import load_profile
+from bench.report.published import load_published
+from bench.runner import Task, Worker, save_start
+from bench.settings import construct, resolve, run_settings
+from bench.spec import RunSpec
+from bench.store import Store
+from generators.api import Start
+
+ROOT = Path(__file__).resolve().parents[2]
+PROFILE = load_profile("paper")
+METHODS = sorted(PROFILE.methods)
+
+
+def spec_of(method: str) -> RunSpec:
+    """The paper's settings of a method for one short and small video."""
+    small = ["video.num_frames=20", "video.height=64", "video.width=64", "run.metrics=[]"]
+    profile = load_profile("paper", small)
+    return plan(find(), profile, methods=method, prompts="1")
+
+
+@pytest.fixture(autouse=True)
+def _empty_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Gives every test an empty hub cache and fails it if anything goes out to the network."""
+    real = huggingface_hub.snapshot_download
+
+    def local(repository: str, **options: object) -> str:
+        assert options.get("local_files_only"), "a run must not touch the network"
+        return real(repository, cache_dir=tmp_path / "hub", **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", local)
+
+
+def test_every_system_of_table_1_has_a_section() -> None:
+    assert set(load_published().methods) | {"naive", "freenoise_animatediff"} == set(METHODS)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_section_builds_its_method(method: str) -> None:
+    cls = find().methods[method].cls
+    settings = resolve(cls, PROFILE.methods[method], run_settings(PROFILE.run), method)
+    built = construct(cls, settings, method)
+    assert built.device == "cuda"
+    assert {name: getattr(built, name) for name in PROFILE.methods[method]} == PROFILE.methods[method]
+    assert not [value for value in settings.values() if isinstance(value, str) and value.startswith("mini:")]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_without_weights_a_row_is_skipped_and_says_what_to_type(method: str, tmp_path: Path) -> None:
+    spec, store = spec_of(method), Store(tmp_path / "results")
+    (store.path / "starts").mkdir(parents=True)
+    (store.path / "cells" / method).mkdir(parents=True)
+    frames, base = np.zeros((16, 64, 64, 3), np.uint8), np.zeros((16, 256, 256, 3), np.uint8)
+    save_start(store, spec.cells[0].start_key, Start(frames, base), spec.profile.video.fps)
+    record = Worker(spec, store).run(Task("video", spec.cells[0])).record
+    assert record is not None
+    assert record.status == "skipped", record.reason
+    assert f"`python -m bench fetch {method}`" in record.reason
+
+
+def test_without_weights_the_first_chunk_says_what_to_type(tmp_path: Path) -> None:
+    spec = spec_of("still")
+    outcome = Worker(spec, Store(tmp_path / "results")).run(Task("start", spec.cells[0]))
+    assert outcome.status == "skipped"
+    assert "`python -m bench fetch first_chunk`" in outcome.reason
+
+
+def test_expected_memory_is_stated_and_is_what_the_guide_says() -> None:
+    profile = (ROOT / "bench" / "profiles" / "paper.toml").read_text(encoding="utf-8")
+    stated = dict(re.findall(r"^\[methods\.(\w+)\] # expected peak: ([\d.]+) GB", profile, re.MULTILINE))
+    assert sorted(stated) == METHODS
+    guide = (ROOT / "docs" / "reproducing-table-1.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")] for line in guide.splitlines() if line.startswith("| `")]
+    told = {cells[1].strip("`"): cells[6] for cells in rows if len(cells) > 6}
+    assert {method: told.get(method) for method in METHODS} == stated
