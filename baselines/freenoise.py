@@ -86,10 +86,15 @@ class FreeNoise(PipelineSettings):
     unpad: bool = True
 
     def __post_init__(self) -> None:
-        """Raises ValueError if a setting is not one of its options."""
+        """Raises ValueError if a setting is not one of its options, or if two of them cannot go together."""
         super().__post_init__()
         check_option("shared_start", self.shared_start, SHARED_STARTS)
         check_option("schedule", self.schedule, SCHEDULES)
+        if self.shared_start == "noised" and self.schedule == "trailing":
+            raise ValueError(
+                'schedule = "trailing" begins without signal, so nothing of the first chunk would be left in the noise: '
+                'set shared_start = "none"'
+            )
 
     def generate(self, request: Request, start: Start) -> Iterator[Frames]:
         """Yields the whole video at once: it has no seams."""

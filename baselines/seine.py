@@ -116,9 +116,10 @@ class Seine(PipelineSettings):
                 return self._guided(unet, torch.cat([latents, mask, given], dim=1), timestep, text)
 
             if self.sampler == "ddpm":
-                latents = ddpm_sample(predict, noise, self.steps, generator)
+                latents = ddpm_sample(predict, noise, self.steps, generator, unet.config.prediction_type)
             else:
-                latents = ddim_sample(predict, noise, respaced_schedule(self.steps), "epsilon", 0.0, generator)
+                schedule = respaced_schedule(self.steps)
+                latents = ddim_sample(predict, noise, schedule, unet.config.prediction_type, 0.0, generator)
         with resident(self._vae, self) as vae:
             return to_frames(decode_latents(vae, latents, self.decode_chunk_size))
 
@@ -138,7 +139,7 @@ class Seine(PipelineSettings):
         return mask, given
 
     def _guided(self, unet: Any, clip: torch.Tensor, timestep: int, text: torch.Tensor) -> torch.Tensor:
-        """Returns the predicted noise [1, 4, F, h, w], both branches from one network call."""
+        """Returns the guided prediction [1, 4, F, h, w], both branches from one network call."""
         import torch
 
         from baselines.networks.ddim import guide

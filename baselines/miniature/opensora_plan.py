@@ -39,7 +39,7 @@ CONFIG = {
 NUM_FRAMES, SIDE = 49, 8
 """Frames of a chunk, and rows and columns of its latents."""
 
-CLIPS, STILLS = 1000, 15000
+CLIPS, STILLS = 800, 15000
 
 _STILLS_AT_ONCE = 50
 
@@ -48,9 +48,9 @@ class OpenSoraPlan:
     """The noise in latents, told the masked video; one caption in ten is left out, for guidance."""
 
     name = "opensora_plan"
-    recipe = Recipe(steps=3700, batch=8, learning_rate=1.5e-3, average=0.998)
+    recipe = Recipe(steps=2000, batch=8, learning_rate=2e-3, average=0.995)
     hot: tuple[str, ...] = ()
-    still_steps = 2000
+    still_steps = 1300
     """Steps on single frames, before those on chunks."""
 
     stills_each = 12

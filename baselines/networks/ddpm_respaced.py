@@ -13,17 +13,17 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
-from baselines.networks.ddim import Predict, linear_betas, respaced_timesteps
+from baselines.networks.ddim import Predict, Prediction, linear_betas, respaced_timesteps
 
 
-def ddpm_scheduler(num_inference_steps: int) -> DDPMScheduler:
-    """A scheduler over SEINE's timesteps: linear betas, predicted noise, variance beta, latents not clipped.
+def ddpm_scheduler(num_inference_steps: int, prediction: Prediction = "epsilon") -> DDPMScheduler:
+    """A scheduler over SEINE's timesteps: linear betas, predicted noise or v, variance beta, latents not clipped.
 
     Source: SEINE diffusion/__init__.py, diffusion/gaussian_diffusion.py (FIXED_LARGE, learn_sigma False).
     """
     scheduler = DDPMScheduler(
         trained_betas=linear_betas().tolist(),
-        prediction_type="epsilon",
+        prediction_type=prediction,
         variance_type="fixed_large",
         clip_sample=False,
     )
@@ -31,7 +31,13 @@ def ddpm_scheduler(num_inference_steps: int) -> DDPMScheduler:
     return scheduler
 
 
-def ddpm_sample(predict: Predict, latents: Tensor, num_inference_steps: int, generator: torch.Generator) -> Tensor:
+def ddpm_sample(
+    predict: Predict,
+    latents: Tensor,
+    num_inference_steps: int,
+    generator: torch.Generator,
+    prediction: Prediction = "epsilon",
+) -> Tensor:
     """The clean latents after all steps; shape, device and dtype as `latents`.
 
     Args:
@@ -39,9 +45,10 @@ def ddpm_sample(predict: Predict, latents: Tensor, num_inference_steps: int, gen
         latents: unit normal noise.
         num_inference_steps: number of steps, 250 as released.
         generator: CPU generator of the noise drawn in every step but the last.
+        prediction: what the network predicts.
     """
-    scheduler = ddpm_scheduler(num_inference_steps)
+    scheduler = ddpm_scheduler(num_inference_steps, prediction)
     for timestep in scheduler.timesteps.tolist():
-        noise = predict(latents, timestep)
-        latents = scheduler.step(noise, timestep, latents, generator=generator, return_dict=False)[0]
+        output = predict(latents, timestep)
+        latents = scheduler.step(output, timestep, latents, generator=generator, return_dict=False)[0]
     return latents

@@ -31,7 +31,7 @@ BIAS_BUCKETS = 32
 
 
 class SeineUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Predicts the noise of a clip of which some frames are given.
+    """Predicts the noise (or v) of a clip of which some frames are given.
 
     The defaults are the released network (909.1M parameters, 16 frames).
 
@@ -43,6 +43,8 @@ class SeineUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         num_attention_heads: heads of every attention, the same number at every resolution, or one per resolution.
         norm_num_groups: groups of every group norm.
         num_frames: frames of a clip; fixed, because clip-wide norms must know where a clip ends.
+        prediction_type: what it was trained to predict, "epsilon" as the released network or "v_prediction"; kept in
+            the configuration for the sampler, the network itself computes the same.
 
     Source: SEINE models/unet.py, models/resnet.py, models/attention.py (Vchitect/SEINE bd8d519).
     """
@@ -57,6 +59,7 @@ class SeineUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         num_attention_heads: int | tuple[int, ...] = 8,
         norm_num_groups: int = 32,
         num_frames: int = 16,
+        prediction_type: str = "epsilon",
     ) -> None:
         super().__init__()
         self.unet = UNet2DConditionModel(
@@ -75,7 +78,7 @@ class SeineUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         _attend_over_time(self.unet, num_frames)
 
     def forward(self, sample: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
-        """Returns the predicted noise [B, 4, F, h, w].
+        """Returns the prediction [B, 4, F, h, w].
 
         Args:
             sample: [B, 9, F, h, w] noisy latents (4), mask (1; 0 = given, 1 = to make), latents of the given

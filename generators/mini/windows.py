@@ -43,11 +43,13 @@ class Views:
     """What the frozen networks make of every clip of the library.
 
     Attributes:
-        frames: [clips, n, 3, 64, 64] uint8, the first n frames of each clip decoded from spoilt latents.
+        spoilt: [clips, n, 4, 8, 8], latents of the first n frames of each clip with faults added.
+        frames: [clips, n, 3, 64, 64] uint8, decoded from them.
         anchors: [clips, ANCHORS, 96], image embeddings of earlier frames.
         grey: [96], image embedding of mid grey, which stands for no anchor.
     """
 
+    spoilt: Tensor
     frames: Tensor
     anchors: Tensor
     grey: Tensor
@@ -76,10 +78,11 @@ class Windows:
         clip = int(rng.integers(len(self.library.clips)))
         start = int(rng.integers(self.library.clips.shape[1] - self.config.window + 1))
         anchor, told = self.views.anchors[clip, rng.integers(ANCHORS)], rng.random() >= self.dropout
-        frames = self.views.frames[clip, start : start + self.config.conditioning_frames]
+        known = slice(start, start + self.config.conditioning_frames)
         return Sample(
             latents=self.library.clips[clip, start : start + self.config.window].float().transpose(0, 1),
-            frames=frames.float() / 127.5 - 1,
+            frames=self.views.frames[clip, known].float() / 127.5 - 1,
+            known=self.views.spoilt[clip, known].transpose(0, 1),
             text=self.text.encode([self.library.clip_captions[clip] if told else ""])[0],
             anchor=anchor if told else self.views.grey,
         )
@@ -105,7 +108,13 @@ def load_views(library: Library, shown: int, cache: Path = CACHE, weights: Path 
     if not path.exists():
         _make(path, library, shown, weights)
     state = load_file(path)
-    return Views(state["frames"], state["anchors"], state["grey"])
+    return Views(spoil_clips(library, shown), state["frames"], state["anchors"], state["grey"])
+
+
+def spoil_clips(library: Library, shown: int) -> Tensor:
+    """Returns the spoilt latents [clips, shown, 4, 8, 8] of the library's clips, always the same."""
+    noise = roll("views", 0).noise
+    return torch.stack([spoil(latents[:shown].float(), noise) for latents in library.clips])
 
 
 @torch.no_grad()
@@ -117,12 +126,11 @@ def _make(path: Path, library: Library, shown: int, weights: Path) -> None:
     frames = torch.empty(len(library.clips), shown, 3, 64, 64, dtype=torch.uint8)
     anchors = torch.empty(len(library.clips), ANCHORS, eye.config.projection_dim)
     replayed, dice = roll("library", 0).scenes, roll("views", 0)
-    for number, latents in enumerate(library.clips):
+    for number, spoilt in enumerate(spoil_clips(library, shown)):
         clip, text = random_clip(replayed)
         time = replayed.uniform(0, 200)
         if text != library.clip_captions[number]:
             raise ValueError(f"clip {number} of the library is not what its seed gives: delete {path.parent} to remake")
-        spoilt = spoil(latents[:shown].float(), dice.noise)
         with torch.autocast("cpu", torch.bfloat16):
             decoded = codec.decode(spoilt.contiguous(memory_format=torch.channels_last))
         frames[number] = ((decoded.float() + 1) * 127.5).round().to(torch.uint8)

@@ -38,13 +38,15 @@ class Sample:
 
     Attributes:
         latents: window [C, F, h, w].
-        frames: conditioning frames [K, 3, H, W] in -1..1; the window's first frames.
+        frames: conditioning frames [K, 3, H, W] in -1..1: the window's first frames, as streaming will see them.
+        known: their latents [C, K, h, w].
         text: text tokens [N, D], of the empty prompt where the caption is dropped.
         anchor: CLIP embedding [W] of the anchor frame, of mid grey where it is dropped.
     """
 
     latents: Tensor
     frames: Tensor
+    known: Tensor
     text: Tensor
     anchor: Tensor
 
@@ -96,10 +98,11 @@ class EncodedClips:
         start = int(rng.integers(1, before + 1))
         anchor = int(rng.integers(start))
         window = latents[start : start + self.config.window].transpose(0, 1)
-        known = frames[start : start + self.config.conditioning_frames]
+        count = self.config.conditioning_frames
+        shown, known = frames[start : start + count], window[:, :count]
         if rng.random() < self.dropout:
-            return Sample(window, known, self._empty, anchors[-1])
-        return Sample(window, known, text, anchors[anchor])
+            return Sample(window, shown, known, self._empty, anchors[-1])
+        return Sample(window, shown, known, text, anchors[anchor])
 
     def _clip(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Latents [T, C, h, w], frames [T, 3, H, W], text [N, D] and embeddings [T - window + 1, W], grey last."""

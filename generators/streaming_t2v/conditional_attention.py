@@ -94,8 +94,11 @@ class ConditionalAttentionModule(nn.Module):
 class TemporalMerger(nn.Module):
     """Per-pixel temporal cross attention of a UNet feature to a CAM feature.
 
-    Source: StreamingT2V eq. 4-5. As in the released code there is one more linear layer before the projection that
-    starts at zero, and no positions: the order of the conditioning frames does not matter here.
+    As in the released code there is one more linear layer before the projection that starts at zero, and no positions:
+    the order of the conditioning frames does not matter here. All other layers start as the identity, which is ours:
+    CAM is a copy of what makes the queries, so that each frame finds its own counterpart from the first step on.
+
+    Source: StreamingT2V eq. 4-5.
     """
 
     def __init__(self, channels: int, head_dim: int, norm_groups: int) -> None:
@@ -108,6 +111,11 @@ class TemporalMerger(nn.Module):
         self.norm = nn.GroupNorm(norm_groups, channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)
         self.attention = Attention(channels, channels, heads=channels // head_dim, dim_head=head_dim)
+        attention = self.attention
+        for layer in (self.proj_in, attention.to_q, attention.to_k, attention.to_v, attention.to_out[0]):
+            nn.init.eye_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
         self.proj_out = nn.Linear(channels, channels)
         _start_at_zero(self.proj_out)
 

@@ -1,4 +1,4 @@
-"""`python -m generators.streaming_t2v.measure`: what streaming costs over a long video, and what faster settings change.
+"""`python -m generators.streaming_t2v.measure`: cost of a long video, and the error of faster settings.
 
 Example:
     python -m generators.streaming_t2v.measure endurance --frames 1200 --out docs/streaming-t2v

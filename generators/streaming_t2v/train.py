@@ -29,6 +29,7 @@ from generators.streaming_t2v.training import (
     choose_trained,
     parameter_table,
     train,
+    warm_up_frame_encoder,
 )
 from generators.weights import resolve
 
@@ -55,7 +56,9 @@ def parser() -> argparse.ArgumentParser:
     add("--accumulate", type=int, default=8)
     add("--learning-rate", type=float, default=5e-5)
     add("--schedule", choices=get_args(Schedule), default="constant", help="learning rate after the warm-up")
+    add("--noise-draws", type=int, default=1, help="a timestep is the largest of so many uniform ones")
     add("--warmup", type=int, default=0)
+    add("--frame-encoder-steps", type=int, default=0, help="first teach the frame encoder alone for so many steps")
     add("--ema-decay", type=float, default=0.999)
     add("--mixed-precision", choices=("no", "fp16", "bf16"), default="no")
     add("--seed", type=int, default=0)
@@ -108,13 +111,17 @@ def main(arguments: list[str]) -> None:
     network = StreamingNetwork.from_base(sizes, base).to(options.device)
     config = TrainingConfig(
         options.steps, options.batch, options.accumulate, options.learning_rate, options.warmup,
-        ema_decay=options.ema_decay, schedule=options.schedule, trained=options.trained,
-        mixed_precision=options.mixed_precision, seed=options.seed, save_every=options.save_every,
+        ema_decay=options.ema_decay, schedule=options.schedule, noise_draws=options.noise_draws,
+        trained=options.trained, mixed_precision=options.mixed_precision, seed=options.seed,
+        save_every=options.save_every,
     )  # fmt: skip
     choose_trained(network, config.trained)
     for row in parameter_table(network):
         print(f"{row.part:32} {row.parameters:>14,} parameters, {row.trained:>14,} trained")
     samples = load_samples(options, sizes, folders)
+    if not (options.out / "checkpoint").exists():
+        for error in warm_up_frame_encoder(network, samples, options.frame_encoder_steps, config.batch, config.seed):
+            print(f"frame encoder: error {error:.4f}", flush=True)
     for step, loss in train(network, samples, loading.load_scheduler(folders), config, options.out):
         print(f"step {step}: loss {loss:.4f}", flush=True)
     if options.export:

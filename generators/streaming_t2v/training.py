@@ -23,7 +23,7 @@ import torch
 from accelerate import Accelerator
 from diffusers import DDIMScheduler
 from torch import Tensor, nn
-from torch.nn.functional import mse_loss
+from torch.nn.functional import conv2d, mse_loss
 
 from generators.streaming_t2v.clips import Sample, SampleSource
 from generators.streaming_t2v.network import NetworkConfig, Prepared, StreamingNetwork
@@ -61,6 +61,8 @@ class TrainingConfig:
         gradient_clip: largest norm of the gradient.
         ema_decay: decay of the averaged weights, which are what is saved.
         schedule: the learning rate after the warm-up.
+        noise_draws: a timestep is the largest of so many uniform ones; 1 as released. More of them spend a small budget
+            where the memories matter: with little noise left, the base model needs none.
         trained: which parameters are trained.
         mixed_precision: "no", "fp16" or "bf16".
         seed: fixes the run.
@@ -77,6 +79,7 @@ class TrainingConfig:
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
     schedule: Schedule = "constant"
+    noise_draws: int = 1
     trained: Trained = "released"
     mixed_precision: str = "no"
     seed: int = 0
@@ -91,6 +94,9 @@ class ParameterRow:
     parameters: int
     trained: int
 
+
+WARM_UP_RATE = 3e-3
+"""Peak learning rate of the frame encoder's warm-up."""
 
 PARTS = {
     "CAM: frame encoder": ("cam.controlnet_cond_embedding.",),
@@ -154,7 +160,12 @@ def parameter_table(network: StreamingNetwork) -> list[ParameterRow]:
 
 
 def denoising_loss(
-    network: nn.Module, config: NetworkConfig, samples: list[Sample], scheduler: DDIMScheduler, dice: torch.Generator
+    network: nn.Module,
+    config: NetworkConfig,
+    samples: list[Sample],
+    scheduler: DDIMScheduler,
+    dice: torch.Generator,
+    noise_draws: int = 1,
 ) -> Tensor:
     """Mean squared error of the network's prediction for noisy windows.
 
@@ -164,6 +175,7 @@ def denoising_loss(
         samples: the batch.
         scheduler: noise schedule; its prediction_type says whether noise or velocity is predicted.
         dice: draws timesteps and noise.
+        noise_draws: a timestep is the largest of so many uniform ones.
 
     Source: StreamingT2V eq. 3.
     """
@@ -171,14 +183,14 @@ def denoising_loss(
     latents = torch.stack([sample.latents for sample in samples]).to(device)
     noise = torch.randn(latents.shape, generator=dice).to(device)
     steps = scheduler.config.num_train_timesteps
-    timesteps = torch.randint(steps, (len(samples),), generator=dice).to(device)
+    timesteps = torch.randint(steps, (noise_draws, len(samples)), generator=dice).amax(dim=0).to(device)
     noisy = scheduler.add_noise(latents, noise, timesteps)
     kind = scheduler.config.prediction_type
     target = scheduler.get_velocity(latents, noise, timesteps) if kind == "v_prediction" else noise
     text = torch.stack([sample.text for sample in samples]).to(device)
     anchors = torch.stack([sample.anchor for sample in samples])[:, None].to(device) if config.long_term else None
     frames = torch.stack([sample.frames for sample in samples]).to(device)
-    known = latents[:, :, : config.conditioning_frames]
+    known = torch.stack([sample.known for sample in samples]).to(device)
     predicted = network(noisy, timesteps, text, anchors, frames, known)
     return mse_loss(predicted.float(), target)
 
@@ -197,6 +209,43 @@ class WindowTask(nn.Module):
         prepared: Prepared = self.network.prepare(text, anchors, frames, known)
         predicted: Tensor = self.network(noisy, timesteps, prepared)
         return predicted
+
+
+def warm_up_frame_encoder(
+    network: StreamingNetwork, data: SampleSource, steps: int, batch: int, seed: int
+) -> Iterator[float]:
+    """Teaches the frame encoder to stand in for autoencoder and input convolution; yields each step's share of error.
+
+    Its features of a frame become those the copied encoder half would make of the frame's latents, which the rest of
+    that half can already read; it costs next to nothing. A network without a frame encoder yields nothing.
+
+    Args:
+        network: at initialisation; only its frame encoder is changed.
+        data: training samples.
+        steps: optimiser steps.
+        batch: samples in each.
+        seed: fixes the samples.
+    """
+    memory = network.cam or network.sparse
+    if memory is None:
+        return
+    encoder, first = memory.controlnet_cond_embedding, network.unet.conv_in.weight.detach()
+    optimiser = torch.optim.AdamW(encoder.parameters(), lr=WARM_UP_RATE)
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = WARM_UP_RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
+        rng, _ = draws(seed, step, 0)
+        samples = [data.sample(rng) for _ in range(batch)]
+        frames = torch.cat([sample.frames for sample in samples]).to(first)
+        known = torch.cat([sample.known.transpose(0, 1) for sample in samples]).to(first)
+        if network.sparse is not None:
+            frames = torch.cat([frames, torch.ones_like(frames[:, :1])], dim=1)
+        target = conv2d(known, first, padding=1)
+        loss = mse_loss(encoder(frames), target)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        optimiser.zero_grad()
+        yield float(loss.detach() / target.var())
 
 
 class Average:
@@ -326,7 +375,7 @@ def _step(
         rng, dice = draws(config.seed, call, accelerator.process_index)
         samples = [data.sample(rng) for _ in range(config.batch)]
         with accelerator.accumulate(task), accelerator.autocast():
-            loss = denoising_loss(task, sizes, samples, scheduler, dice)
+            loss = denoising_loss(task, sizes, samples, scheduler, dice, config.noise_draws)
             accelerator.backward(loss)
             if accelerator.sync_gradients:
                 accelerator.clip_grad_norm_(task.parameters(), config.gradient_clip)

@@ -125,13 +125,13 @@ def trained(name: str, folder: Path, **recipe: int) -> list[str]:
     torch.manual_seed(zlib.crc32(name.encode()))
     begun = task.build().state_dict()
     after = train(task, folder / "cache", folder).state_dict()
-    return [key for key, tensor in after.items() if torch.equal(tensor.float(), begun[key].half().float())]
+    return [key for key, tensor in after.items() if torch.equal(tensor, begun[key].to(tensor))]
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
 def test_every_part_is_trained_and_exported(name: str, tmp_path: Path) -> None:
     fixed = {"transformer.rope.freqs", "transformer.y_embedder.y_embedding"} if name == "opensora" else set()
-    assert {key for key in trained(name, tmp_path, steps=5, batch=2) if "table" not in key} == fixed
+    assert set(trained(name, tmp_path, steps=5, batch=2)) == fixed
     text = str(tmp_path / name / "text_encoder")
     exact: dict[str, Any] = {"text_encoder": text, "dtype": "float32", "text_dtype": "float32"}
     adapter = sora_beside(tmp_path, exact) if name == "opensora" else plan_beside(tmp_path / name, exact)
@@ -186,7 +186,7 @@ def test_both_autoencoders_show_the_world() -> None:
     frame_vae = WEIGHTS / "text_to_video" / "vae"
     sora = load_opensora_vae(WEIGHTS / "opensora" / "vae", "cpu", torch.float32, frame_vae)
     plan = load_plan_vae(WEIGHTS / "opensora_plan" / "vae", "cpu", torch.float32)
-    for again, least in ((sora.decode(sora.encode(video), 17), 23.0), (plan.decode(plan.encode(video)[0]), 19.0)):
+    for again, least in ((sora.decode(sora.encode(video), 17), 22.0), (plan.decode(plan.encode(video)[0]), 19.0)):
         assert 10 * torch.log10(4 / (again - video).square().mean()) > least
 
 

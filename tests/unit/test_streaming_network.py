@@ -12,6 +12,7 @@ from diffusers import UNet3DConditionModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from generators.streaming_t2v.conditional_attention import FrameEncoder, TemporalMerger
 from generators.streaming_t2v.network import (
     BASE_NOTE,
     CONFIG_FILE,
@@ -216,6 +217,31 @@ def test_loading_from_an_empty_folder_and_a_torn_config(tmp_path: Path) -> None:
 def test_impossible_configurations(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(SIZES, **changes)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def test_the_frame_encoder_starts_with_its_eyes_open() -> None:
+    """What reaches its last, zero-initialised layer differs from frame to frame as much as the frames do."""
+    torch.manual_seed(0)
+    encoder = FrameEncoder((8, 16, 32, 64), 32)
+    seen: list[Tensor] = []
+    encoder.conv_out.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    frames = torch.randn(8, 3, 64, 64)
+    assert float(encoder(frames).abs().max()) == 0
+    assert 0.2 < float(seen[0].std(dim=0).mean()) < 5
+
+
+@torch.no_grad()
+def test_each_frame_finds_its_counterpart_from_the_first_step_on() -> None:
+    """With CAM reading the same frames and the zero-initialised projection opened, attention picks the right frame."""
+    torch.manual_seed(0)
+    merger = TemporalMerger(32, head_dim=16, norm_groups=8)
+    torch.nn.init.eye_(merger.proj_out.weight)
+    features = 2 * torch.randn(8, 32, 4, 4)
+    read = merger(features, features, 8, 8) - features
+    similar = torch.nn.functional.cosine_similarity(read[:, None], features[None], dim=2).mean((2, 3))
+    assert torch.equal(similar.argmax(dim=1), torch.arange(8))
+    assert float(similar.diagonal().min()) > 0.6
 
 
 def test_merger_sizes_that_do_not_divide() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from generators.api import Frames
 from generators.streaming_t2v.clips import EncodedClips
-from generators.streaming_t2v.network import NetworkConfig, StreamingNetwork
+from generators.streaming_t2v.network import NetworkConfig, ShortTerm, StreamingNetwork
 from generators.streaming_t2v.train import load_function, parser
 from generators.streaming_t2v.training import (
     TrainingConfig,
@@ -28,6 +28,7 @@ from generators.streaming_t2v.training import (
     parameter_table,
     train,
     training_mode,
+    warm_up_frame_encoder,
 )
 from generators.streaming_t2v.unet import VideoUNetConfig
 
@@ -157,6 +158,40 @@ def test_the_loss_is_the_error_of_the_prediction(prediction: str) -> None:
     times = torch.randint(1000, (2,), generator=dice)
     target = noise if prediction == "epsilon" else schedule.get_velocity(latents, noise, times)
     assert float(loss) == pytest.approx(float(target.square().mean()))
+
+
+def test_more_draws_mean_more_noise() -> None:
+    class Seen(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused = torch.nn.Parameter(torch.zeros(1))
+            self.times: list[float] = []
+
+        def forward(self, noisy: Tensor, timesteps: Tensor, *_: object) -> Tensor:
+            self.times += timesteps.tolist()
+            return torch.zeros_like(noisy)
+
+    means = []
+    for draws_of_noise in (1, 3):
+        network, dice = Seen(), torch.Generator().manual_seed(0)
+        samples = [clips().sample(np.random.default_rng(0))] * 200
+        denoising_loss(network, SIZES, samples, scheduler(), dice, draws_of_noise)
+        means.append(np.mean(network.times))
+    assert means == [pytest.approx(500, abs=60), pytest.approx(750, abs=50)]
+
+
+@pytest.mark.parametrize("short_term", ["cam", "sparse", "none"])
+def test_the_frame_encoder_is_warmed_up_alone(short_term: ShortTerm) -> None:
+    network = StreamingNetwork.from_base(replace(SIZES, short_term=short_term), base().state_dict())
+    before = {name: parameter.clone() for name, parameter in network.named_parameters()}
+    errors = list(warm_up_frame_encoder(network, clips(), steps=30, batch=2, seed=0))
+    moved = {name for name, parameter in network.named_parameters() if not torch.equal(parameter, before[name])}
+    if short_term == "none":
+        assert not errors
+        assert not moved
+    else:
+        assert errors[-1] < 0.5 * errors[0]
+        assert all(".controlnet_cond_embedding." in name for name in moved)
 
 
 def test_what_is_trained() -> None:

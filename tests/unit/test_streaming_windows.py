@@ -31,7 +31,7 @@ def source() -> Windows:
     frames = number[:, :17, None, None, None].expand(-1, -1, 3, 64, 64).to(torch.uint8)
     library = Library(latents, ["a", "b"], torch.zeros(2, 96), latents[:, 0], ["a", "b"], 1.0)
     anchors = torch.arange(2.0 * ANCHORS).reshape(2, ANCHORS, 1).expand(-1, -1, 96)
-    views = Views(frames, anchors, torch.full((96,), -1.0))
+    views = Views(latents[:, :17].float() + 0.5, frames, anchors, torch.full((96,), -1.0))
     return Windows(library, views, Text(), read_config(CONFIG.read_text(), CONFIG), dropout=0.3)  # type: ignore[arg-type]
 
 
@@ -43,6 +43,7 @@ def test_windows_are_cut_as_streaming_sees_them(source: Windows) -> None:
         clip, start = divmod(int(times[0]), 100)
         assert torch.equal(times, times[0] + torch.arange(16))
         assert torch.equal(((sample.frames[:, 0, 0, 0] + 1) * 127.5).round(), times[:8])
+        assert torch.equal(sample.known[0, :, 0, 0], times[:8] + 0.5)
         assert bool((sample.text == 0).all()) == bool((sample.anchor == -1).all())
         if (sample.text == 0).all():
             dropped += 1

@@ -17,10 +17,11 @@ from diffusers import (
 from torch import Tensor, nn
 
 from generators.mini.data import random_clip, to_tensor
-from generators.mini.denoising import CACHE, WEIGHTS, start_from_image_model
 from generators.mini.latents import load_library
 from generators.mini.tasks.autoencoder import CONFIG as IMAGE_CONFIG
 from generators.mini.training import Dice, Recipe
+
+HERE = Path(__file__).parents[1]
 
 DECODER_CONFIG = {
     "in_channels": 3,
@@ -78,7 +79,7 @@ class TemporalDecoder:
 
     def build(self) -> nn.Module:
         """Returns the temporal autoencoder with the image autoencoder's weights."""
-        image = AutoencoderKL.from_pretrained(WEIGHTS / "text_to_video" / "vae", torch_dtype=torch.float32)
+        image = AutoencoderKL.from_pretrained(HERE / "weights" / "text_to_video" / "vae", torch_dtype=torch.float32)
         video = AutoencoderKLTemporalDecoder(**DECODER_CONFIG)
         video.register_to_config(scaling_factor=image.config.scaling_factor)
         state = video.state_dict()
@@ -121,11 +122,8 @@ def temporal_name(name: str) -> str:
 
     The decoder's residual blocks become the spatial halves of spatio-temporal ones.
     """
-    return spatial_name(name) if name.startswith("decoder.") else name
-
-
-def spatial_name(name: str) -> str:
-    """Returns where a tensor of a residual block goes in the spatio-temporal block that has one as its spatial half."""
+    if not name.startswith("decoder."):
+        return name
     head, mark, tail = name.partition(".resnets.")
     if not mark:
         return name
@@ -144,23 +142,20 @@ def _fold_post_quant(image: AutoencoderKL) -> None:
 class Svd:
     """Denoises 25 frames given the first: EDM's preconditioning with v-prediction and log-normal noise levels.
 
-    It starts from the text-to-image model, as the released one starts from Stable Diffusion 2.1.
-
     Source: Blattmann et al., Stable Video Diffusion (arXiv:2311.15127), appendix D; Karras et al., EDM
         (arXiv:2206.00364), table 1.
     """
 
     name = "svd"
-    recipe = Recipe(steps=700, batch=5, learning_rate=1.5e-3, average=0.995)
+    recipe = Recipe(steps=1900, batch=4, learning_rate=1.5e-3, average=0.998)
     hot: tuple[str, ...] = ()
 
     def __init__(self) -> None:
-        self.library = load_library(CACHE, WEIGHTS)
+        self.library = load_library(HERE / "cache", HERE / "weights")
 
     def build(self) -> nn.Module:
-        """Returns the network before training: the image model's blocks are the spatial halves of its own."""
+        """Returns the network at initialisation."""
         network: nn.Module = UNetSpatioTemporalConditionModel(**CONFIG)
-        start_from_image_model(network, rename=spatial_name)
         return network
 
     def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
