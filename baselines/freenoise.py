@@ -92,7 +92,7 @@ class FreeNoise(PipelineSettings):
         check_option("schedule", self.schedule, SCHEDULES)
         if self.shared_start == "noised" and self.schedule == "trailing":
             raise ValueError(
-                'schedule = "trailing" begins without signal, so nothing of the first chunk would be left in the noise: '
+                'schedule = "trailing" begins without signal, so nothing of the first chunk would be left: '
                 'set shared_start = "none"'
             )
 

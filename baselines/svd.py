@@ -21,7 +21,15 @@ from typing import Any
 from baselines.autoregressive import Extend, autoregress
 from generators.api import Frames, Request, Start, method
 from generators.frames import to_frames
-from generators.pipelines import PipelineSettings, cpu_generator, load_pipeline, place, silenced, use_scheduler
+from generators.pipelines import (
+    PipelineSettings,
+    cpu_generator,
+    load_network,
+    load_pipeline,
+    place,
+    silenced,
+    use_scheduler,
+)
 from generators.weights import resolve
 
 
@@ -38,6 +46,8 @@ class Svd(PipelineSettings):
 
     Attributes:
         weights: location of a `StableVideoDiffusionPipeline` folder.
+        vae: location of a frame-wise autoencoder (`AutoencoderKL`); empty for the folder's own, temporal one. The
+            authors released a frame-wise decoder beside it.
         scheduler: a solver's class name in diffusers; empty for the checkpoint's own (Euler, EDM).
         num_frames: frames per network call, the re-rendered first one included (25 for XT, 14 for SVD).
         height: native height in pixels; 0 for that of the request.
@@ -54,6 +64,7 @@ class Svd(PipelineSettings):
     """
 
     weights: str = "hub:stabilityai/stable-video-diffusion-img2vid-xt"
+    vae: str = ""
     scheduler: str = ""
     num_frames: int = 25
     height: int = 576
@@ -105,9 +116,10 @@ class Svd(PipelineSettings):
 
     @cached_property
     def _pipeline(self) -> Any:
-        from diffusers import StableVideoDiffusionPipeline
+        from diffusers import AutoencoderKL, StableVideoDiffusionPipeline
 
-        pipeline = load_pipeline(StableVideoDiffusionPipeline, resolve(self.weights, self.weights_dir), self)
+        parts = {"vae": load_network(AutoencoderKL, resolve(self.vae, self.weights_dir), self)} if self.vae else None
+        pipeline = load_pipeline(StableVideoDiffusionPipeline, resolve(self.weights, self.weights_dir), self, parts)
         use_scheduler(pipeline, self.scheduler)
         place(pipeline, self)
         return pipeline

@@ -56,7 +56,7 @@ class OpenSora:
     """The velocity from noise to data of the latents that are not given; one caption in ten is the empty text."""
 
     name = "opensora"
-    recipe = Recipe(steps=2000, batch=8, learning_rate=1.5e-3, average=0.998)
+    recipe = Recipe(steps=4000, batch=8, learning_rate=1.5e-3, average=0.998)
     hot: tuple[str, ...] = ()
     still_steps = 1300
     """Steps on single frames, before those on chunks."""

@@ -18,7 +18,6 @@ TASKS = {
     "eye": "generators.mini.tasks.clip:Eye",
     "text_to_image": "generators.mini.tasks.text_to_image:TextToImage",
     "text_to_video": "generators.mini.tasks.text_to_video:TextToVideo",
-    "svd_decoder": "generators.mini.tasks.svd:TemporalDecoder",
     "svd": "generators.mini.tasks.svd:Svd",
 }
 """Name on the command line -> where the task lives; later tasks read the exports of earlier ones."""

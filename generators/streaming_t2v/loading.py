@@ -27,7 +27,7 @@ from generators.pipelines import PipelineSettings, load_network, silenced, torch
 from generators.streaming_t2v.appearance import CLIP_MEAN, CLIP_STD
 from generators.streaming_t2v.checkpoint import convert_refiner, convert_streaming
 from generators.streaming_t2v.encoders import ImageEncoder, LatentCodec, TextEncoder
-from generators.streaming_t2v.network import StreamingNetwork, needs_base
+from generators.streaming_t2v.network import CONFIG_FILE, NetworkConfig, StreamingNetwork, needs_base, read_config
 from generators.streaming_t2v.refiner import pad_rows_when_downsampling
 from generators.weights import MissingWeightsError, resolve
 
@@ -70,6 +70,12 @@ def _converted(folder: Path, ready: str, patterns: tuple[str, ...], convert: Con
         raise MissingWeightsError(f'{folder} holds neither a folder "{ready}" nor a file {" or ".join(patterns)}')
     cache = Path(weights_dir or huggingface_hub.constants.HF_HOME) / "longvideo-bench" / folder.name / file.stem
     return convert(file, cache)
+
+
+def streaming_config(folder: Path) -> NetworkConfig:
+    """Sizes and memories of the network in a folder, which is not loaded for it."""
+    place = find_component("network", [folder]) / CONFIG_FILE
+    return read_config(place.read_text(encoding="utf-8"), place)
 
 
 def load_streaming_network(folder: Path, settings: PipelineSettings, base: Sequence[Path] = ()) -> StreamingNetwork:

@@ -146,14 +146,15 @@ class StreamingT2V(PipelineSettings):
         from generators.streaming_t2v.pipeline import StreamingStage
 
         own = loading.streaming_folder(self.weights, self.weights_dir)
-        folders = [own, resolve(self.base_weights, self.weights_dir)]
-        network = loading.load_streaming_network(own, self, folders)
-        found = (network.config.short_term, network.config.long_term)
+        config = loading.streaming_config(own)
+        found = (config.short_term, config.long_term)
         if found != (self.short_term, self.long_term):
             raise CheckpointError(
                 f"{own} holds a network with short_term = {found[0]!r}, long_term = {found[1]}, but "
                 f"{type(self).__name__} needs {self.short_term!r}, {self.long_term}: point `weights` at its own folder"
             )
+        folders = [own, resolve(self.base_weights, self.weights_dir)]
+        network = loading.load_streaming_network(own, self, folders)
         if self.compile:
             network.compile()
         images = folders + ([resolve(self.image_weights, self.weights_dir)] if self.image_weights else [])

@@ -1,4 +1,4 @@
-"""Stable Video Diffusion in miniature: the temporal decoder and the image-to-video network of 25 frames."""
+"""Stable Video Diffusion in miniature: the image-to-video network of 25 frames; it shares the image autoencoder."""
 
 from __future__ import annotations
 
@@ -6,33 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from diffusers import (
-    AutoencoderKL,
-    AutoencoderKLTemporalDecoder,
-    EulerDiscreteScheduler,
-    UNetSpatioTemporalConditionModel,
-)
+from diffusers import EulerDiscreteScheduler, UNetSpatioTemporalConditionModel
 from torch import Tensor, nn
 
-from generators.mini.data import random_clip, to_tensor
 from generators.mini.latents import load_library
-from generators.mini.tasks.autoencoder import CONFIG as IMAGE_CONFIG
 from generators.mini.training import Dice, Recipe
 
 HERE = Path(__file__).parents[1]
-
-DECODER_CONFIG = {
-    "in_channels": 3,
-    "out_channels": 3,
-    "latent_channels": 4,
-    "sample_size": 64,
-    "layers_per_block": 1,
-    "block_out_channels": IMAGE_CONFIG["block_out_channels"],
-    "down_block_types": IMAGE_CONFIG["down_block_types"],
-    "force_upcast": False,
-}
 
 CONFIG = {
     "sample_size": 8,
@@ -67,76 +48,6 @@ SCHEDULE = {
 
 FPS_ID, MOTION_BUCKET, NOISE_AUG = 6.0, 127.0, 0.02
 """Micro-conditioning of the released model at its default call (the pipeline passes fps - 1)."""
-
-
-class TemporalDecoder:
-    """Fine-tunes the image decoder, widened by temporal layers, on short clips; the encoder stays as it is."""
-
-    name = "svd_decoder"
-    recipe = Recipe(steps=300, batch=16, learning_rate=1e-3, average=0.98, half=True)
-    hot: tuple[str, ...] = ()
-    num_frames = 8
-
-    def build(self) -> nn.Module:
-        """Returns the temporal autoencoder with the image autoencoder's weights."""
-        image = AutoencoderKL.from_pretrained(HERE / "weights" / "text_to_video" / "vae", torch_dtype=torch.float32)
-        video = AutoencoderKLTemporalDecoder(**DECODER_CONFIG)
-        video.register_to_config(scaling_factor=image.config.scaling_factor)
-        state = video.state_dict()
-        with torch.no_grad():
-            _fold_post_quant(image)
-        for name, tensor in image.state_dict().items():
-            if temporal_name(name) in state:  # all but the middle's second block, for which there is no room
-                state[temporal_name(name)].copy_(tensor)
-        for name, tensor in state.items():
-            if name.endswith(("temporal_res_block.conv2.weight", "temporal_res_block.conv2.bias")):
-                tensor.zero_()  # the temporal half of every block starts as the identity
-        middle = state["decoder.time_conv_out.weight"]
-        middle.zero_()
-        middle[:, :, 1, 0, 0] = torch.eye(3)
-        state["decoder.time_conv_out.bias"].zero_()
-        video.encoder.requires_grad_(False)
-        video.quant_conv.requires_grad_(False)
-        network: nn.Module = video
-        return network
-
-    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
-        """Returns L1 + 2 MSE of clips decoded from their latents, and the PSNR in dB."""
-        count = self.recipe.batch // self.num_frames
-        clips = [random_clip(dice.scenes)[0] for _ in range(count)]
-        times = np.arange(self.num_frames)
-        frames = to_tensor(np.concatenate([clip.render_at(times + dice.scenes.uniform(0, 100)) for clip in clips]))
-        with torch.no_grad():
-            latents = network.encode(frames).latent_dist.mode()
-        error = network.decode(latents, num_frames=self.num_frames).sample.float() - frames
-        mse = error.square().mean()
-        return error.abs().mean() + 2 * mse, {"psnr": 10 * torch.log10(4 / mse.detach()).item()}
-
-    def export(self, network: Any, weights: Path) -> None:
-        """Writes `svd/vae`."""
-        network.half().save_pretrained(weights / "svd" / "vae")
-
-
-def temporal_name(name: str) -> str:
-    """Returns where a tensor of `AutoencoderKL` goes in `AutoencoderKLTemporalDecoder`.
-
-    The decoder's residual blocks become the spatial halves of spatio-temporal ones.
-    """
-    if not name.startswith("decoder."):
-        return name
-    head, mark, tail = name.partition(".resnets.")
-    if not mark:
-        return name
-    index, _, rest = tail.partition(".")
-    return f"{head}.resnets.{index}.spatial_res_block.{rest}"
-
-
-def _fold_post_quant(image: AutoencoderKL) -> None:
-    # The temporal autoencoder has no 1x1 convolution before its decoder, so it is multiplied into the first kernel;
-    # exact inside, while the outermost pixels lose the bias that zero padding does not carry.
-    before, after = image.post_quant_conv, image.decoder.conv_in
-    after.bias += torch.einsum("omhw,m->o", after.weight, before.bias)
-    after.weight.copy_(torch.einsum("omhw,mi->oihw", after.weight, before.weight[:, :, 0, 0]))
 
 
 class Svd:
@@ -187,6 +98,6 @@ class Svd:
             "image_encoder": ["transformers", "CLIPVisionModelWithProjection"],
             "scheduler": ["diffusers", "EulerDiscreteScheduler"],
             "unet": ["diffusers", "UNetSpatioTemporalConditionModel"],
-            "vae": ["diffusers", "AutoencoderKLTemporalDecoder"],
+            "vae": ["diffusers", "AutoencoderKL"],
         }
         (folder / "model_index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
