@@ -116,8 +116,7 @@ def _miniature(name: str) -> Path:
     folder = Path(str(importlib.resources.files("generators.mini"))) / "weights" / name
     if not name or ".." in PurePosixPath(name).parts or not folder.exists():
         raise MissingWeightsError(
-            f'no miniature weights "mini:{name}": reinstall the package, or train them with '
-            f"`python -m generators.mini.train {name or 'NAME'}`"
+            f'no miniature weights "mini:{name}": reinstall the package, or train them as docs/mini.md says'
         )
     return folder
 

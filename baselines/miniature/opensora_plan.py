@@ -48,7 +48,7 @@ class OpenSoraPlan:
     """The noise in latents, told the masked video; one caption in ten is left out, for guidance."""
 
     name = "opensora_plan"
-    recipe = Recipe(steps=4000, batch=8, learning_rate=2e-3, average=0.995)
+    recipe = Recipe(steps=5500, batch=8, learning_rate=2e-3, average=0.995)
     hot: tuple[str, ...] = ()
     still_steps = 1300
     """Steps on single frames, before those on chunks."""
