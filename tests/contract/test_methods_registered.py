@@ -30,7 +30,7 @@ def plugin(request: pytest.FixtureRequest) -> Plugin[MethodInfo]:
     """Every registered method whose weights for the mini profile are here, complete."""
     found = find().methods[request.param]
     try:
-        video_of(found, quick_profile(found), seed=0, num_frames=9)
+        video_of(found, quick_profile(found), seed=0, num_frames=17)
     except MissingWeightsError as missing:
         pytest.skip(str(missing))
     return found
@@ -40,7 +40,7 @@ def quick_profile(plugin: Plugin[MethodInfo]) -> Profile:
     """Returns the mini profile with as few solver steps as a check of shapes and determinism needs."""
     profile, name = load_profile("mini"), plugin.info.name
     steps = "num_inference_steps" in settings_of(plugin, profile)
-    return load_profile("mini", [f"methods.{name}.num_inference_steps=2"]) if steps else profile
+    return load_profile("mini", [f"methods.{name}.num_inference_steps=4"]) if steps else profile
 
 
 def video_of(plugin: Plugin[MethodInfo], profile: Profile, seed: int, num_frames: int = 40) -> Frames:
