@@ -63,7 +63,7 @@ def test_miniature_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert resolve("mini:svd") == tmp_path / "weights" / "svd"
     assert resolve("mini:svd/unet") == tmp_path / "weights" / "svd" / "unet"
     for name in ("nobody", "", "../weights/svd"):
-        with pytest.raises(MissingWeightsError, match="docs/mini.md"):
+        with pytest.raises(MissingWeightsError, match=r"docs/mini\.md"):
             resolve(f"mini:{name}")
 
 
