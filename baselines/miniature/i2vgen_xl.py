@@ -26,19 +26,11 @@ from generators.mini.denoising import (
     start_from_image_model,
 )
 from generators.mini.latents import LENGTH, load_library
+from generators.mini.tasks.text_to_video import CONFIG as TEXT_TO_VIDEO
 from generators.mini.tasks.text_to_video import silence_temporal
 from generators.mini.training import Dice, Recipe
 
-CONFIG = {
-    "sample_size": 8,
-    "in_channels": 4,
-    "out_channels": 4,
-    "down_block_types": ("CrossAttnDownBlock3D", "DownBlock3D"),
-    "up_block_types": ("UpBlock3D", "CrossAttnUpBlock3D"),
-    "block_out_channels": (32, 64),
-    "layers_per_block": 1,
-    "norm_num_groups": 8,
-    "cross_attention_dim": 96,
+CONFIG = TEXT_TO_VIDEO | {
     "attention_head_dim": 8,  # half the image model's, which costs it 2 % and makes the first temporal block affordable
 }
 

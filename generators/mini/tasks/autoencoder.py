@@ -1,6 +1,6 @@
 """The autoencoder of the miniature world: diffusers' `AutoencoderKL`, 64x64 frames to 8x8 latents of 4 channels.
 
-All latent networks share it, and Stable Video Diffusion's temporal decoder starts from it.
+All U-Nets share it, and OpenSora's temporal autoencoder works on its latents.
 """
 
 from __future__ import annotations
