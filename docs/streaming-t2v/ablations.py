@@ -1,14 +1,17 @@
-"""What each memory buys: the table and the figure of docs/streaming-t2v.md from a finished run.
+"""What each memory buys: the table and the figures of docs/streaming-t2v.md from a finished run and training logs.
 
 Example:
     python -m bench run --methods streaming_t2v,ablations,naive,still,svd,truth --prompts 8 \
         --plugin docs/streaming-t2v/truth.py --out results/ablations
     python docs/streaming-t2v/ablations.py results/ablations
+    python docs/streaming-t2v/ablations.py results/ablations --cache generators/mini/cache   (after a training)
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +28,11 @@ Read = Callable[[Record], float | None]
 
 WINDOW, STRIDE = 32, 8
 """Frames in a sliding mean of the figure, and between two."""
+
+HERE = Path(__file__).parent
+
+SMOOTHED = 25
+"""Steps in a running mean of the losses."""
 
 
 def value(metric: str) -> Read:
@@ -112,11 +120,24 @@ def draw(records: Mapping[str, Sequence[Record]], path: Path) -> None:
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
+def draw_losses(logs: Sequence[Path], path: Path) -> None:
+    """Draws the training losses of the method and its ablations, which see the same windows and noise."""
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.subplots()
+    for log in logs:
+        entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        means = np.convolve([entry["loss"] for entry in entries], np.full(SMOOTHED, 1 / SMOOTHED), "valid")
+        axes.plot([entry["step"] for entry in entries[SMOOTHED - 1 :]], means, linewidth=1.2, label=log.stem)
+    axes.set(yscale="log", xlabel="step", ylabel=f"loss, mean of {SMOOTHED} steps")
+    axes.legend(fontsize=7)
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
 def main() -> None:
-    """Prints the table and what the goals say, and draws the figure beside this file."""
+    """Prints the table and what the goals say, and draws the figures beside this file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="folder of the run")
-    parser.add_argument("--figure", type=Path, default=Path(__file__).with_name("ablations.png"))
+    parser.add_argument("--cache", type=Path, help="folder of training runs whose logs replace those kept here")
     options = parser.parse_args()
     store = Store(options.run)
     done = [record for record in store.records() if record.status == "ok"]
@@ -124,7 +145,11 @@ def main() -> None:
     print(table(records))
     print()
     print(goals(records))
-    draw(records, options.figure)
+    draw(records, HERE / "ablations.png")
+    if options.cache is not None:
+        for log in options.cache.glob("streaming_t2v*/log.jsonl"):
+            shutil.copyfile(log, HERE / f"{log.parent.name}.jsonl")
+    draw_losses(sorted(HERE.glob("streaming_t2v*.jsonl")), HERE / "losses.png")
 
 
 if __name__ == "__main__":

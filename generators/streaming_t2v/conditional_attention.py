@@ -22,6 +22,9 @@ from torch import Tensor, nn
 
 from generators.streaming_t2v.unet import Encoded, EncoderHalf, VideoUNetConfig, encode, share_text_between_frames
 
+LOGIT_AT_START = 16.0
+"""Attention logit, when training starts, of a feature of unit variance with itself."""
+
 
 class FrameEncoder(nn.Module):
     """Features at latent size of frames at pixel size.
@@ -97,6 +100,7 @@ class TemporalMerger(nn.Module):
     As in the released code there is one more linear layer before the projection that starts at zero, and no positions:
     the order of the conditioning frames does not matter here. All other layers start as the identity, which is ours:
     CAM is a copy of what makes the queries, so that each frame finds its own counterpart from the first step on.
+    Frames of a clip are so alike that queries start enlarged: a frame's own features then stand out from the others'.
 
     Source: StreamingT2V eq. 4-5.
     """
@@ -116,6 +120,8 @@ class TemporalMerger(nn.Module):
             nn.init.eye_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+        with torch.no_grad():
+            attention.to_q.weight.mul_(LOGIT_AT_START / head_dim**0.5)
         self.proj_out = nn.Linear(channels, channels)
         _start_at_zero(self.proj_out)
 

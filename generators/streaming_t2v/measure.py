@@ -94,9 +94,7 @@ def endurance(num_frames: int, out: Path) -> None:
     left.plot(frames, resident)
     left.set(xlabel="frame", ylabel="resident memory, MB", ylim=(0, 1.2 * resident.max()))
     right.plot(frames[1:], settled, linewidth=0.8)
-    right.set(
-        xlabel="frame", ylabel="processor seconds per chunk of 8 frames", ylim=(0, 1.2 * np.quantile(settled, 0.98))
-    )
+    right.set(xlabel="frame", ylabel="processor seconds per chunk", ylim=(0, 1.2 * np.quantile(settled, 0.98)))
     figure.savefig(out / "endurance.png", dpi=120, metadata={"Software": None})
 
 

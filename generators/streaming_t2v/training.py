@@ -33,9 +33,10 @@ Trained = Literal["released", "memories", "miniature"]
 
 released: everything but the temporal layers of the base model, as in the released last stage.
 memories: CAM, mergers and APM only; the base model stays as it is.
-miniature: as memories, but a copied encoder half keeps the base model's input convolution and first temporal
-    transformer, which come before the conditioning frames do; a network that reads these by concatenation and so has no
-    copy trains the base model's temporal layers, without which the frames after them would learn nothing of them.
+miniature: as memories, but a copied encoder half stays the copy it is, apart from CAM's input convolution, which is
+    what a small store of weights can hold; and the base model's temporal layers in the decoder half, which read what
+    the memories bring. Concatenation brings it to the encoder half, and so trains those of the encoder half, too. The
+    first temporal transformer, the largest layer, is always left alone.
 """
 
 Schedule = Literal["constant", "cosine"]
@@ -43,9 +44,6 @@ Schedule = Literal["constant", "cosine"]
 
 TEMPORAL = (".temp_attentions.", ".temp_convs.", ".transformer_in.")
 """Temporal layers of the base model: parts of their parameters' names, after `unet`."""
-
-BEFORE_FRAMES = ("conv_in", "transformer_in")
-"""Layers of a copied encoder half that come before the conditioning frames are added."""
 
 
 @dataclass(frozen=True)
@@ -135,9 +133,13 @@ def _is_trained(name: str, trained: Trained, concat: bool) -> bool:
     part = part_of(name)
     if trained == "released":
         return part != "base model: temporal layers"
-    if part.startswith("base model"):
-        return trained == "miniature" and concat and part == "base model: temporal layers"
-    return trained == "memories" or not any(f".encoder.{layer}." in name for layer in BEFORE_FRAMES)
+    if trained == "memories":
+        return not part.startswith("base model")
+    if part == "base model: temporal layers":
+        return name.startswith("unet.up_blocks.") or (concat and not name.startswith("unet.transformer_in."))
+    if ".encoder." in name:
+        return name.startswith("cam.encoder.conv_in.")
+    return not part.startswith("base model")
 
 
 def training_mode(network: nn.Module) -> None:
