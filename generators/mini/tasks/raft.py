@@ -17,20 +17,20 @@ from metrics.raft import RAFT_MINI, build_raft, save_raft
 SIZE = 128
 """Side of the frames the network sees, as the mini profile's MAWE resizes them."""
 
-UPDATES = 6
-"""Recurrent updates in training."""
+UPDATES = 4
+"""Recurrent updates in training: fewer than at use, which held-out errors do not mind, and a fifth cheaper than six."""
 
 
 class Raft:
     """Flow between two frames of a clip: L1 over all updates, later ones weighing more."""
 
     name = "raft"
-    recipe = Recipe(steps=6800, batch=6, learning_rate=9e-4, weight_decay=1e-4, average=0.998, half=True)
+    recipe = Recipe(steps=18000, batch=6, learning_rate=9e-4, weight_decay=1e-4, average=0.998, half=True)
     hot = ()
 
     def build(self) -> nn.Module:
         """Returns the network at initialisation."""
-        network: nn.Module = build_raft(RAFT_MINI).to(memory_format=torch.channels_last)
+        network: nn.Module = build_raft(RAFT_MINI)
         return network
 
     def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
@@ -53,26 +53,30 @@ class Raft:
 def flow_batch(rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Returns frame pairs [count, 3, 128, 128] in -1..1, their exact flow [count, 2, 128, 128] in pixels, and weights.
 
-    Weights [count, 1, 128, 128] of mean 1 count a pixel of a thing four times as much as one of the ground, which is
-    five times as large and easier.
-    Three in four pairs are neighbouring frames, the others up to three frames apart in either direction of time.
+    Weights [count, 1, 128, 128] of mean 1 count a pixel of a thing twice as much as one of the ground, which is five
+    times as large and easier.
+    Of twenty pairs seventeen are neighbouring frames, the others up to three frames apart in either direction of time.
     """
     pairs, flows, things = [], [], []
     for _ in range(count):
         clip, _ = random_clip(rng, two_things=0.4)
         t = rng.uniform(0, 200)
-        step = 1.0 if rng.random() < 0.75 else rng.uniform(-3, 3)
+        step = 1.0 if rng.random() < 0.85 else rng.uniform(-3, 3)
         pairs.append(clip.render_at(np.array([t, t + step])))
         flows.append(clip.flow(t, step, SIZE)[0])
         things.append(clip.layers(t, SIZE) > 0)
     frames = interpolate(to_tensor(np.concatenate(pairs)), size=(SIZE, SIZE), mode="bilinear", align_corners=False)
-    weight = 1 + 3 * torch.from_numpy(np.stack(things)).float().unsqueeze(1)
+    weight = 1 + torch.from_numpy(np.stack(things)).float().unsqueeze(1)
     return frames[::2], frames[1::2], torch.from_numpy(np.stack(flows)), weight / weight.mean()
 
 
 def augment(frames: Tensor, noise: torch.Generator) -> Tensor:
-    """Returns frames with the defects generated video has: noise and a change of brightness, different per frame."""
+    """Returns frames, every second one on average with the defects of generated video: noise, a change of brightness.
+
+    The others stay clean: where a ground has little texture, a defect hides motions of a tenth of a pixel.
+    """
     count = frames.shape[0]
+    spoilt = (torch.rand(count, 1, 1, 1, generator=noise) < 0.5).float()
     strength = 0.03 * torch.rand(count, 1, 1, 1, generator=noise)
     light = 0.03 * torch.randn(count, 1, 1, 1, generator=noise)
-    return (frames + strength * torch.randn(frames.shape, generator=noise) + light).clamp(-1, 1)
+    return (frames + spoilt * (strength * torch.randn(frames.shape, generator=noise) + light)).clamp(-1, 1)
