@@ -56,9 +56,9 @@ class OpenSora:
     """The velocity from noise to data of the latents that are not given; one caption in ten is the empty text."""
 
     name = "opensora"
-    recipe = Recipe(steps=4000, batch=8, learning_rate=1.5e-3, average=0.998)
+    recipe = Recipe(steps=7000, batch=8, learning_rate=1.5e-3, average=0.998)
     hot: tuple[str, ...] = ()
-    still_steps = 1300
+    still_steps = 2000
     """Steps on single frames, before those on chunks."""
 
     stills_each = 12
