@@ -110,12 +110,12 @@ def test_the_same_command_has_the_same_name(grey: str, prompts: str) -> None:
 
 def test_groups_and_names_are_chosen(tmp_path: Path) -> None:
     file = tmp_path / "ablation.py"
-    file.write_text(METHOD.format(group="ablations"))
+    file.write_text(METHOD.format(group="extras"))
     catalog = find([str(file)])
     assert "grey" not in catalog.choose_methods("all")
-    assert catalog.choose_methods("ablations") == ["grey"]
+    assert catalog.choose_methods("extras") == ["grey"]
     assert catalog.choose_methods("still,grey, still") == ["still", "grey"]
-    with pytest.raises(ConfigError, match=r"unknown method 'stil'; there are all, ablations, .*still"):
+    with pytest.raises(ConfigError, match=r"unknown method 'stil'; there are all, ablations, extras, .*still"):
         catalog.choose_methods("stil")
     with pytest.raises(ConfigError, match="nothing selected"):
         catalog.choose_methods(",")
