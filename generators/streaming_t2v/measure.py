@@ -114,9 +114,12 @@ def one_call(method: StreamingT2V, start: Start) -> torch.Tensor:
     stage = method._stage
     network: StreamingNetwork = stage.network
     dtype = next(network.parameters()).dtype
-    text = stage.encode_text(["", PROMPT])
+    text = stage.encode_text([PROMPT])
     state = stage.begin(method._tensor(start.base), seed=0)
-    prepared: Prepared = network.prepare(text, stage._embed_anchor(state.anchor), state.frames[None].to(dtype))
+    anchors = stage._embed_anchor(state.anchor)
+    assert anchors is not None, "the method has an appearance memory"
+    # Under guidance the branch without the prompt comes first.
+    prepared: Prepared = network.prepare(text, anchors[-1:], state.frames[None].to(dtype))
     noisy = torch.randn(1, 4, 16, 8, 8, generator=torch.Generator().manual_seed(0))
     predicted: torch.Tensor = network(noisy.to(dtype), torch.tensor(500), prepared)
     return predicted.float()
