@@ -36,6 +36,13 @@ def test_every_value_states_its_source(name: str) -> None:
             assert " #" in line or line.startswith(("name =", "dtype =")), line
 
 
+@pytest.mark.parametrize("change", ["no_apm", "no_cam", "concat", "sparse"])
+def test_ablations_differ_from_the_method_in_their_weights_only(change: str) -> None:
+    methods = load_profile("mini").methods
+    name = f"streaming_t2v_{change}"
+    assert methods[name] == {**methods["streaming_t2v"], "weights": f"mini:{name}"}
+
+
 def test_overrides_reach_every_level() -> None:
     overrides = ["video.num_frames=32", "methods.svd.num_inference_steps=4", "run.prompts=long50", "run.seeds=[1, 2]"]
     profile = load_profile("mini", overrides)
