@@ -29,8 +29,8 @@ from generators.streaming_t2v.training import (
     choose_trained,
     parameter_table,
     train,
-    warm_up_frame_encoder,
 )
+from generators.streaming_t2v.warm_up import warm_up_frame_encoder
 from generators.weights import resolve
 
 

@@ -23,7 +23,7 @@ import torch
 from accelerate import Accelerator
 from diffusers import DDIMScheduler
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, mse_loss
+from torch.nn.functional import mse_loss
 
 from generators.streaming_t2v.clips import Sample, SampleSource
 from generators.streaming_t2v.network import NetworkConfig, Prepared, StreamingNetwork
@@ -92,9 +92,6 @@ class ParameterRow:
     parameters: int
     trained: int
 
-
-WARM_UP_RATE = 3e-3
-"""Peak learning rate of the frame encoder's warm-up."""
 
 PARTS = {
     "CAM: frame encoder": ("cam.controlnet_cond_embedding.",),
@@ -211,43 +208,6 @@ class WindowTask(nn.Module):
         prepared: Prepared = self.network.prepare(text, anchors, frames, known)
         predicted: Tensor = self.network(noisy, timesteps, prepared)
         return predicted
-
-
-def warm_up_frame_encoder(
-    network: StreamingNetwork, data: SampleSource, steps: int, batch: int, seed: int
-) -> Iterator[float]:
-    """Teaches the frame encoder to stand in for autoencoder and input convolution; yields each step's share of error.
-
-    Its features of a frame become those the copied encoder half would make of the frame's latents, which the rest of
-    that half can already read; it costs next to nothing. A network without a frame encoder yields nothing.
-
-    Args:
-        network: at initialisation; only its frame encoder is changed.
-        data: training samples.
-        steps: optimiser steps.
-        batch: samples in each.
-        seed: fixes the samples.
-    """
-    memory = network.cam or network.sparse
-    if memory is None:
-        return
-    encoder, first = memory.controlnet_cond_embedding, network.unet.conv_in.weight.detach()
-    optimiser = torch.optim.AdamW(encoder.parameters(), lr=WARM_UP_RATE)
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = WARM_UP_RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
-        rng, _ = draws(seed, step, 0)
-        samples = [data.sample(rng) for _ in range(batch)]
-        frames = torch.cat([sample.frames for sample in samples]).to(first)
-        known = torch.cat([sample.known.transpose(0, 1) for sample in samples]).to(first)
-        if network.sparse is not None:
-            frames = torch.cat([frames, torch.ones_like(frames[:, :1])], dim=1)
-        target = conv2d(known, first, padding=1)
-        loss = mse_loss(encoder(frames), target)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        optimiser.zero_grad()
-        yield float(loss.detach() / target.var())
 
 
 class Average:

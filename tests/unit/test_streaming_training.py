@@ -28,9 +28,9 @@ from generators.streaming_t2v.training import (
     parameter_table,
     train,
     training_mode,
-    warm_up_frame_encoder,
 )
 from generators.streaming_t2v.unet import VideoUNetConfig
+from generators.streaming_t2v.warm_up import warm_up_frame_encoder
 
 SIZES = NetworkConfig(
     unet=VideoUNetConfig(
