@@ -6,77 +6,66 @@ stay uint8 arrays, never a compressed file, so nothing but the model can make th
 
 Example:
     >>> import numpy as np
-    >>> from dataclasses import dataclass
     >>> from generators.api import Request, Start
     >>> @dataclass
-    ... class Fade:
+    ... class Fade(ChunkModel):
     ...     num_frames: int = 5
     ...     conditioning_frames: int = 1
-    ...     height: int = 0
-    ...     width: int = 0
-    ...     pad: str = "once"
-    ...     unpad: bool = True
     ...     def begin(self, prompt):
     ...         return lambda conditioning, seed: np.repeat(conditioning // 2, 5, axis=0)
     >>> frames = np.full((16, 8, 8, 3), 200, np.uint8)
     >>> request = Request("a fade", seed=0, num_frames=26, height=8, width=8, fps=8.0)
-    >>> [(len(chunk), int(chunk[0, 0, 0, 0])) for chunk in autoregress(Fade(), request, Start(frames, frames))]
+    >>> [(len(chunk), int(chunk[0, 0, 0, 0])) for chunk in Fade().generate(request, Start(frames, frames))]
     [(4, 100), (4, 50), (2, 25)]
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from dataclasses import dataclass
 
 from baselines.padding import PADS, blackened, letterbox, unletterbox
 from generators.api import Frames, Request, Start
-from generators.first_chunk import chunk_seed
 from generators.pipelines import check_option
+from generators.seeds import chunk_seed
 
 Extend = Callable[[Frames, int], Frames]
 """(conditioning [C, h, w, 3], seed) -> [F, h, w, 3], whose first C frames re-render the conditioning frames."""
 
 
-class ChunkModel(Protocol):
+@dataclass(kw_only=True)
+class ChunkModel(ABC):
     """A model that makes F frames at once, the first C of which show C given frames again.
 
+    A subclass is a method: it states its own defaults, `conditioning_frames` (C, a setting or a property) and `begin`.
+
     Attributes:
-        num_frames: F, frames made per network call.
-        conditioning_frames: C, given frames; each call adds F - C new ones.
-        height: native height in pixels; 0 for the height of the request.
-        width: native width in pixels; 0 for the width of the request.
+        num_frames: F, frames made per network call, given ones included; each call adds F - C new ones.
+        height: native height in pixels; 0 for that of the request.
+        width: native width in pixels; 0 for that of the request.
         pad: one of `baselines.padding.PADS`.
         unpad: crop the padding off new frames before scaling them back; False squashes the padded frame.
     """
 
-    @property
-    def num_frames(self) -> int:  # noqa: D102 - see Attributes
-        ...
+    num_frames: int = 16
+    height: int = 0
+    width: int = 0
+    pad: str = "once"
+    unpad: bool = True
 
     @property
-    def conditioning_frames(self) -> int:  # noqa: D102
-        ...
+    @abstractmethod
+    def conditioning_frames(self) -> int:
+        """C, given frames that a call starts from."""
 
-    @property
-    def height(self) -> int:  # noqa: D102
-        ...
-
-    @property
-    def width(self) -> int:  # noqa: D102
-        ...
-
-    @property
-    def pad(self) -> str:  # noqa: D102
-        ...
-
-    @property
-    def unpad(self) -> bool:  # noqa: D102
-        ...
-
+    @abstractmethod
     def begin(self, prompt: str) -> Extend:
         """Returns the function that makes chunks of one video; what does not change between chunks is done here."""
-        ...
+
+    def generate(self, request: Request, start: Start) -> Iterator[Frames]:
+        """Yields the new frames, `num_frames` - `conditioning_frames` per network call."""
+        return autoregress(self, request, start)
 
 
 def autoregress(model: ChunkModel, request: Request, start: Start) -> Iterator[Frames]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generators.api import Frames, Request, Start, method
-from generators.first_chunk import chunk_seed
+from generators.seeds import chunk_seed
 
 
 @method(name="pan", title="Pan", paper="", licence="none", continues_start=True)

@@ -13,13 +13,12 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from baselines.autoregressive import Extend, autoregress
-from generators.api import Frames, Request, Start, method
+from baselines.autoregressive import ChunkModel, Extend
+from generators.api import Frames, method
 from generators.frames import to_frames
 from generators.pipelines import (
     PipelineSettings,
@@ -30,7 +29,7 @@ from generators.pipelines import (
     silenced,
     use_scheduler,
 )
-from generators.weights import resolve
+from generators.weights import resolve_weights
 
 
 @method(
@@ -41,7 +40,7 @@ from generators.weights import resolve
     continues_start=True,
 )
 @dataclass
-class Svd(PipelineSettings):
+class Svd(ChunkModel, PipelineSettings):
     """SVD continued chunk by chunk.
 
     Attributes:
@@ -50,8 +49,6 @@ class Svd(PipelineSettings):
             authors released a frame-wise decoder beside it.
         scheduler: a solver's class name in diffusers; empty for the checkpoint's own (Euler, EDM).
         num_frames: frames per network call, the re-rendered first one included (25 for XT, 14 for SVD).
-        height: native height in pixels; 0 for that of the request.
-        width: native width in pixels; 0 for that of the request.
         num_inference_steps: solver steps (30 for XT, 25 for SVD).
         min_guidance_scale: guidance on the first frame of a chunk.
         max_guidance_scale: guidance on the last frame of a chunk; it rises linearly in between.
@@ -59,8 +56,6 @@ class Svd(PipelineSettings):
         motion_bucket_id: amount of motion, 0..255.
         noise_aug_strength: noise added to the conditioning frame.
         decode_chunk_size: frames decoded at once.
-        pad: "once" or "every_chunk", see `baselines.padding.PADS`.
-        unpad: crop the padding off before scaling back.
     """
 
     weights: str = "hub:stabilityai/stable-video-diffusion-img2vid-xt"
@@ -76,17 +71,11 @@ class Svd(PipelineSettings):
     motion_bucket_id: int = 127
     noise_aug_strength: float = 0.02
     decode_chunk_size: int = 8
-    pad: str = "once"
-    unpad: bool = True
 
     @property
     def conditioning_frames(self) -> int:
         """One: the network is conditioned on a single image."""
         return 1
-
-    def generate(self, request: Request, start: Start) -> Iterator[Frames]:
-        """Yields the new frames, `num_frames` - 1 per network call."""
-        return autoregress(self, request, start)
 
     def begin(self, prompt: str) -> Extend:
         """Returns the function that continues one frame; the prompt is not read."""
@@ -118,8 +107,14 @@ class Svd(PipelineSettings):
     def _pipeline(self) -> Any:
         from diffusers import AutoencoderKL, StableVideoDiffusionPipeline
 
-        parts = {"vae": load_network(AutoencoderKL, resolve(self.vae, self.weights_dir), self)} if self.vae else None
-        pipeline = load_pipeline(StableVideoDiffusionPipeline, resolve(self.weights, self.weights_dir), self, parts)
+        parts = (
+            {"vae": load_network(AutoencoderKL, resolve_weights(self.vae, self.weights_dir), self)}
+            if self.vae
+            else None
+        )
+        pipeline = load_pipeline(
+            StableVideoDiffusionPipeline, resolve_weights(self.weights, self.weights_dir), self, parts
+        )
         use_scheduler(pipeline, self.scheduler)
         place(pipeline, self)
         return pipeline

@@ -4,7 +4,7 @@ Ours come through the same door as anyone's: the entry-point groups `bench.metho
 cannot be imported is kept with its reason, and only choosing it is an error.
 
 Example:
-    >>> catalog = find()
+    >>> catalog = find_plugins()
     >>> catalog.methods["still"].info.title
     'Still'
 """
@@ -100,7 +100,7 @@ class Catalog:
         raise ConfigError(f"unknown {kind} {name!r}; there are {names}")
 
 
-def find(files: Sequence[str] = ()) -> Catalog:
+def find_plugins(files: Sequence[str] = ()) -> Catalog:
     """Returns what is installed and what the given drop-in files hold.
 
     Raises:

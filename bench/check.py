@@ -1,7 +1,7 @@
 """Tries a drop-in file against the two contracts, the way a run would use it, on tiny videos.
 
 Example:
-    >>> all(finding.ok for finding in check_file("my_method.py", load_profile("mini")))   # doctest: +SKIP
+    >>> all(check.ok for check in check_file("my_method.py", load_profile("mini")))   # doctest: +SKIP
     True
 """
 
@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from bench.catalog import Plugin, load_file
-from bench.errors import BenchError, MethodError, MetricError, foreign
-from bench.profile import Profile, Settings, Video
-from bench.runner import check_total, checked_frames
-from bench.settings import construct, located, resolve, run_settings
+from bench.errors import BenchError, MethodFailure, MetricFailure, foreign
+from bench.frame_contract import check_total, checked_frames
+from bench.profile import Profile, Settings, VideoSettings
+from bench.settings import construct, located, resolve_settings, run_settings
 from generators.api import Frames, Method, MethodInfo, Request, Start
 from generators.weights import MissingWeightsError
 from metrics.api import Metric, MetricInfo, Score
@@ -32,7 +32,7 @@ NUM_FRAMES = 27
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """The outcome of one check.
 
     Attributes:
@@ -48,8 +48,8 @@ class Finding:
     detail: str = ""
 
 
-def check_file(file: str, profile: Profile) -> list[Finding]:
-    """Returns one finding per check of every stamped class in a file.
+def check_file(file: str, profile: Profile) -> list[Check]:
+    """Returns one check per check of every stamped class in a file.
 
     Args:
         file: the drop-in file.
@@ -59,34 +59,34 @@ def check_file(file: str, profile: Profile) -> list[Finding]:
         PluginError: the file cannot be imported or holds no stamped class.
     """
     methods, metrics = load_file(file)
-    findings = []
+    checked = []
     for method in methods:
-        findings += _run_checks(method.info.name, _method_checks(method, profile))
+        checked += _run_checks(method.info.name, _method_checks(method, profile))
     for metric in metrics:
-        findings += _run_checks(metric.info.name, _metric_checks(metric, profile))
-    return findings
+        checked += _run_checks(metric.info.name, _metric_checks(metric, profile))
+    return checked
 
 
-Check = tuple[str, Callable[[], None]]
+Claim = tuple[str, Callable[[], None]]
 """A sentence and a function that raises BenchError if it does not hold."""
 
 
-def _run_checks(plugin: str, checks: Iterable[Check]) -> list[Finding]:
-    findings = []
+def _run_checks(plugin: str, checks: Iterable[Claim]) -> list[Check]:
+    checked = []
     for sentence, check in checks:
         try:
-            with foreign(MethodError, plugin, passing=(MissingWeightsError,)):
+            with foreign(MethodFailure, plugin, passing=(MissingWeightsError,)):
                 check()
-            findings.append(Finding(plugin, sentence, ok=True))
+            checked.append(Check(plugin, sentence, ok=True))
         except (BenchError, MissingWeightsError) as error:
-            findings.append(Finding(plugin, sentence, ok=False, detail=f": {error}"))
-    return findings
+            checked.append(Check(plugin, sentence, ok=False, detail=f": {error}"))
+    return checked
 
 
 # -- methods ---------------------------------------------------------------------------------------------------------
 
 
-def _method_checks(plugin: Plugin[MethodInfo], profile: Profile) -> list[Check]:
+def _method_checks(plugin: Plugin[MethodInfo], profile: Profile) -> list[Claim]:
     info = plugin.info
 
     def fresh() -> Method:
@@ -103,14 +103,14 @@ def _method_checks(plugin: Plugin[MethodInfo], profile: Profile) -> list[Check]:
         method = fresh()
         _generate(method, info, profile, NUM_FRAMES, seed=1)
         if not np.array_equal(first, _generate(method, info, profile, NUM_FRAMES)):
-            raise MethodError("the second video differs; draw noise from a generator seeded with request.seed")
+            raise MethodFailure("the second video differs; draw noise from a generator seeded with request.seed")
 
     def leaves_start() -> None:
         start = sample_start(profile.video)
         before = start.frames.copy()
         _generate(fresh(), info, profile, NUM_FRAMES, start=start)
         if not np.array_equal(before, start.frames):
-            raise MethodError("the shared first chunk was changed; copy it before writing into it")
+            raise MethodFailure("the shared first chunk was changed; copy it before writing into it")
 
     return [
         ("its name is lower case letters, digits and underscores, its title is not empty", lambda: _named(info)),
@@ -121,7 +121,7 @@ def _method_checks(plugin: Plugin[MethodInfo], profile: Profile) -> list[Check]:
     ]
 
 
-def sample_start(video: Video) -> Start:
+def sample_start(video: VideoSettings) -> Start:
     """Returns a first chunk of smooth moving colour at the size of a video."""
     shape = (START_FRAMES, video.height, video.width)
     time, row, column = np.ogrid[:START_FRAMES, : video.height, : video.width]
@@ -133,7 +133,7 @@ def sample_start(video: Video) -> Start:
 def _generate(
     method: Method, info: MethodInfo, profile: Profile, total: int, seed: int = 0, start: Start | None = None
 ) -> Frames:
-    """Returns all new frames of one video; raises MethodError where the contract is broken."""
+    """Returns all new frames of one video; raises MethodFailure where the contract is broken."""
     video = replace(profile.video, num_frames=total)
     request = Request("a red circle moving right on grass", seed, total, video.height, video.width, video.fps)
     missing = total - (START_FRAMES if info.continues_start else 0)
@@ -150,7 +150,7 @@ def _generate(
 # -- metrics ---------------------------------------------------------------------------------------------------------
 
 
-def _metric_checks(plugin: Plugin[MetricInfo], profile: Profile) -> list[Check]:
+def _metric_checks(plugin: Plugin[MetricInfo], profile: Profile) -> list[Claim]:
     info = plugin.info
     frames = np.concatenate([sample_start(profile.video).frames] * 2)
 
@@ -166,14 +166,14 @@ def _metric_checks(plugin: Plugin[MetricInfo], profile: Profile) -> list[Check]:
             _score(metric, [frames[i : i + 1] for i in range(len(frames))], profile),
         )
         if whole.value != pieces.value:
-            raise MetricError(f"{whole.value} from one call of update, {pieces.value} from one per frame")
+            raise MetricFailure(f"{whole.value} from one call of update, {pieces.value} from one per frame")
 
     def windows() -> None:
         metric = fresh()
         score = _score(metric, [frames], profile)
         value = metric.window(score.series, 0, len(frames))
         if value != score.value:
-            raise MetricError(f"window over the whole video gives {value}, the score is {score.value}")
+            raise MetricFailure(f"window over the whole video gives {value}, the score is {score.value}")
 
     def serial() -> None:
         score = _score(fresh(), [frames], profile)
@@ -182,7 +182,7 @@ def _metric_checks(plugin: Plugin[MetricInfo], profile: Profile) -> list[Check]:
     def single() -> None:
         score = _score(fresh(), [frames[:1]], profile)
         if score.value is None and not score.reason:
-            raise MetricError("a video of one frame has no value and no reason; give a reason")
+            raise MetricFailure("a video of one frame has no value and no reason; give a reason")
 
     return [
         ("its name is lower case letters, digits and underscores, its title is not empty", lambda: _named(info)),
@@ -205,12 +205,12 @@ def _score(metric: Metric, chunks: Sequence[Frames], profile: Profile) -> Score:
 
 
 def _resolved(cls: type[Any], name: str, sections: Any, profile: Profile) -> Settings:
-    return resolve(cls, sections.get(name, {}), run_settings(profile.run), name)
+    return resolve_settings(cls, sections.get(name, {}), run_settings(profile.run), name)
 
 
 def _named(info: MethodInfo | MetricInfo) -> None:
     if not re.fullmatch(r"[a-z0-9_]+", info.name) or not info.title.strip():
-        raise MethodError(f"name {info.name!r}, title {info.title!r}")
+        raise MethodFailure(f"name {info.name!r}, title {info.title!r}")
 
 
 def _ignore(_: object) -> None:

@@ -61,7 +61,7 @@ def run(
     plugins: tuple[str, ...],
 ) -> None:
     """Make and score videos: methods x prompts x seeds. The same command again does only what is left."""
-    from bench.catalog import find
+    from bench.catalog import find_plugins
     from bench.plan import plan, run_name
     from bench.profile import load_profile
     from bench.run import execute
@@ -75,7 +75,7 @@ def run(
     options += [f"run.metrics={_words(metrics)}"] if metrics else []
     settings: Profile = load_profile(profile, [*overrides, *options])
     files = [str(Path(plugin).resolve()) for plugin in plugins]
-    catalog = find(files)
+    catalog = find_plugins(files)
     spec = plan(catalog, settings, methods=methods, prompts=prompts, seeds=_numbers(seeds, "--seeds"), plugins=files)
     name = out.name if out else run_name(spec)
     folder = out or Path("results") / name
@@ -138,21 +138,21 @@ def score(
 ) -> None:
     """Score videos made elsewhere: files, folders of pictures, globs. The same command again does only what is left."""
     _stay_offline()
-    from bench import scoring
-    from bench.catalog import find
+    from bench import given
+    from bench.catalog import find_plugins
     from bench.profile import load_profile
 
-    jobs = scoring.collect(paths, prompts, manifest)
-    boundaries = scoring.boundaries(seams, chunk, first)
+    jobs = given.collect(paths, prompts, manifest)
+    boundaries = given.boundaries(seams, chunk, first)
     settings = load_profile(profile, overrides)
-    usable, lost, identity = scoring.choose(find(plugins), settings, _words(metrics), flow, flow_weights, device)
+    usable, lost, identity = given.choose(find_plugins(plugins), settings, _words(metrics), flow, flow_weights, device)
     for name, reason in lost.items():
         click.echo(f"{name} is left out: {reason}", err=True)
-    cache = None if no_cache else scoring.default_cache()
-    results = scoring.score_all(jobs, scoring.Plan(usable, identity, boundaries, frames, cache), out)
+    cache = None if no_cache else given.default_cache()
+    results = given.score_all(jobs, given.Plan(usable, identity, boundaries, frames, cache), out)
     target = json_path or out / "scores.json"
-    scoring.write_results(target, results, list(usable), lost)
-    click.echo(scoring.results_table(results, list(usable)))
+    given.write_results(target, results, list(usable), lost)
+    click.echo(given.results_table(results, list(usable)))
     ok = sum(result.status == "ok" for result in results)
     click.echo(f"{ok} of {len(results)} videos scored. See {target}")
     sys.exit(int(ok < len(results) or not usable))
@@ -164,15 +164,15 @@ def score(
 def list_(what: str, plugins: tuple[str, ...]) -> None:
     """Show what there is to choose from."""
     from bench import listing
-    from bench.catalog import find
+    from bench.catalog import find_plugins
 
     rows = {
-        "methods": lambda: listing.methods(find(plugins)),
-        "metrics": lambda: listing.metrics(find(plugins)),
+        "methods": lambda: listing.methods(find_plugins(plugins)),
+        "metrics": lambda: listing.metrics(find_plugins(plugins)),
         "prompts": listing.prompts,
         "profiles": listing.profiles,
     }[what]()
-    click.echo(listing.table(rows))
+    click.echo(listing.text_table(rows))
 
 
 @cli.command()
@@ -181,7 +181,7 @@ def list_(what: str, plugins: tuple[str, ...]) -> None:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=SET_HELP)
 def check(file: Path, profile: str, overrides: tuple[str, ...]) -> None:
     """Try the methods and metrics of a drop-in FILE against the contract."""
-    from bench.contract import check_file
+    from bench.check import check_file
     from bench.profile import load_profile
 
     findings = check_file(str(file), load_profile(profile, overrides))
@@ -194,13 +194,12 @@ def check(file: Path, profile: str, overrides: tuple[str, ...]) -> None:
 
 @cli.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("docs/metric-cards"), show_default=True)
-@click.option("--quick", is_flag=True, help="A glance: too few videos to quote a number.")
+@click.option("--quick", is_flag=True, help="A quick look: too few videos to quote a number.")
 def validate(out: Path, quick: bool) -> None:
-    """Put the metrics to the test against ground truth, and write a page about each."""
-    from bench.validate import FULL, QUICK, summary
-    from bench.validate import validate as put_to_the_test
+    """Measure the metrics against ground truth, and write a page about each."""
+    from bench.validate import FULL, QUICK, run_validation, summary
 
-    findings = put_to_the_test(out, QUICK if quick else FULL, lambda line: click.echo(line, err=True))
+    findings = run_validation(out, QUICK if quick else FULL, lambda line: click.echo(line, err=True))
     for line in summary(findings):
         click.echo(line)
     click.echo(f"See {out / 'README.md'}")

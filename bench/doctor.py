@@ -10,15 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bench.catalog import find
+from bench.catalog import find_plugins
 from bench.errors import BenchError, ConfigError
-from bench.listing import table
+from bench.listing import text_table
 from bench.profile import load_profile, packaged_profiles
 from bench.provenance import PACKAGES, installed, provenance
 from bench.settings import locations
-from generators.weights import TABLE, MissingWeightsError, how_to_get, needed, resolve
-from generators.weights import fetch as fetch_weights
-from generators.weights import find as find_weights
+from generators.weights import (
+    TABLE,
+    MissingWeightsError,
+    fetch_weights,
+    find_weights,
+    how_to_get,
+    needed,
+    resolve_weights,
+)
 
 
 def examine(weights_dir: str = "") -> Iterator[str]:
@@ -31,13 +37,13 @@ def examine(weights_dir: str = "") -> Iterator[str]:
     yield f"python {facts['python']} on {facts['platform']} ({facts['machine']}), {facts['cpus']} cores"
     yield _gpu()
     yield ""
-    yield table([("package", "version"), *((name, installed(name) or "MISSING") for name in PACKAGES)])
+    yield text_table([("package", "version"), *((name, installed(name) or "MISSING") for name in PACKAGES)])
     yield ""
-    yield table([("profile", "setting", "weights", "state"), *_profile_weights()])
+    yield text_table([("profile", "setting", "weights", "state"), *_profile_weights()])
     yield ""
     head = ("released weights", "system", "for", "GB", "GPU GB", "licence", "commercial", "state")
-    yield table([head, *_released(weights_dir)])
-    for name, reason in find().broken.items():
+    yield text_table([head, *_released(weights_dir)])
+    for name, reason in find_plugins().broken.items():
         yield f"broken: {name}: {reason}"
 
 
@@ -74,7 +80,7 @@ def _profile_weights() -> Iterator[tuple[str, ...]]:
         sections = {"first_chunk": profile.first_chunk, **profile.methods, **profile.metrics}
         for setting, location in locations(sections).items():
             try:
-                resolve(location, profile.run.weights_dir)
+                resolve_weights(location, profile.run.weights_dir)
                 state = "present"
             except MissingWeightsError:
                 state = "missing"

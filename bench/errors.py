@@ -42,11 +42,11 @@ class StoreError(BenchError):
     exit_code = 4
 
 
-class MethodError(BenchError):
+class MethodFailure(BenchError):
     """A method failed on one cell: recorded there, the run goes on."""
 
 
-class MetricError(BenchError):
+class MetricFailure(BenchError):
     """A metric failed on one video: recorded there, the run goes on."""
 
 

@@ -1,7 +1,7 @@
 """Writes and reads the store's videos: lossless FFV1 in Matroska, streamed, the same frames giving the same bytes.
 
 What is scored is what is stored, so nothing may be lost: RGB is kept as `bgr0`, which FFV1 codes without loss. Videos
-of other origin are decoded by `metrics.video`.
+of other origin are decoded by `metrics.decoding`.
 
 Example:
     >>> with VideoWriter(Path("a.mkv"), fps=10.0) as video:      # doctest: +SKIP
@@ -23,7 +23,7 @@ from typing import Any, Self
 import numpy as np
 
 from bench.errors import StoreError
-from bench.store import replacing
+from bench.files import replacing
 from generators.api import Frames
 
 

@@ -21,19 +21,19 @@ from pathlib import Path
 from typing import Any
 
 from bench.catalog import Catalog
-from bench.errors import BenchError, ConfigError, MetricError, StoreError, foreign
-from bench.listing import table
+from bench.errors import BenchError, ConfigError, MetricFailure, StoreError, foreign
+from bench.files import read_json, write_json
+from bench.listing import text_table
 from bench.profile import Profile, Settings
 from bench.progress import FrameDisplay
 from bench.prompts import load_prompts
-from bench.settings import construct, located, resolve, run_settings, stored_identity
+from bench.settings import construct, located, resolve_settings, run_settings, stored_identity
 from bench.spec import SCHEMA, content_key
 from bench.stats import mean_defined
-from bench.store import read_json, write_json
 from generators.weights import MissingWeightsError
 from metrics.api import Metric
-from metrics.cache import FeatureCache, content_hash, default_folder
 from metrics.errors import VideoError, WeightsError
+from metrics.features.cache import FeatureCache, content_hash, default_folder
 from metrics.files import score_file
 from metrics.scoring import VideoScorer
 
@@ -59,7 +59,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Result:
+class VideoResult:
     """What scoring one video gave.
 
     Attributes:
@@ -222,14 +222,14 @@ def choose(
                 section |= {"flow": flow, "flow_weights": "mini:raft" if flow == "mini" else ""}
             if flow_weights:
                 section["flow_weights"] = flow_weights
-        settings = resolve(plugin.cls, section, offered, f"metrics.{name}")
+        settings = resolve_settings(plugin.cls, section, offered, f"metrics.{name}")
         identity[name] = [plugin.info.version, stored_identity(settings)]
         try:
-            with foreign(MetricError, name, passing=(MissingWeightsError, WeightsError)):
+            with foreign(MetricFailure, name, passing=(MissingWeightsError, WeightsError)):
                 metric = construct(plugin.cls, located(settings, profile.run.weights_dir), f"metrics.{name}")
                 VideoScorer({**usable, name: metric}, "", 10.0)  # loads its weights, or says what is missing
                 usable[name] = metric
-        except (MissingWeightsError, WeightsError, MetricError) as error:
+        except (MissingWeightsError, WeightsError, MetricFailure) as error:
             lost[name] = str(error)
             if settings.get("clip_model"):
                 lost[name] += f". To score {name} without the CLIP signal: --set metrics.{name}.clip_model=''"
@@ -244,7 +244,7 @@ def default_cache() -> FeatureCache:
 # -- scoring -----------------------------------------------------------------------------------------------------------
 
 
-def score_all(jobs: Sequence[Job], plan: Plan, folder: Path) -> list[Result]:
+def score_all(jobs: Sequence[Job], plan: Plan, folder: Path) -> list[VideoResult]:
     """Returns one result per video, in order; those in the folder from an earlier command are not computed again.
 
     Raises:
@@ -263,23 +263,23 @@ def score_all(jobs: Sequence[Job], plan: Plan, folder: Path) -> list[Result]:
     return results
 
 
-def _score(job: Job, plan: Plan, folder: Path, display: FrameDisplay) -> Result:
+def _score(job: Job, plan: Plan, folder: Path, display: FrameDisplay) -> VideoResult:
     try:
-        with foreign(MetricError, "reading", passing=(VideoError,)):
+        with foreign(MetricFailure, "reading", passing=(VideoError,)):
             path = folder / f"{_key(job, plan)}.json"
         if path.exists():
             return _again(job, path)
-        with foreign(MetricError, "one of the metrics", passing=(VideoError,)):
+        with foreign(MetricFailure, "one of the metrics", passing=(VideoError,)):
             scored = score_file(
                 job.path, plan.metrics, job.prompt, plan.seams, plan.num_frames, plan.cache, display.frames
             )
     except VideoError as error:
-        return Result(job, "quarantined", str(error))
+        return VideoResult(job, "quarantined", str(error))
     except BenchError as error:
-        return Result(job, "failed", str(error))
+        return VideoResult(job, "failed", str(error))
     values = {name: score.value for name, score in scored.scores.items()}
     scores = {name: asdict(score) for name, score in scored.scores.items()}
-    result = Result(job, "ok", "", scored.num_frames, values, scores, dict(scored.seconds))
+    result = VideoResult(job, "ok", "", scored.num_frames, values, scores, dict(scored.seconds))
     write_json(path, asdict(result))
     return result
 
@@ -295,15 +295,15 @@ def _key(job: Job, plan: Plan) -> str:
     )
 
 
-def _again(job: Job, path: Path) -> Result:
+def _again(job: Job, path: Path) -> VideoResult:
     content = read_json(path)
-    return Result(**{**content, "job": job})
+    return VideoResult(**{**content, "job": job})
 
 
 # -- results -----------------------------------------------------------------------------------------------------------
 
 
-def groups(results: Sequence[Result], metrics: Sequence[str]) -> list[dict[str, Any]]:
+def groups(results: Sequence[VideoResult], metrics: Sequence[str]) -> list[dict[str, Any]]:
     """Returns one entry per method: videos, how many are quarantined or failed, and the mean of every metric."""
     entries = []
     for method in dict.fromkeys(result.job.method for result in results):
@@ -316,7 +316,7 @@ def groups(results: Sequence[Result], metrics: Sequence[str]) -> list[dict[str, 
     return entries
 
 
-def results_table(results: Sequence[Result], metrics: Sequence[str]) -> str:
+def results_table(results: Sequence[VideoResult], metrics: Sequence[str]) -> str:
     """Returns both tables as text: every video, then every group."""
     head = ("video", "method", "frames", *metrics, "state")
     rows = [
@@ -338,10 +338,10 @@ def results_table(results: Sequence[Result], metrics: Sequence[str]) -> str:
         )
         for entry in groups(results, metrics)
     ]
-    return table([head, *rows]) + "\n\n" + table([group_head, *group_rows])
+    return text_table([head, *rows]) + "\n\n" + text_table([group_head, *group_rows])
 
 
-def write_results(path: Path, results: Sequence[Result], metrics: Sequence[str], lost: Mapping[str, str]) -> None:
+def write_results(path: Path, results: Sequence[VideoResult], metrics: Sequence[str], lost: Mapping[str, str]) -> None:
     """Writes everything as one JSON file."""
     content = {"groups": groups(results, metrics), "videos": [asdict(result) for result in results], "lost": dict(lost)}
     write_json(path, content)

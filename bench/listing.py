@@ -1,7 +1,7 @@
 """The tables that `list` prints: what there is to choose from, without loading any of it.
 
 Example:
-    >>> print(table([("name", "title"), ("still", "Still")]))
+    >>> print(text_table([("name", "title"), ("still", "Still")]))
     name   title
     still  Still
 """
@@ -62,7 +62,7 @@ def profiles() -> Rows:
     return rows
 
 
-def table(rows: Sequence[tuple[str, ...]]) -> str:
+def text_table(rows: Sequence[tuple[str, ...]]) -> str:
     """Returns rows as lines with columns two blanks apart."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)

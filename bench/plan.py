@@ -20,7 +20,7 @@ from bench.errors import ConfigError, StoreError
 from bench.profile import Profile, Settings
 from bench.prompts import PromptSet, load_prompts
 from bench.provenance import provenance
-from bench.settings import construct, identity, resolve, run_settings, stored_identity
+from bench.settings import construct, identity, resolve_settings, run_settings, stored_identity
 from bench.spec import SCHEMA, Cell, Prompt, RunSpec, content_key
 from bench.store import Record, RunInfo, Store
 from generators.api import MethodInfo
@@ -84,7 +84,7 @@ def plan(
     _refuse_unknown_sections(catalog, profile)
     names = catalog.choose_methods(methods)
     chosen = choose_prompts(prompts, profile)
-    start = resolve(FirstChunk, profile.first_chunk, offered, "first_chunk")
+    start = resolve_settings(FirstChunk, profile.first_chunk, offered, "first_chunk")
     construct(FirstChunk, start, "first_chunk")
     by_method = {n: _settings(catalog.methods[n], profile.methods, offered, "methods") for n in names}
     metrics = catalog.choose_metrics(profile.run.metrics)
@@ -212,7 +212,7 @@ def _settings(
     plugin: Plugin[MethodInfo] | Plugin[MetricInfo], sections: Mapping[str, Settings], offered: Settings, kind: str
 ) -> Settings:
     name = plugin.info.name
-    settings = resolve(plugin.cls, sections.get(name, {}), offered, f"{kind}.{name}")
+    settings = resolve_settings(plugin.cls, sections.get(name, {}), offered, f"{kind}.{name}")
     construct(plugin.cls, settings, f"{kind}.{name}")  # a class that refuses its settings says so before the run
     return settings
 

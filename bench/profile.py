@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Video:
+class VideoSettings:
     """Shape of every video of a run.
 
     Attributes:
@@ -79,7 +79,7 @@ class Profile:
     """All settings of a run; sections of methods and metrics are checked against their fields by `bench.settings`."""
 
     name: str
-    video: Video
+    video: VideoSettings
     run: Run
     first_chunk: Settings
     methods: Mapping[str, Settings]
@@ -87,7 +87,7 @@ class Profile:
 
 
 EXECUTORS = ("serial", "processes")
-DTYPES = ("float32", "float16", "bfloat16")
+RUN_DTYPES = ("float32", "float16", "bfloat16")
 
 
 def packaged_profiles() -> list[str]:
@@ -176,7 +176,7 @@ def _override(raw: dict[str, Any], override: str) -> None:
     table[steps[-1]] = value
 
 
-_VIDEO = Video(num_frames=240, height=64, width=64, fps=10.0)
+_VIDEO = VideoSettings(num_frames=240, height=64, width=64, fps=10.0)
 _RUN = Run("serial", 0, 1, "cpu", "float32", "mini", 0, seeds=(0,), metrics=("mawe",))
 
 
@@ -186,7 +186,7 @@ def _profile(raw: dict[str, Any], where: str) -> Profile:
     name = checked(raw.get("name", ""), "mini", f"{where}: name")
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", name):
         raise ConfigError(f"{where}: name must be up to 40 letters, digits, '-' or '_', not {name!r}")
-    video = _section(Video, raw.get("video"), _VIDEO, f"{where}: video")
+    video = _section(VideoSettings, raw.get("video"), _VIDEO, f"{where}: video")
     run = _section(Run, raw.get("run"), _RUN, f"{where}: run")
     _check_video(video, where)
     _check_run(run, where)
@@ -220,7 +220,7 @@ def _refuse_unknown(table: Mapping[str, Any], valid: set[str], where: str) -> No
         raise ConfigError(f"{where}: unknown key {unknown[0]!r}; there are {', '.join(sorted(valid))}")
 
 
-def _check_video(video: Video, where: str) -> None:
+def _check_video(video: VideoSettings, where: str) -> None:
     for name, value in dataclasses.asdict(video).items():
         if not value > 0 or value == float("inf"):
             raise ConfigError(f"{where}: video.{name} must be positive, not {value}")
@@ -229,8 +229,8 @@ def _check_video(video: Video, where: str) -> None:
 def _check_run(run: Run, where: str) -> None:
     if run.executor not in EXECUTORS:
         raise ConfigError(f"{where}: run.executor must be one of {', '.join(EXECUTORS)}, not {run.executor!r}")
-    if run.dtype not in DTYPES:
-        raise ConfigError(f"{where}: run.dtype must be one of {', '.join(DTYPES)}, not {run.dtype!r}")
+    if run.dtype not in RUN_DTYPES:
+        raise ConfigError(f"{where}: run.dtype must be one of {', '.join(RUN_DTYPES)}, not {run.dtype!r}")
     if run.workers < 0 or run.num_prompts < 0:
         raise ConfigError(f"{where}: run.workers and run.num_prompts must be 0 (all) or more")
     if run.threads < 1:

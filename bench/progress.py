@@ -20,7 +20,7 @@ import click
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from bench.runner import Outcome
+    from bench.worker import Outcome
 
 
 class Estimate:

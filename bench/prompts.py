@@ -27,7 +27,7 @@ PAPER_LABEL = "paper-50 (StreamingT2V, appendix A.5)"
 """Label of the list of prompts behind the published Table 1."""
 
 PAPER_SHA256 = "934dbe7b4beb7f84d1993eed7c28ea9998c272d3bc8a20fc78ca847169b7d56f"
-"""`fingerprint` of the 50 prompts in appendix A.5. Source: arXiv:2403.14773, hashed by the rule of `fingerprint`."""
+"""`prompts_fingerprint` of the 50 prompts in appendix A.5. Source: arXiv:2403.14773, hashed as there."""
 
 _STRAIGHT = str.maketrans({"‘": "'", "’": "'", "‚": "'", "‛": "'", "“": '"', "”": '"', "„": '"', "‟": '"'})
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -72,11 +72,11 @@ def load_prompts(source: str) -> PromptSet:
         names = ", ".join(packaged())
         raise ConfigError(f"unknown prompts {source!r}: give one of {names}, or a .txt or .jsonl file")
     prompts = _parse(_read(path), suffix, source)
-    label = PAPER_LABEL if fingerprint(prompt.text for prompt in prompts) == PAPER_SHA256 else path.name
+    label = PAPER_LABEL if prompts_fingerprint(prompt.text for prompt in prompts) == PAPER_SHA256 else path.name
     return PromptSet(label, prompts)
 
 
-def fingerprint(texts: Iterable[str]) -> str:
+def prompts_fingerprint(texts: Iterable[str]) -> str:
     """Returns the SHA-256 (hex) of a list of prompts; spacing, quote style and empty lines do not change it.
 
     Each text gets Unicode NFKC, straight quotes, white space collapsed to one blank, and is stripped; empty ones are

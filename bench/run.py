@@ -23,11 +23,11 @@ from bench.store import Record, Store
 
 if TYPE_CHECKING:
     from bench.executors import Executor
-    from bench.runner import Outcome, Task
+    from bench.worker import Outcome, Task
 
 
 @dataclass(frozen=True)
-class Summary:
+class RunSummary:
     """What a run left behind, over all cells of its grid.
 
     Attributes:
@@ -64,7 +64,7 @@ class Summary:
         return ", ".join(parts)
 
 
-def execute(spec: RunSpec, catalog: Catalog, store: Store, name: str, redo: str = "") -> Summary:
+def execute(spec: RunSpec, catalog: Catalog, store: Store, name: str, redo: str = "") -> RunSummary:
     """Does what is left of a grid and returns what the folder holds then.
 
     Args:
@@ -88,7 +88,7 @@ def execute(spec: RunSpec, catalog: Catalog, store: Store, name: str, redo: str 
 
 def _work(spec: RunSpec, store: Store, left: Todo) -> None:
     from bench.executors import open_executor
-    from bench.runner import Task
+    from bench.worker import Task
 
     starts = list({cell.start_key: cell for cell in left.videos if not _has_start(store, cell)}.values())
     tasks = [Task("video", cell) for cell in left.videos]
@@ -102,7 +102,7 @@ def _work(spec: RunSpec, store: Store, left: Todo) -> None:
 
 def _blocked(spec: RunSpec, store: Store, task: Task, blocked: dict[str, Outcome]) -> bool:
     """Returns whether a cell has no first chunk; its record then says why."""
-    from bench.runner import blank
+    from bench.worker import blank
 
     start = blocked.get(task.cell.start_key) if task.kind == "video" else None
     if start is not None:
@@ -125,13 +125,13 @@ def _has_start(store: Store, cell: Cell) -> bool:
     return store.start_paths(cell.start_key)[0].with_suffix(".json").exists()
 
 
-def _summary(records: Sequence[Record]) -> Summary:
+def _summary(records: Sequence[Record]) -> RunSummary:
     status = Counter(record.status for record in records)
     scores = [score for record in records if record.status == "ok" for score in record.scores.values()]
     of_scores = Counter(score.status for score in scores)
     reasons = Counter(record.reason for record in records if record.status != "ok")
     reasons += Counter(score.reason for score in scores if score.status != "ok")
-    return Summary(
+    return RunSummary(
         status["ok"],
         status["failed"],
         status["skipped"],

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from bench.catalog import Catalog
-from bench.errors import BenchError, MetricError, foreign
+from bench.errors import BenchError, MetricFailure, foreign
 from bench.profile import Settings
 from bench.settings import construct, located, stored_identity
 from bench.store import StoredScore
@@ -57,7 +57,7 @@ class Scorers:
             version = self._catalog.metrics[name].info.version
             blank = StoredScore(None, version=version, settings=stored_identity(settings))
             try:
-                with foreign(MetricError, name, passing=MISSING):
+                with foreign(MetricFailure, name, passing=MISSING):
                     board.add(name, self._metric(name, settings), blank)
             except MISSING as missing:
                 board.lose(name, replace(blank, status="skipped", reason=str(missing)))
@@ -92,7 +92,7 @@ class Scoreboard:
         self._blank: dict[str, StoredScore] = {}
         self._lost: dict[str, StoredScore] = {}
         self._scorer: VideoScorer | None = None
-        self._error: MetricError | None = None
+        self._error: MetricFailure | None = None
 
     def add(self, name: str, metric: Metric, blank: StoredScore) -> None:
         """Takes one more metric, before the first frames; raises what the metric raises.
@@ -157,9 +157,9 @@ class Scoreboard:
         assert self._scorer is not None
         who = next(iter(self._metrics)) if len(self._metrics) == 1 else "one of the metrics"
         try:
-            with self._timed(), foreign(MetricError, who):
+            with self._timed(), foreign(MetricFailure, who):
                 step(self._scorer)
-        except MetricError as error:
+        except MetricFailure as error:
             self._error = error
 
 

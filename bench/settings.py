@@ -9,7 +9,7 @@ Example:
     ... class Hold:
     ...     chunk: int = 8
     ...     device: str = "cpu"
-    >>> resolve(Hold, {"chunk": 4}, {"device": "cuda"}, "methods.hold")
+    >>> resolve_settings(Hold, {"chunk": 4}, {"device": "cuda"}, "methods.hold")
     {'chunk': 4, 'device': 'cuda'}
 """
 
@@ -25,8 +25,7 @@ from typing import Any
 from bench.errors import ConfigError, PluginError, foreign
 from bench.memory import OFFLOAD
 from bench.profile import Run, Settings, checked
-from generators.weights import MissingWeightsError
-from generators.weights import resolve as resolve_weights
+from generators.weights import MissingWeightsError, resolve_weights
 
 SCHEMES = ("mini:", "hub:")
 """How a setting that names weights begins; see `generators.weights`."""
@@ -37,7 +36,7 @@ def run_settings(run: Run) -> Settings:
     return {"device": run.device, "dtype": run.dtype, "weights_dir": run.weights_dir}
 
 
-def resolve(cls: type[Any], section: Settings, offered: Settings, where: str) -> dict[str, Any]:
+def resolve_settings(cls: type[Any], section: Settings, offered: Settings, where: str) -> dict[str, Any]:
     """Returns every setting of a class by name: its defaults, then what [run] offers, then its own section.
 
     Args:

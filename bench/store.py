@@ -12,18 +12,19 @@ Example:
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
-import os
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from bench.errors import StoreError
+from bench.ffv1 import VideoWriter, frames_digest, read_video
+from bench.files import read_json, remove_leftovers, write_json
 from bench.spec import SCHEMA, Cell, Prompt
+from generators.api import Start
 from metrics.api import MetricInfo
 
 Status = Literal["ok", "failed", "skipped"]
@@ -163,7 +164,7 @@ class Store:
             raise StoreError(
                 f"{self.path}: cannot write results there ({cause.strerror}); choose a folder with --out"
             ) from cause
-        self._sweep()
+        remove_leftovers(self.path)
         if self.exists():
             info = dataclasses.replace(info, created=self.info().created)
         write_json(self.path / "run.json", dataclasses.asdict(info))
@@ -234,15 +235,53 @@ class Store:
         """Returns where the frames of a first chunk go, and its base frames where their size differs."""
         return self.path / "starts" / f"{key}.mkv", self.path / "starts" / f"{key}.base.mkv"
 
+    # -- first chunks ----------------------------------------------------------------------------------------------
+
+    def save_start(
+        self, key: str, start: Start, fps: float, cost: Mapping[str, float | None] | None = None, memory: str = ""
+    ) -> None:
+        """Stores a first chunk: its frames, its base frames where their size differs, and last a JSON with their hash.
+
+        Args:
+            key: its key.
+            start: the chunk.
+            fps: frames per second.
+            cost: what drawing it cost, as in `bench.store.Record`.
+            memory: likewise.
+        """
+        path, base = self.start_paths(key)
+        for target, frames in ((path, start.frames), (base, start.base)):
+            if target == path or frames.shape != start.frames.shape:
+                with VideoWriter(target, fps) as writer:
+                    writer.write(frames)
+        content = {
+            "sha256": frames_digest(start.frames),
+            "base_sha256": frames_digest(start.base),
+            "base_differs": start.base.shape != start.frames.shape,
+            "cost": cost or {},
+            "memory": memory,
+        }
+        write_json(path.with_suffix(".json"), content)
+
+    def load_start(self, key: str) -> tuple[Start, str]:
+        """Returns a stored first chunk and the SHA-256 of its frames.
+
+        Raises:
+            StoreError: it is missing or torn.
+        """
+        path, base_path = self.start_paths(key)
+        content = read_json(path.with_suffix(".json"))
+        frames = np.concatenate(list(read_video(path)))
+        base = np.concatenate(list(read_video(base_path))) if content.get("base_differs") else frames
+        digest = frames_digest(frames)
+        if (digest, frames_digest(base)) != (content.get("sha256"), content.get("base_sha256")):
+            raise StoreError(f"{path}: the first chunk is not the one that was stored; it is drawn again")
+        return Start(frames, base), digest
+
+    # -- paths -----------------------------------------------------------------------------------------------------
+
     def _cell(self, method: str, key: str, suffix: str) -> Path:
         return self.path / "cells" / method / f"{key}{suffix}"
-
-    def _sweep(self) -> None:
-        """Removes temporary files of dead processes of this machine."""
-        for path in self.path.rglob(".tmp-*"):
-            host, _, process = path.name.removeprefix(".tmp-").split("~")[0].rpartition("-")
-            if host == _host() and process.isdigit() and not _alive(int(process)):
-                path.unlink(missing_ok=True)
 
 
 def latest(results: Path) -> Path:
@@ -255,50 +294,6 @@ def latest(results: Path) -> Path:
     if not runs:
         raise StoreError(f"{results}: no run there; start one with `python -m bench run`, or name a folder with --out")
     return max(runs, key=lambda path: path.stat().st_mtime).parent
-
-
-# -- files -----------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Returns a temporary path beside `path` that takes its place when the block ends without an error.
-
-    Raises:
-        StoreError: the folder cannot be written or is full.
-    """
-    temporary = path.with_name(f".tmp-{_host()}-{os.getpid()}~{path.name}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except OSError as cause:
-        raise StoreError(f"{path}: cannot be written ({cause.strerror or cause})") from cause
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes one JSON file in one step; NaN and infinities become null, which is what an undefined number is."""
-    text = json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False)
-    with replacing(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Returns the object in a JSON file.
-
-    Raises:
-        StoreError: it is missing, torn, or not an object.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as cause:
-        raise StoreError(f"{path}: not found; make it with `python -m bench run`") from cause
-    except (OSError, ValueError) as cause:
-        raise StoreError(f"{path}: torn or unreadable ({cause}); the same `run` command makes it anew") from cause
-    if not isinstance(content, dict):
-        raise StoreError(f"{path}: torn (no JSON object); the same `run` command makes it anew")
-    return content
 
 
 @contextmanager
@@ -320,27 +315,3 @@ def _read_record(path: Path) -> Record:
 
 def _prompt(raw: Mapping[str, Any]) -> Prompt:
     return Prompt(raw["id"], raw["text"], tuple(raw["tags"]))
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
-
-
-def _host() -> str:
-    return socket.gethostname().replace("~", "_").replace("/", "_")
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

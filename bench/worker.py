@@ -15,28 +15,33 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
-import numpy as np
-
-from bench.catalog import Catalog, find
+from bench.catalog import Catalog, find_plugins
 from bench.cost import Meter
-from bench.errors import ConfigError, MethodError, StoreError, foreign
+from bench.errors import ConfigError, MethodFailure, StoreError, foreign
+from bench.ffv1 import VideoWriter, file_digest, read_video
+from bench.frame_contract import check_total, checked_frames
 from bench.memory import OFFLOAD, ran_out, stronger
-from bench.profile import Settings, Video
-from bench.scores import Scorers
+from bench.profile import Settings
+from bench.scoreboard import Scorers
 from bench.settings import construct
 from bench.spec import Cell, RunSpec
-from bench.store import Record, Status, Store, StoredScore, read_json, write_json
-from bench.video import VideoWriter, file_digest, frames_digest, read_video
+from bench.store import Record, Status, Store, StoredScore
 from generators.api import Frames, Method, MethodInfo, Request, Start
 from generators.first_chunk import FirstChunk
 from generators.weights import MissingWeightsError
 
 T = TypeVar("T")
+
+FIRST_CHUNK = "first_chunk"
+"""Who draws the shared first chunk, where methods are named; no method may be called so."""
+
+NOTHING = ""
+"""Who is loaded before anything is."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +89,10 @@ class Worker:
     def __init__(self, spec: RunSpec, store: Store) -> None:
         self.spec = spec
         self.store = store
-        self._loaded: tuple[str, Any] = ("", None)
+        self._loaded: tuple[str, Any] = (NOTHING, None)
         self._warm = False
-        self._thrifty: dict[str, Settings] = {}
-        self._why_thrifty: dict[str, str] = {}
+        self._saving: dict[str, Settings] = {}
+        self._why_saving: dict[str, str] = {}
 
     def run(self, task: Task) -> Outcome:
         """Returns what became of a task; its files are in the store.
@@ -108,22 +113,22 @@ class Worker:
 
     def _draw(self, cell: Cell) -> tuple[Status, str]:
         try:
-            start, cost = self._in_memory("", lambda: self._drawn(cell))
-            fps, memory = self.spec.profile.video.fps, self._why_thrifty.get("", "")
-            save_start(self.store, cell.start_key, start, fps, cost, memory)
+            start, cost = self._in_memory(FIRST_CHUNK, lambda: self._drawn(cell))
+            fps, memory = self.spec.profile.video.fps, self._why_saving.get(FIRST_CHUNK, "")
+            self.store.save_start(cell.start_key, start, fps, cost, memory)
         except MissingWeightsError as missing:
             return "skipped", f"first chunk: {missing}"
-        except MethodError as error:
+        except MethodFailure as error:
             return "failed", str(error)
         return "ok", ""
 
     def _drawn(self, cell: Cell) -> tuple[Start, dict[str, float | None]]:
         with (
-            Meter(warm=self._is_warm(""), gpu=self._on_gpu("")) as meter,
+            Meter(warm=self._is_warm(FIRST_CHUNK), gpu=self._on_gpu(FIRST_CHUNK)) as meter,
             meter.chunk() as length,
-            foreign(MethodError, "first chunk", passing=(MissingWeightsError,)),
+            foreign(MethodFailure, "first chunk", passing=(MissingWeightsError,)),
         ):
-            start: Start = self._load("").draw(self._request(cell))
+            start: Start = self._load(FIRST_CHUNK).draw(self._request(cell))
             frames = checked_frames(start.frames, self.spec.profile.video, "first chunk")
             length.append(len(frames))
         self._warm = True
@@ -132,12 +137,12 @@ class Worker:
     def _start(self, cell: Cell) -> tuple[Start, str]:
         """Returns the stored first chunk and its hash; draws a torn one again."""
         try:
-            return load_start(self.store, cell.start_key)
+            return self.store.load_start(cell.start_key)
         except StoreError:
             status, reason = self._draw(cell)
             if status != "ok":
-                raise MethodError(reason) from None
-            return load_start(self.store, cell.start_key)
+                raise MethodFailure(reason) from None
+            return self.store.load_start(cell.start_key)
 
     # -- videos ----------------------------------------------------------------------------------------------------
 
@@ -151,9 +156,9 @@ class Worker:
         except MissingWeightsError as missing:
             reason = absence(missing, cell.method, self.spec.profile.run.weights_dir)
             record = replace(record, status="skipped", reason=reason)
-        except MethodError as error:
+        except MethodFailure as error:
             record = replace(record, reason=str(error))
-        return replace(record, memory=self._why_thrifty.get(cell.method, ""))
+        return replace(record, memory=self._why_saving.get(cell.method, ""))
 
     def _stream(self, cell: Cell, info: MethodInfo, start: Start, record: Record) -> Record:
         video = self.spec.profile.video
@@ -195,11 +200,11 @@ class Worker:
             yield first
         if missing == 0:
             return
-        with foreign(MethodError, cell.method, passing=(MissingWeightsError,)):
+        with foreign(MethodFailure, cell.method, passing=(MissingWeightsError,)):
             method: Method = self._load(cell.method)
             chunks = iter(method.generate(self._request(cell), start))
         while True:
-            with meter.chunk() as length, foreign(MethodError, cell.method, passing=(MissingWeightsError,)):
+            with meter.chunk() as length, foreign(MethodFailure, cell.method, passing=(MissingWeightsError,)):
                 chunk = next(chunks, None)
                 if chunk is not None:
                     chunk = checked_frames(chunk, video, cell.method)
@@ -235,61 +240,61 @@ class Worker:
         """Returns what `work` returns; if memory runs out, tries once more with the next stronger way to save it.
 
         Args:
-            name: the method that works, "" for the first chunk.
+            name: who works: a method, or `FIRST_CHUNK`.
             work: loads it with `_load`.
 
         Raises:
-            MethodError: what `work` raised; where memory ran out, with the reason why there was no other try.
+            MethodFailure: what `work` raised; where memory ran out, with the reason why there was no other try.
         """
         try:
             return work()
-        except MethodError as error:
+        except MethodFailure as error:
             self._save_memory(name, error)
         # Not inside the block: until it ends, the traceback holds every tensor of the first try.
         return work()
 
-    def _save_memory(self, name: str, error: MethodError) -> None:
-        """Makes a method save memory from now on, in this process; raises MethodError if that is not the cure."""
+    def _save_memory(self, name: str, error: MethodFailure) -> None:
+        """Makes a method save memory from now on, in this process; raises MethodFailure if that is not the cure."""
         if not ran_out(error.__cause__):
             raise error
-        before, who = self._settings(name), name or "first_chunk"
-        self._loaded, self._warm = ("", None), False
+        before, who = self._settings(name), name
+        self._loaded, self._warm = (NOTHING, None), False
         try:
             settings = stronger(before, who)
             construct(self._class(name), settings, who)
         except ConfigError as refusal:
-            raise MethodError(f"{error}; no second try: {refusal}") from error
+            raise MethodFailure(f"{error}; no second try: {refusal}") from error
         said = str(error).partition(". ")[0]  # CUDA's message goes on for a paragraph
-        self._thrifty[name] = settings
-        self._why_thrifty[name] = f'{OFFLOAD} = "{settings[OFFLOAD]}", because with "{before[OFFLOAD]}" {said}'
+        self._saving[name] = settings
+        self._why_saving[name] = f'{OFFLOAD} = "{settings[OFFLOAD]}", because with "{before[OFFLOAD]}" {said}'
 
     # -- what a worker keeps ---------------------------------------------------------------------------------------
 
     @cached_property
     def _catalog(self) -> Catalog:
-        return find(self.spec.plugins)
+        return find_plugins(self.spec.plugins)
 
     @cached_property
     def _scorers(self) -> Scorers:
         return Scorers(self._catalog, self.spec.profile.run.weights_dir)
 
     def _load(self, name: str) -> Any:
-        """Returns the method of that name ("" for the first chunk), letting go of the one before."""
+        """Returns the method of that name (or `FIRST_CHUNK`), letting go of the one before."""
         if self._loaded[0] != name or self._loaded[1] is None:
-            self._loaded = ("", None)
+            self._loaded = (NOTHING, None)
             gc.collect()  # networks hold reference cycles; two large ones must not be in memory at once
             if self._cuda:
                 sys.modules["torch"].cuda.empty_cache()
-            self._loaded = (name, construct(self._class(name), self._settings(name), name or "first_chunk"))
+            self._loaded = (name, construct(self._class(name), self._settings(name), name))
             self._warm = False
         return self._loaded[1]
 
     def _class(self, name: str) -> type[Any]:
-        return self._catalog.methods[name].cls if name else FirstChunk
+        return FirstChunk if name == FIRST_CHUNK else self._catalog.methods[name].cls
 
     def _settings(self, name: str) -> Settings:
-        planned = self.spec.methods[name] if name else self.spec.first_chunk
-        return self._thrifty.get(name, planned)
+        planned = self.spec.first_chunk if name == FIRST_CHUNK else self.spec.methods[name]
+        return self._saving.get(name, planned)
 
     def _is_warm(self, name: str) -> bool:
         return self._warm and self._loaded[0] == name
@@ -335,70 +340,3 @@ def lost(spec: RunSpec, store: Store, task: Task, reason: str, seconds: float) -
         record = blank(spec, task.cell, "failed", reason)
         store.save(record)
     return Outcome(task, "failed", reason, seconds, record)
-
-
-def save_start(
-    store: Store, key: str, start: Start, fps: float, cost: Mapping[str, float | None] | None = None, memory: str = ""
-) -> None:
-    """Stores a first chunk: its frames, its base frames where their size differs, and last a JSON with their hash.
-
-    Args:
-        store: where to.
-        key: its key.
-        start: the chunk.
-        fps: frames per second.
-        cost: what drawing it cost, as in `bench.store.Record`.
-        memory: likewise.
-    """
-    path, base = store.start_paths(key)
-    for target, frames in ((path, start.frames), (base, start.base)):
-        if target == path or frames.shape != start.frames.shape:
-            with VideoWriter(target, fps) as writer:
-                writer.write(frames)
-    content = {
-        "sha256": frames_digest(start.frames),
-        "base_sha256": frames_digest(start.base),
-        "base_differs": start.base.shape != start.frames.shape,
-        "cost": cost or {},
-        "memory": memory,
-    }
-    write_json(path.with_suffix(".json"), content)
-
-
-def load_start(store: Store, key: str) -> tuple[Start, str]:
-    """Returns a stored first chunk and the SHA-256 of its frames.
-
-    Raises:
-        StoreError: it is missing or torn.
-    """
-    path, base_path = store.start_paths(key)
-    content = read_json(path.with_suffix(".json"))
-    frames = np.concatenate(list(read_video(path)))
-    base = np.concatenate(list(read_video(base_path))) if content.get("base_differs") else frames
-    digest = frames_digest(frames)
-    if (digest, frames_digest(base)) != (content.get("sha256"), content.get("base_sha256")):
-        raise StoreError(f"{path}: the first chunk is not the one that was stored; it is drawn again")
-    return Start(frames, base), digest
-
-
-def checked_frames(frames: object, video: Video, who: str) -> Frames:
-    """Returns frames that keep the contract of `generators.api`.
-
-    Raises:
-        MethodError: they do not; the sentence says how.
-    """
-    want = f"uint8 [t, {video.height}, {video.width}, 3]"
-    if not isinstance(frames, np.ndarray):
-        raise MethodError(f"{who} yielded {type(frames).__name__}; yield NumPy arrays, {want}")
-    if frames.dtype != np.uint8:
-        raise MethodError(f"{who} yielded {frames.dtype} frames; yield {want}, values 0..255")
-    if frames.ndim != 4 or frames.shape[1:] != (video.height, video.width, 3) or not len(frames):
-        raise MethodError(f"{who} yielded frames of shape {list(frames.shape)}; yield {want} with t >= 1")
-    return frames
-
-
-def check_total(missing: int, video: Video, who: str) -> None:
-    """Raises MethodError unless a method yielded the exact number of frames; `missing` is negative for too many."""
-    if missing:
-        what = f"stopped {missing} frames short" if missing > 0 else f"yielded at least {-missing} frames too many"
-        raise MethodError(f"{who} {what}: a video of {video.num_frames} frames was asked for; yield the exact number")

@@ -9,13 +9,10 @@ t2v_enhanced/model_init.py and model_func.py (DPM-Solver++, 50 steps, guidance 9
 Example:
     >>> FirstChunk(weights="mini:text_to_video", base_height=64, base_width=64).num_frames
     16
-    >>> chunk_seed(0, "a red ball", 1) == chunk_seed(0, "a red ball", 1)
-    True
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,7 +31,8 @@ from generators.pipelines import (
     silenced,
     use_scheduler,
 )
-from generators.weights import resolve
+from generators.seeds import chunk_seed
+from generators.weights import resolve_weights
 
 if TYPE_CHECKING:
     import torch
@@ -42,22 +40,12 @@ if TYPE_CHECKING:
     from generators.streaming_t2v.refiner import Refiner
 
 
-def chunk_seed(seed: int, prompt: str, chunk: int) -> int:
-    """Returns the seed of one chunk of one video, 0 <= seed < 2**63; chunk 0 is the shared first chunk.
-
-    A hash rather than `seed + chunk`: a constant or shared seed repeats the same motion in every chunk, and
-    consecutive ones make video 1's second chunk use the noise of video 2's first.
-    """
-    digest = hashlib.sha256(f"{seed}\n{chunk}\n{prompt}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
-
-
 @dataclass
 class FirstChunk(ImageVaeSettings):
     """A text-to-video model that draws first chunks.
 
     Attributes:
-        weights: location of a `TextToVideoSDPipeline` folder (see `generators.weights.resolve`).
+        weights: location of a `TextToVideoSDPipeline` folder (see `generators.weights.resolve_weights`).
         scheduler: a solver's class name in diffusers; empty for the checkpoint's own.
         num_inference_steps: solver steps.
         guidance_scale: weight of classifier-free guidance; 1 or less turns it off.
@@ -133,7 +121,7 @@ class FirstChunk(ImageVaeSettings):
     def _pipeline(self) -> Any:
         from diffusers import TextToVideoSDPipeline
 
-        pipeline = load_pipeline(TextToVideoSDPipeline, resolve(self.weights, self.weights_dir), self)
+        pipeline = load_pipeline(TextToVideoSDPipeline, resolve_weights(self.weights, self.weights_dir), self)
         use_scheduler(pipeline, self.scheduler)
         limit_vae_memory(pipeline.vae, self)
         place(pipeline, self)
@@ -146,7 +134,7 @@ class FirstChunk(ImageVaeSettings):
         from generators.streaming_t2v.refiner import Refiner
 
         folder = loading.refiner_folder(self.refiner, self.weights_dir)
-        folders = [folder, resolve(self.weights, self.weights_dir)]
+        folders = [folder, resolve_weights(self.weights, self.weights_dir)]
         return Refiner(
             loading.load_refiner_unet(folder, self),
             loading.load_codec(folders, self, batch=1),

@@ -1,8 +1,8 @@
 """The weights door: what every system of Table 1 and every scorer needs, under which licence, and where it lies.
 
 Methods name weights by location: "mini:NAME" is a folder inside this package, "hub:OWNER/NAME[@REVISION][/PATH]" a
-repository of the Hugging Face hub that was fetched before (or a part of it), anything else a path. `resolve` turns a
-location into a folder and never touches the network; `fetch` is the one place that downloads.
+repository of the Hugging Face hub that was fetched before (or a part of it), anything else a path. `resolve_weights`
+turns a location into a folder and never touches the network; `fetch_weights` is the one place that downloads.
 
 Example:
     >>> [entry.repository for entry in needed("svd")]
@@ -25,7 +25,7 @@ class MissingWeightsError(Exception):
     """Weights are not on this machine; the text says which and how to get them.
 
     Attributes:
-        entry: the entry of `TABLE` that `fetch` would bring; None for weights that are not in it.
+        entry: the entry of `TABLE` that `fetch_weights` would bring; None for weights that are not in it.
     """
 
     def __init__(self, text: str, entry: Weights | None = None) -> None:
@@ -38,7 +38,7 @@ def needed(method: str) -> tuple[Weights, ...]:
     return tuple(entry for entry in TABLE if method in entry.methods)
 
 
-def resolve(location: str, weights_dir: str = "") -> Path:
+def resolve_weights(location: str, weights_dir: str = "") -> Path:
     """Returns the folder or file at a location, without touching the network.
 
     Args:
@@ -59,7 +59,7 @@ def resolve(location: str, weights_dir: str = "") -> Path:
     return path
 
 
-def find(entry: Weights, weights_dir: str = "") -> Path | None:
+def find_weights(entry: Weights, weights_dir: str = "") -> Path | None:
     """Returns where an entry of the table lies, complete, on this machine; None if it does not."""
     if entry.source == "torchvision":
         file = _torch_checkpoints() / entry.files[0]
@@ -74,7 +74,7 @@ def lacking(folder: Path, patterns: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(pattern for pattern in patterns if not any(fnmatch(file, pattern) for file in files))
 
 
-def fetch(entry: Weights, weights_dir: str = "") -> Path:
+def fetch_weights(entry: Weights, weights_dir: str = "") -> Path:
     """Downloads one entry, with a progress bar, going on where an earlier try stopped; returns its folder or file.
 
     Args:

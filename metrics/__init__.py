@@ -22,9 +22,9 @@ from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
 
-from .api import Accumulator, Frames, Metric, MetricInfo, Score, Series, metric
-from .errors import MetricError, SettingError, VideoError, WeightsError
-from .tracks import TrackReader
+from metrics.api import Accumulator, Frames, Metric, MetricInfo, Score, Series, metric
+from metrics.errors import MetricError, SettingError, VideoError, WeightsError
+from metrics.features.base import FeatureReader
 
 BUILT_IN: Mapping[str, str] = MappingProxyType(
     {
@@ -62,8 +62,8 @@ def score(
         SettingError: for an unknown metric.
         WeightsError: if weights are missing; the text says which file, and where to put it.
     """
-    from .cache import FeatureCache, default_folder
-    from .files import score_file
+    from metrics.features.cache import FeatureCache, default_folder
+    from metrics.files import score_file
 
     chosen = [_built_in(m) if isinstance(m, str) else m for m in metrics]
     store = FeatureCache(default_folder()) if cache else None
@@ -82,6 +82,7 @@ def _built_in(name: str) -> Metric:
 __all__ = [
     "BUILT_IN",
     "Accumulator",
+    "FeatureReader",
     "Frames",
     "Metric",
     "MetricError",
@@ -89,7 +90,6 @@ __all__ = [
     "Score",
     "Series",
     "SettingError",
-    "TrackReader",
     "VideoError",
     "WeightsError",
     "metric",

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .api import Part, Score, Series, mean_or_none, metric
-from .clip_source import ClipSource
-from .tracks import Arrays, Source, TrackReader, VideoFacts
+from metrics.api import Part, Score, Series, mean_or_none, metric
+from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts
+from metrics.features.clip import ClipFeatures
 
 
 @metric(name="clip", title="CLIP", unit="100 × cosine", better="higher", version="1")
 @dataclass
-class ClipScore(TrackReader):
+class ClipScore(FeatureReader):
     """100 times the mean cosine between prompt and frames; not clamped at zero.
 
     Series: `cosine`, one value per frame, -1..1.
@@ -44,26 +44,26 @@ class ClipScore(TrackReader):
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        self._source()  # refuses settings it does not know
+        self._feature()  # refuses settings it does not know
 
-    def sources(self) -> tuple[Source, ...]:
+    def features(self) -> tuple[Feature, ...]:
         """Returns the CLIP pass."""
-        return (self._source(),)
+        return (self._feature(),)
 
-    def _source(self) -> ClipSource:
-        return ClipSource(self.model, self.pretrained, self.weights, self.preprocess, self.dtype, self.device)
+    def _feature(self) -> ClipFeatures:
+        return ClipFeatures(self.model, self.pretrained, self.weights, self.preprocess, self.dtype, self.device)
 
     def window(self, series: Series, start: int, stop: int) -> float | None:
         """Returns the score of frames start <= i < stop, or None if there are none."""
         mean = mean_or_none(series["cosine"][start:stop])
         return None if mean is None else 100 * mean
 
-    def read(self, tables: Mapping[Source, Arrays], video: VideoFacts) -> Score:
+    def read(self, tables: Mapping[Feature, Arrays], video: VideoFacts) -> Score:
         """Returns the score of the video; None without a prompt."""
-        source = self._source()
-        features = tables[source]
+        feature = self._feature()
+        features = tables[feature]
         parts: dict[str, Part] = {
-            "model": source.describe(),
+            "model": feature.describe(),
             "activation": str(features["activation"][0]),
             "preprocess": self.preprocess,
             "dtype": self.dtype,

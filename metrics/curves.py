@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .api import Metric, Series
+from metrics.api import Metric, Series
 
 PREFIXES = (120, 140, 160, 180, 200, 220, 240)
 """Frames of the growing prefixes. Source: StreamingT2V (arXiv:2403.14773 v2), stability curves, and its table's 240."""

@@ -36,8 +36,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .api import Frames
-from .errors import VideoError
+from metrics.api import Frames
+from metrics.errors import VideoError
 
 READER_VERSION = 1
 """Changes whenever the same file would give other frames."""

@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .api import Metric, Score
-from .errors import VideoError
-from .scoring import VideoScorer
-from .tracks import Source, TrackReader
-from .video import Probe, probe, read_frames
+from metrics.api import Metric, Score
+from metrics.decoding import Probe, probe, read_frames
+from metrics.errors import VideoError
+from metrics.features.base import Feature, FeatureReader
+from metrics.scoring import VideoScorer
 
 if TYPE_CHECKING:
-    from .cache import FeatureCache
+    from metrics.features.cache import FeatureCache
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,11 @@ def score_file(
     facts = probe(path)
     content, kept = "", {}
     if cache is not None:
-        from .cache import content_hash
+        from metrics.features.cache import content_hash
 
         content = content_hash(path, num_frames)
-        found = ((source, cache.get(content, source.identity(prompt))) for source in _sources(metrics))
-        kept = {source: arrays for source, arrays in found if arrays is not None}
+        found = ((feature, cache.get(content, feature.identity(prompt))) for feature in _features(metrics))
+        kept = {feature: arrays for feature, arrays in found if arrays is not None}
     scorer, count = VideoScorer(metrics, prompt, facts.fps, kept), 0
     for frames in read_frames(path, num_frames=num_frames):
         scorer.update(frames)
@@ -89,13 +89,13 @@ def score_file(
         raise VideoError("one-frame", f"{path} is a single picture: a video has at least two frames")
     scores = scorer.compute(seams)
     if cache is not None:
-        for source, arrays in scorer.tables.items():
-            if source not in kept:
-                cache.put(content, source.identity(prompt), arrays)
+        for feature, arrays in scorer.tables.items():
+            if feature not in kept:
+                cache.put(content, feature.identity(prompt), arrays)
     return ScoredFile(scores, scorer.seconds, count, facts)
 
 
-def _sources(metrics: Mapping[str, Metric]) -> list[Source]:
-    """Returns every source the metrics share, once."""
-    readers = (metric for metric in metrics.values() if isinstance(metric, TrackReader))
-    return list(dict.fromkeys(source for reader in readers for source in reader.sources()))
+def _features(metrics: Mapping[str, Metric]) -> list[Feature]:
+    """Returns every feature the metrics share, once."""
+    readers = (metric for metric in metrics.values() if isinstance(metric, FeatureReader))
+    return list(dict.fromkeys(feature for reader in readers for feature in reader.features()))

@@ -22,25 +22,25 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .api import Part, Score, Series, metric
-from .errors import SettingError
-from .pairs import FlowSource
-from .tracks import Arrays, Source, TrackReader, VideoFacts, listed
+from metrics.api import Part, Score, Series, metric
+from metrics.errors import SettingError
+from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts, listed
+from metrics.features.flow_statistics import FlowStatistics
 
 
 @metric(name="mawe", title="MAWE", unit="grey levels² per pixel of motion", better="lower", version="1")
 @dataclass
-class Mawe(TrackReader):
+class Mawe(FeatureReader):
     """The motion-aware warp error.
 
     Series (index i is the pair of frames i and i + 1): `warp_error`, `motion`, `motion_squared`, `known` (see
-    `metrics.pairs.PairTrack`). A value that is not finite is None.
+    `metrics.features.flow_statistics.FlowStatisticsPass`). A value that is not finite is None.
 
     Attributes:
         mode: "official" is the released script, the mean over pairs of W_i / (coeff * O_i) with O_i the mean flow
             length; "paper" is the appendix, the mean of W_i divided by the mean squared flow length of the video.
         coeff: the script's constant; "paper" has none.
-        flow: estimator; see `metrics.flow.load_estimator`.
+        flow: estimator; see `metrics.flow.estimators.load_estimator`.
         size: side of the square the frames are squashed to, pixels; 0 keeps their size.
         flow_weights: weights file or folder, empty for the default.
         device: a torch device.
@@ -63,12 +63,12 @@ class Mawe(TrackReader):
         if not self.coeff > 0:
             raise SettingError(f"`coeff` divides the warp error and must be positive, not {self.coeff}")
 
-    def sources(self) -> tuple[Source, ...]:
+    def features(self) -> tuple[Feature, ...]:
         """Returns the flow pass."""
-        return (self._source(),)
+        return (self._feature(),)
 
-    def _source(self) -> FlowSource:
-        return FlowSource(self.flow, self.size, self.flow_weights, self.device, self.flow_precision)
+    def _feature(self) -> FlowStatistics:
+        return FlowStatistics(self.flow, self.size, self.flow_weights, self.device, self.flow_precision)
 
     def window(self, series: Series, start: int, stop: int) -> float | None:
         """Returns the MAWE of frames start <= i < stop, that is of the pairs inside; None where it is undefined."""
@@ -79,9 +79,9 @@ class Mawe(TrackReader):
             return paper_mawe(warp_error, motion_squared)
         return official_mawe(warp_error, motion, self.coeff)
 
-    def read(self, tables: Mapping[Source, Arrays], video: VideoFacts) -> Score:
+    def read(self, tables: Mapping[Feature, Arrays], video: VideoFacts) -> Score:
         """Returns the MAWE of the video and every other reading of the same pairs in `parts`."""
-        pairs = tables[self._source()]
+        pairs = tables[self._feature()]
         series: dict[str, list[float | None]] = {
             name: listed(pairs[name]) for name in ("warp_error", "motion", "motion_squared", "known")
         }
@@ -90,7 +90,7 @@ class Mawe(TrackReader):
         return Score(value, parts, series, "" if value is not None else _why_undefined(pairs))
 
     def _settings(self, video: VideoFacts) -> dict[str, Part]:
-        flow_pass = self._source().identity(video.prompt)
+        flow_pass = self._feature().identity(video.prompt)
         coeff = self.coeff if self.mode == "official" else None
         return {"mode": self.mode, "coeff": coeff, "flow": self.flow, "size": self.size, "flow_pass": flow_pass}
 

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from .api import Accumulator, Frames, Metric, Score
-from .tracks import Arrays, Source, Track, TrackReader, VideoFacts
+from metrics.api import Accumulator, Frames, Metric, Score
+from metrics.features.base import Arrays, Feature, FeaturePass, FeatureReader, VideoFacts
 
 
 class VideoScorer:
@@ -25,7 +25,7 @@ class VideoScorer:
 
     Attributes:
         seconds: per metric, wall time spent on it so far. What metrics share counts for the first that reads it.
-        tables: the arrays of every shared source, by source, once `compute` has run.
+        tables: the arrays of every shared feature, by feature, once `compute` has run.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class VideoScorer:
         metrics: Mapping[str, Metric],
         prompt: str,
         fps: float,
-        kept: Mapping[Source, Arrays] | None = None,
+        kept: Mapping[Feature, Arrays] | None = None,
     ) -> None:
         """Begins a video; loads the weights of metrics that are used for the first time.
 
@@ -41,14 +41,14 @@ class VideoScorer:
             metrics: by the name their scores are returned under.
             prompt: text the video was made from; may be empty.
             fps: frames per second.
-            kept: arrays of sources that were computed from the same frames before; they are not computed again.
+            kept: arrays of features that were computed from the same frames before; they are not computed again.
         """
         self.seconds = dict.fromkeys(metrics, 0.0)
-        self.tables: dict[Source, Arrays] = dict(kept or {})
+        self.tables: dict[Feature, Arrays] = dict(kept or {})
         self._prompt, self._fps, self._num_frames = prompt, fps, 0
         self._metrics = dict(metrics)
         self._accumulators: dict[str, Accumulator] = {}
-        self._tracks: dict[Source, tuple[str, Track]] = {}
+        self._passes: dict[Feature, tuple[str, FeaturePass]] = {}
         for name, metric in metrics.items():
             with self._timed(name):
                 self._open(name, metric)
@@ -57,9 +57,9 @@ class VideoScorer:
         """Takes the next frames, uint8 [T, H, W, 3]. How a video is cut into calls never changes a score."""
         self._num_frames += len(frames)
         frames = np.ascontiguousarray(frames)
-        for name, track in self._tracks.values():
+        for name, pass_ in self._passes.values():
             with self._timed(name):
-                track.update(frames)
+                pass_.update(frames)
         for name, accumulator in self._accumulators.items():
             with self._timed(name):
                 accumulator.update(frames)
@@ -70,26 +70,26 @@ class VideoScorer:
         Args:
             seams: first frame of every chunk but the first, empty if unknown.
         """
-        for source, (name, track) in self._tracks.items():
+        for feature, (name, pass_) in self._passes.items():
             with self._timed(name):
-                self.tables[source] = track.arrays()
+                self.tables[feature] = pass_.arrays()
         video = VideoFacts(self._prompt, self._fps, self._num_frames, tuple(seams))
         scores = {}
         for name, metric in self._metrics.items():
             with self._timed(name):
-                if isinstance(metric, TrackReader):
+                if isinstance(metric, FeatureReader):
                     scores[name] = metric.read(self.tables, video)
                 else:
                     scores[name] = self._accumulators[name].compute(seams)
         return scores
 
     def _open(self, name: str, metric: Metric) -> None:
-        if not isinstance(metric, TrackReader):
+        if not isinstance(metric, FeatureReader):
             self._accumulators[name] = metric.begin(self._prompt, self._fps)
             return
-        for source in metric.sources():
-            if source not in self.tables and source not in self._tracks:
-                self._tracks[source] = name, metric.open(source, self._prompt)
+        for feature in metric.features():
+            if feature not in self.tables and feature not in self._passes:
+                self._passes[feature] = name, metric.open(feature, self._prompt)
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:

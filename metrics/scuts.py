@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from .api import Frames, MetricInfo, Part, Score, Series, metric
-from .errors import SettingError
+from metrics.api import Frames, MetricInfo, Part, Score, Series, metric
+from metrics.errors import SettingError
 
 if TYPE_CHECKING:
     import numpy as np

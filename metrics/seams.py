@@ -19,13 +19,13 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from .api import Part, Score, Series, mean_or_none, metric
-from .clip import unit
-from .clip_source import ClipSource
-from .glance import GlanceSource
-from .pairs import FlowSource
-from .seam_search import guess_boundaries
-from .tracks import Arrays, Source, TrackReader, VideoFacts, listed
+from metrics.api import Part, Score, Series, mean_or_none, metric
+from metrics.clip import unit
+from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts, listed
+from metrics.features.clip import ClipFeatures
+from metrics.features.flow_statistics import FlowStatistics
+from metrics.features.frame_statistics import FrameStatistics
+from metrics.seam_search import guess_boundaries
 
 Signals = Mapping[str, NDArray[np.float64]]
 """Named signals [P], one value >= 0 per frame pair, larger where consecutive frames differ more."""
@@ -42,7 +42,7 @@ LUMA = np.array([0.299, 0.587, 0.114])
 
 @metric(name="seams", title="Seams", unit="× inside of chunks", better="lower", version="1")
 @dataclass
-class Seams(TrackReader):
+class Seams(FeatureReader):
     """Mean contrast of the chunk boundaries; 1 is a join that cannot be told from the inside of its chunks.
 
     The contrast of a boundary in one signal is the signal across it over the median inside of its two chunks; its
@@ -78,30 +78,30 @@ class Seams(TrackReader):
     clip_dtype: str = "float32"
     device: str = "cpu"
 
-    def sources(self) -> tuple[Source, ...]:
-        """Returns the flow pass, the glance, and the CLIP pass if one is set."""
+    def features(self) -> tuple[Feature, ...]:
+        """Returns the flow pass, the frame statistics, and the CLIP pass if one is set."""
         clip = self._clip()
-        return (self._flow(), GlanceSource(), *([] if clip is None else [clip]))
+        return (self._flow(), FrameStatistics(), *([] if clip is None else [clip]))
 
-    def _flow(self) -> FlowSource:
-        return FlowSource(self.flow, self.size, self.flow_weights, self.device, self.flow_precision)
+    def _flow(self) -> FlowStatistics:
+        return FlowStatistics(self.flow, self.size, self.flow_weights, self.device, self.flow_precision)
 
-    def _clip(self) -> ClipSource | None:
+    def _clip(self) -> ClipFeatures | None:
         if not (self.clip_model or self.clip_weights):
             return None
         settings = (self.clip_model, self.clip_pretrained, self.clip_weights, self.clip_preprocess, self.clip_dtype)
-        return ClipSource(*settings, self.device)
+        return ClipFeatures(*settings, self.device)
 
     def window(self, series: Series, start: int, stop: int) -> float | None:
         """Returns the mean contrast of the boundaries inside start <= i < stop, None if there is none."""
         inside = [c for s, c in zip(series["seam"], series["contrast"], strict=True) if start < (s or 0) < stop]
         return mean_or_none([c for c in inside if c is not None])
 
-    def read(self, tables: Mapping[Source, Arrays], video: VideoFacts) -> Score:
+    def read(self, tables: Mapping[Feature, Arrays], video: VideoFacts) -> Score:
         """Returns the score of the declared boundaries, or a guess where there are none."""
         clip = self._clip()
         image = None if clip is None else tables[clip]["image"]
-        signals = pair_signals(tables[self._flow()], tables[GlanceSource()], image)
+        signals = pair_signals(tables[self._flow()], tables[FrameStatistics()], image)
         seams = sorted({seam for seam in video.seams if 0 < seam < video.num_frames})
         if not seams:
             return self._undeclared(signals, video.num_frames)
@@ -127,14 +127,14 @@ class Seams(TrackReader):
         return Score(None, parts, empty, reason + "; `parts` holds a guess")
 
 
-def pair_signals(pairs: Arrays, glance: Arrays, image: NDArray[np.float32] | None) -> Signals:
+def pair_signals(pairs: Arrays, frame: Arrays, image: NDArray[np.float32] | None) -> Signals:
     """Returns every signal of a video; those that need CLIP features [T, D] only where they are given."""
-    colour = glance["colour"].astype(np.float64)
+    colour = frame["colour"].astype(np.float64)
     luminance = colour @ LUMA
     signals = {
         "warp_error": pairs["warp_error"].astype(np.float64),
         "flow_change": _both_sides(pairs["flow_change"].astype(np.float64)),
-        "difference": glance["difference"].astype(np.float64),
+        "difference": frame["difference"].astype(np.float64),
         "luminance": np.abs(np.diff(luminance)),
         "colour": np.linalg.norm(np.diff(colour - luminance[:, None], axis=0), axis=1),
     }

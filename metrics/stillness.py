@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .api import Part, Score, Series, mean_or_none, metric
-from .glance import GlanceSource
-from .pairs import FlowSource
-from .tracks import Arrays, Source, TrackReader, VideoFacts, listed
+from metrics.api import Part, Score, Series, mean_or_none, metric
+from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts, listed
+from metrics.features.flow_statistics import FlowStatistics
+from metrics.features.frame_statistics import FrameStatistics
 
 FROZEN_DIFFERENCE = 0.25
 """Mean absolute difference, in grey levels, up to which a pair of frames counts as the same picture coded twice."""
@@ -38,7 +38,7 @@ FLOOR_PERCENTILE = 10
 
 @metric(name="stillness", title="Still", unit="% of frame pairs", better="lower", version="1")
 @dataclass
-class Stillness(TrackReader):
+class Stillness(FeatureReader):
     """Share of frame pairs that are frozen, in percent; loops and the motion floor stand in `parts`.
 
     A pair is frozen when its frames differ by no more than `FROZEN_DIFFERENCE` on average. `parts` also holds the
@@ -61,25 +61,25 @@ class Stillness(TrackReader):
     flow_precision: str = "float32"
     device: str = "cpu"
 
-    def sources(self) -> tuple[Source, ...]:
-        """Returns the glance, and the flow pass if one is set."""
-        return (GlanceSource(), self._flow()) if self.flow else (GlanceSource(),)
+    def features(self) -> tuple[Feature, ...]:
+        """Returns the frame statistics, and the flow pass if one is set."""
+        return (FrameStatistics(), self._flow()) if self.flow else (FrameStatistics(),)
 
-    def _flow(self) -> FlowSource:
-        return FlowSource(self.flow, self.size, self.flow_weights, self.device, self.flow_precision)
+    def _flow(self) -> FlowStatistics:
+        return FlowStatistics(self.flow, self.size, self.flow_weights, self.device, self.flow_precision)
 
     def window(self, series: Series, start: int, stop: int) -> float | None:
         """Returns the percentage of frozen pairs in frames start <= i < stop, None without pairs."""
         mean = mean_or_none(series["frozen"][start : max(stop - 1, start)])
         return None if mean is None else 100 * mean
 
-    def read(self, tables: Mapping[Source, Arrays], video: VideoFacts) -> Score:
+    def read(self, tables: Mapping[Feature, Arrays], video: VideoFacts) -> Score:
         """Returns the score of the video."""
-        glance = tables[GlanceSource()]
-        frozen = glance["difference"] <= FROZEN_DIFFERENCE
-        series = {"frozen": listed(frozen.astype(np.float64)), "difference": listed(glance["difference"])}
+        frame = tables[FrameStatistics()]
+        frozen = frame["difference"] <= FROZEN_DIFFERENCE
+        series = {"frozen": listed(frozen.astype(np.float64)), "difference": listed(frame["difference"])}
         value = self.window(series, 0, video.num_frames)
-        repeated, period = repetition(glance["thumbnail"])
+        repeated, period = repetition(frame["thumbnail"])
         parts: dict[str, Part] = {
             "longest_frozen_span": longest_run(frozen),
             "repeated_share": repeated,

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generators.pipelines import ImageVaeSettings, limit_vae_memory, load_network, load_pipeline, use_scheduler
-from generators.weights import MissingWeightsError, resolve
+from generators.weights import MissingWeightsError, resolve_weights
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +68,7 @@ def load_animatediff(pipeline_class: Any, settings: AnimateDiffSettings, extra: 
     from diffusers import MotionAdapter, UNet2DConditionModel
 
     def load(network_class: Any, location: str) -> Any:
-        return load_network(network_class, resolve(location, settings.weights_dir), settings)
+        return load_network(network_class, resolve_weights(location, settings.weights_dir), settings)
 
     networks: dict[str, object] = {
         "motion_adapter": load(MotionAdapter, settings.motion_adapter),
@@ -79,7 +79,9 @@ def load_animatediff(pipeline_class: Any, settings: AnimateDiffSettings, extra: 
     }
     if settings.unet:
         networks["unet"] = load(UNet2DConditionModel, settings.unet)
-    pipeline = load_pipeline(pipeline_class, resolve(settings.weights, settings.weights_dir), settings, networks)
+    pipeline = load_pipeline(
+        pipeline_class, resolve_weights(settings.weights, settings.weights_dir), settings, networks
+    )
     use_scheduler(pipeline, settings.scheduler, LINEAR_BETAS if settings.linear_betas else None)
     limit_vae_memory(pipeline.vae, settings)
     return pipeline

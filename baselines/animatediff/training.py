@@ -3,7 +3,7 @@
 SparseCtrl and FreeNoise's AnimateDiff variant both run on the exported adapter.
 
 Example:
-    >>> network = AnimateDiff().build()  # doctest: +SKIP
+    >>> network = AnimateDiffTask().build()  # doctest: +SKIP
     >>> all("motion_modules" in name for name, p in network.named_parameters() if p.requires_grad)  # doctest: +SKIP
     True
 """
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from generators.mini.denoising import CACHE, SCHEDULE, WEIGHTS, FrozenText, draw_clips, left_out, levels
 from generators.mini.latents import load_library
-from generators.mini.training import Dice, Recipe
+from generators.mini.training import Recipe, StepRandom
 
 NUM_FRAMES = 16
 
@@ -33,7 +33,7 @@ CONFIG = {
 }
 
 
-class AnimateDiff:
+class AnimateDiffTask:
     """Denoising clips with v-prediction, the motion modules alone being trained.
 
     Source: Guo et al., AnimateDiff (arXiv:2307.04725), section 4.2 (frozen image layers, zero-initialised output
@@ -42,7 +42,7 @@ class AnimateDiff:
 
     name = "animatediff"
     recipe = Recipe(steps=700, batch=8, learning_rate=1.5e-3, average=0.995)
-    hot: tuple[str, ...] = ()
+    compiled: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.library = load_library(CACHE, WEIGHTS)
@@ -58,13 +58,13 @@ class AnimateDiff:
         network: nn.Module = moving(adapter)
         return network
 
-    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the mean squared error of v on one batch."""
-        clean, captions, _ = draw_clips(self.library, dice, self.recipe.batch, NUM_FRAMES)
+        clean, captions, _ = draw_clips(self.library, random, self.recipe.batch, NUM_FRAMES)
         clean = clean.transpose(1, 2)
-        context = self.text.encode(left_out(captions, dice)).repeat_interleave(NUM_FRAMES, dim=0)
-        noise = torch.randn(clean.shape, generator=dice.noise)
-        times = torch.randint(0, 1000, (len(clean),), generator=dice.noise)
+        context = self.text.encode(left_out(captions, random)).repeat_interleave(NUM_FRAMES, dim=0)
+        noise = torch.randn(clean.shape, generator=random.noise)
+        times = torch.randint(0, 1000, (len(clean),), generator=random.noise)
         signal, spread = levels(self.alphas, times, clean.ndim)
         v = network(signal * clean + spread * noise, times, context).sample
         return (v - (signal * noise - spread * clean)).square().mean(), {}

@@ -13,17 +13,16 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from baselines.autoregressive import Extend, autoregress
-from generators.api import Frames, Request, Start, method
+from baselines.autoregressive import ChunkModel, Extend
+from generators.api import Frames, method
 from generators.frames import to_frames
 from generators.pipelines import PipelineSettings, cpu_generator
-from generators.weights import resolve
+from generators.weights import resolve_weights
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     continues_start=True,
 )
 @dataclass
-class DynamiCrafterXl(PipelineSettings):
+class DynamiCrafterXl(ChunkModel, PipelineSettings):
     """DynamiCrafter continued chunk by chunk.
 
     Attributes:
@@ -48,8 +47,6 @@ class DynamiCrafterXl(PipelineSettings):
         vae: location of an autoencoder's folder; empty for `vae/` among the weights.
         num_frames: frames per network call, the re-rendered first one included; the image projection makes tokens
             for as many.
-        height: native height in pixels; 0 for that of the request.
-        width: native width in pixels; 0 for that of the request.
         num_inference_steps: DDIM steps.
         eta: share of fresh noise per step, 0..1.
         guidance_scale: weight of classifier-free guidance; 1 or less turns it off.
@@ -58,8 +55,6 @@ class DynamiCrafterXl(PipelineSettings):
         terminal_scale: scale of the clean latents at high noise the network was trained with (dynamic rescale).
         negative_prompt: what the unconditional branch reads.
         decode_chunk_size: frames decoded at once.
-        pad: "once" or "every_chunk", see `baselines.padding.PADS`.
-        unpad: crop the padding off before scaling back.
     """
 
     variant: str = "fp16"
@@ -67,7 +62,6 @@ class DynamiCrafterXl(PipelineSettings):
     encoders: str = "hub:ali-vilab/i2vgen-xl"
     image_tower: str = ""
     vae: str = ""
-    num_frames: int = 16
     height: int = 576
     width: int = 1024
     num_inference_steps: int = 50
@@ -78,24 +72,18 @@ class DynamiCrafterXl(PipelineSettings):
     terminal_scale: float = 0.3
     negative_prompt: str = ""
     decode_chunk_size: int = 1
-    pad: str = "once"
-    unpad: bool = True
 
     @property
     def conditioning_frames(self) -> int:
         """One: the network animates a single image."""
         return 1
 
-    def generate(self, request: Request, start: Start) -> Iterator[Frames]:
-        """Yields the new frames, `num_frames` - 1 per network call."""
-        return autoregress(self, request, start)
-
     def begin(self, prompt: str) -> Extend:
         """Returns the function that animates one frame under the prompt, which is encoded here, once."""
         from baselines.networks.clip_encoders import encode_text
 
         if prompt not in self._texts:
-            encoders = resolve(self.encoders, self.weights_dir)
+            encoders = resolve_weights(self.encoders, self.weights_dir)
             texts = [prompt, self.negative_prompt]
             self._texts[prompt] = encode_text(encoders, texts, skip_last=True, settings=self)
         text = self._texts[prompt]
@@ -106,22 +94,22 @@ class DynamiCrafterXl(PipelineSettings):
 
         from baselines.networks.ddim import ddim_sample, trailing_schedule
         from baselines.networks.frame_latents import decode_latents, encode_frames, to_pixels
-        from baselines.networks.residence import resident
+        from baselines.networks.offload import on_device
 
         generator = cpu_generator(seed)
         pixels = to_pixels(conditioning, self.device)
-        with resident(self._vae, self) as vae:
+        with on_device(self._vae, self) as vae:
             still = encode_frames(vae, pixels, 1, generator).expand(-1, -1, self.num_frames, -1, -1)
         image = self._image_tokens(pixels)
         noise = torch.randn(still.shape, generator=generator).to(self.device)
         schedule = trailing_schedule(self.num_inference_steps, self.terminal_scale)
-        with resident(self._unet, self) as unet, torch.no_grad():
+        with on_device(self._unet, self) as unet, torch.no_grad():
 
             def predict(latents: torch.Tensor, timestep: int) -> torch.Tensor:
                 return self._guided(unet, torch.cat([latents, still], dim=1), timestep, text, image)
 
             latents = ddim_sample(predict, noise, schedule, "v_prediction", self.eta, generator)
-        with resident(self._vae, self) as vae:
+        with on_device(self._vae, self) as vae:
             return to_frames(decode_latents(vae, latents, self.decode_chunk_size))
 
     def _image_tokens(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -129,11 +117,11 @@ class DynamiCrafterXl(PipelineSettings):
         import torch
 
         from baselines.networks.clip_encoders import encode_image
-        from baselines.networks.residence import resident
+        from baselines.networks.offload import on_device
 
-        with resident(self._image_tower, self) as tower:
+        with on_device(self._image_tower, self) as tower:
             patches = encode_image(tower, torch.cat([pixels, torch.zeros_like(pixels)]))
-        with resident(self._image_projection, self) as project, torch.no_grad():
+        with on_device(self._image_projection, self) as project, torch.no_grad():
             tokens: torch.Tensor = project(patches)
         return tokens
 
@@ -163,33 +151,34 @@ class DynamiCrafterXl(PipelineSettings):
     def _image_tower(self) -> Any:
         from baselines.networks.clip_encoders import load_image_tower
 
-        return load_image_tower(resolve(self.image_tower or self.encoders, self.weights_dir), self)
+        return load_image_tower(resolve_weights(self.image_tower or self.encoders, self.weights_dir), self)
 
     @cached_property
     def _folder(self) -> Path:
-        from baselines.networks.checkpoints import network_folder, write_dynamicrafter
+        from baselines.dynamicrafter_xl.checkpoint import write_dynamicrafter
+        from baselines.networks.checkpoints import network_folder
 
-        return network_folder(resolve(self.weights, self.weights_dir), "model.ckpt", write_dynamicrafter)
+        return network_folder(resolve_weights(self.weights, self.weights_dir), "model.ckpt", write_dynamicrafter)
 
     @cached_property
     def _unet(self) -> Any:
-        from baselines.networks.dynamicrafter import DynamiCrafterUNet
-        from baselines.networks.residence import load_resident
+        from baselines.dynamicrafter_xl.network import DynamiCrafterUNet
+        from baselines.networks.offload import load_offloadable
 
-        return load_resident(DynamiCrafterUNet, self._folder / "unet", self)
+        return load_offloadable(DynamiCrafterUNet, self._folder / "unet", self)
 
     @cached_property
     def _image_projection(self) -> Any:
-        from baselines.networks.resampler import Resampler
-        from baselines.networks.residence import load_resident
+        from baselines.dynamicrafter_xl.resampler import Resampler
+        from baselines.networks.offload import load_offloadable
 
-        return load_resident(Resampler, self._folder / "image_projection", self)
+        return load_offloadable(Resampler, self._folder / "image_projection", self)
 
     @cached_property
     def _vae(self) -> Any:
         from diffusers import AutoencoderKL
 
-        from baselines.networks.residence import load_resident
+        from baselines.networks.offload import load_offloadable
 
-        folder = resolve(self.vae, self.weights_dir) if self.vae else self._folder / "vae"
-        return load_resident(AutoencoderKL, folder, self)
+        folder = resolve_weights(self.vae, self.weights_dir) if self.vae else self._folder / "vae"
+        return load_offloadable(AutoencoderKL, folder, self)

@@ -15,20 +15,19 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from transformers import CLIPVisionModel
 
-from baselines.miniature.freenoise import CONFIG, FPS, start_video_network, trailing_alphas
+from baselines.dynamicrafter_xl.network import DynamiCrafterUNet, ImageCrossAttention
+from baselines.dynamicrafter_xl.resampler import Resampler
+from baselines.freenoise.training import CONFIG, TRAINING_FPS, start_video_network, trailing_alphas
 from baselines.networks.clip_encoders import encode_image, load_image_tower
 from baselines.networks.ddim import TRAIN_STEPS
-from baselines.networks.dynamicrafter import DynamiCrafterUNet, ImageCrossAttention
-from baselines.networks.resampler import Resampler
 from generators.mini.denoising import CACHE, WEIGHTS, FrozenText, draw_clips, levels
-from generators.mini.latents import LENGTH as CLIP_LENGTH
-from generators.mini.latents import Library, load_library
+from generators.mini.latents import CLIP_FRAMES, Library, load_library
 from generators.mini.tokenizer import LENGTH as TEXT_TOKENS
-from generators.mini.training import Dice, Recipe
+from generators.mini.training import Recipe, StepRandom
 from generators.pipelines import PipelineSettings
 
 NUM_FRAMES, FRAME_TOKENS = 16, 4
-"""Frames of a clip, and image tokens that each of them sees: a quarter of the released 16 for an eye of fewer parts."""
+"""Frames of a clip, and image tokens that each of them sees: a quarter of the released 16, for fewer patches."""
 
 RESAMPLER = {
     "width": 48,
@@ -41,11 +40,11 @@ RESAMPLER = {
     "context_width": 96,
 }
 
-LEFT_OUT = 0.05
+IMAGE_LEFT_OUT = 0.05
 """Share of clips without text, without image and without both. Source: DynamiCrafter's configs (`uncond_prob`)."""
 
 
-class DynamiCrafterXl:
+class DynamiCrafterXlTask:
     """Denoising sixteen frames given the first and the text, with v-prediction down to zero signal.
 
     Without image means the tokens of a grey one, as at inference; the latents beside the noise always stay.
@@ -53,7 +52,7 @@ class DynamiCrafterXl:
 
     name = "dynamicrafter_xl"
     recipe = Recipe(steps=700, batch=8, learning_rate=1.5e-3, average=0.995)
-    hot: tuple[str, ...] = ()
+    compiled: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.library = load_library(CACHE, WEIGHTS)
@@ -63,30 +62,30 @@ class DynamiCrafterXl:
 
     def build(self) -> nn.Module:
         """Returns the network and its resampler; before training it draws what the image model draws."""
-        unet = DynamiCrafterUNet(**CONFIG, text_tokens=TEXT_TOKENS, frame_tokens=FRAME_TOKENS, default_fps=FPS)
+        unet = DynamiCrafterUNet(**CONFIG, text_tokens=TEXT_TOKENS, frame_tokens=FRAME_TOKENS, default_fps=TRAINING_FPS)
         start_video_network(unet)
         for module in unet.modules():
             if isinstance(module, ImageCrossAttention):
                 nn.init.zeros_(module.to_v_ip.weight)
         return nn.ModuleDict({"unet": unet, "image_projection": Resampler(**RESAMPLER)})
 
-    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the mean squared error of v on one batch."""
         count = self.recipe.batch
         # From the start of a clip, so that few different first frames have to be decoded and looked at.
-        clips, captions, numbers = draw_clips(self.library, dice, count, CLIP_LENGTH)
+        clips, captions, numbers = draw_clips(self.library, random, count, CLIP_FRAMES)
         clean = clips[:, :NUM_FRAMES].transpose(1, 2)
-        chance = dice.scenes.random(count)
-        told = [text if c >= 2 * LEFT_OUT else "" for text, c in zip(captions, chance, strict=True)]
-        shown = [c < LEFT_OUT or c >= 3 * LEFT_OUT for c in chance]
+        chance = random.scenes.random(count)
+        told = [text if c >= 2 * IMAGE_LEFT_OUT else "" for text, c in zip(captions, chance, strict=True)]
+        shown = [c < IMAGE_LEFT_OUT or c >= 3 * IMAGE_LEFT_OUT for c in chance]
         tokens = self.first_frames.tokens([n if s else None for n, s in zip(numbers.tolist(), shown, strict=True)])
-        noise = torch.randn(clean.shape, generator=dice.noise)
-        times = torch.randint(0, TRAIN_STEPS, (count,), generator=dice.noise)
+        noise = torch.randn(clean.shape, generator=random.noise)
+        times = torch.randint(0, TRAIN_STEPS, (count,), generator=random.noise)
         signal, spread = levels(self.alphas, times, clean.ndim)
         noisy = torch.cat([signal * clean + spread * noise, clean[:, :, :1].expand_as(clean)], dim=1)
         text = self.text.encode(told, penultimate=True)
         image = network["image_projection"](tokens)
-        v = network["unet"](noisy, times, text, image, torch.full((count,), FPS))
+        v = network["unet"](noisy, times, text, image, torch.full((count,), TRAINING_FPS))
         return (v - (signal * noise - spread * clean)).square().mean(), {}
 
     def export(self, network: Any, weights: Path) -> None:
@@ -96,20 +95,20 @@ class DynamiCrafterXl:
 
 
 class FirstFrames:
-    """What the eye sees in the first frame of each clip of the library, decoded when first asked for and kept."""
+    """What the image encoder sees in the first frame of each clip, decoded when first asked for and kept."""
 
     def __init__(self, library: Library, weights: Path = WEIGHTS) -> None:
         self._library = library
         self._vae = AutoencoderKL.from_pretrained(weights / "text_to_video" / "vae", torch_dtype=torch.float32).eval()
-        self._eye: CLIPVisionModel = load_image_tower(weights / "svd", PipelineSettings())
+        self._tower: CLIPVisionModel = load_image_tower(weights / "svd", PipelineSettings())
         self._known: dict[int | None, Tensor] = {}
 
     @torch.no_grad()
     def tokens(self, numbers: Sequence[int | None]) -> Tensor:
-        """Returns the eye's tokens [len(numbers), 65, 96] of the clips of these numbers; None is a grey frame."""
+        """Returns the image tokens [len(numbers), 65, 96] of the clips of these numbers; None is a grey frame."""
         missing = [number for number in dict.fromkeys(numbers) if number not in self._known]
         if missing:
-            seen = encode_image(self._eye, torch.cat([self._frame(number) for number in missing]))
+            seen = encode_image(self._tower, torch.cat([self._frame(number) for number in missing]))
             self._known.update(zip(missing, seen, strict=True))
         return torch.stack([self._known[number] for number in numbers])
 

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from baselines.animatediff import AnimateDiffSettings, load_animatediff
-from baselines.noise_rescheduling import SHARED_STARTS, covering, encode_start, long_noise
+from baselines.animatediff.pipeline import AnimateDiffSettings, load_animatediff
+from baselines.freenoise.noise_rescheduling import SHARED_STARTS, covering, encode_start, long_noise
 from baselines.padding import unletterbox
 from generators.api import Frames, Request, Start, method
-from generators.first_chunk import chunk_seed
 from generators.frames import to_frames
 from generators.pipelines import check_option, cpu_generator, place, silenced
+from generators.seeds import chunk_seed
 
 if TYPE_CHECKING:
     import torch

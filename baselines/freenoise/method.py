@@ -19,13 +19,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from baselines.noise_rescheduling import SHARED_STARTS, covering, encode_start, long_noise
+from baselines.freenoise.noise_rescheduling import SHARED_STARTS, covering, encode_start, long_noise
 from baselines.padding import unletterbox
 from generators.api import Frames, Request, Start, method
-from generators.first_chunk import chunk_seed
 from generators.frames import to_frames
 from generators.pipelines import PipelineSettings, check_option, cpu_generator
-from generators.weights import resolve
+from generators.seeds import chunk_seed
+from generators.weights import resolve_weights
 
 if TYPE_CHECKING:
     import torch
@@ -100,16 +100,16 @@ class FreeNoise(PipelineSettings):
         """Yields the whole video at once: it has no seams."""
         from baselines.networks.clip_encoders import encode_text
         from baselines.networks.frame_latents import decode_latents
-        from baselines.networks.residence import resident
+        from baselines.networks.offload import on_device
 
         height, width = self.height or request.height, self.width or request.width
         generator = cpu_generator(chunk_seed(request.seed, request.prompt, 1))
         total = covering(request.num_frames, self.context_length, self.context_stride)
-        encoders = resolve(self.encoders, self.weights_dir)
+        encoders = resolve_weights(self.encoders, self.weights_dir)
         text = encode_text(encoders, [request.prompt, self.negative_prompt], skip_last=True, settings=self)
         first = self._first_window(start, height, width, generator)
         latents = self._denoise(long_noise(first, total, self.context_stride, generator), text, generator)
-        with resident(self._vae, self) as vae:
+        with on_device(self._vae, self) as vae:
             video = decode_latents(vae, latents[:, :, : request.num_frames], self.decode_chunk_size)
         yield unletterbox(to_frames(video), request.height, request.width, crop=self.unpad)
 
@@ -117,7 +117,7 @@ class FreeNoise(PipelineSettings):
         """Returns the noise [1, 4, context_length, h, w] that is repeated."""
         import torch
 
-        from baselines.networks.residence import resident
+        from baselines.networks.offload import on_device
 
         config = self._vae.config
         factor = 2 ** (len(config.block_out_channels) - 1)
@@ -125,7 +125,7 @@ class FreeNoise(PipelineSettings):
         noise = torch.randn(shape, generator=generator).to(self.device)
         if self.shared_start == "none":
             return noise
-        with resident(self._vae, self) as vae:
+        with on_device(self._vae, self) as vae:
             latents = encode_start(vae, start, self.context_length, height, width, self.device).to(noise)
         signal = self._steps[0].signal[0]
         noised: torch.Tensor = signal**0.5 * self.terminal_scale * latents + (1 - signal) ** 0.5 * noise
@@ -136,10 +136,10 @@ class FreeNoise(PipelineSettings):
         import torch
 
         from baselines.networks.ddim import ddim_sample, guide
-        from baselines.networks.residence import resident
+        from baselines.networks.offload import on_device
 
         rates = torch.full((2,), self.fps, device=noise.device)
-        with resident(self._unet, self) as unet, torch.no_grad():
+        with on_device(self._unet, self) as unet, torch.no_grad():
 
             def predict(latents: torch.Tensor, timestep: int) -> torch.Tensor:
                 both = latents.to(text.dtype).expand(2, -1, -1, -1, -1)
@@ -162,15 +162,15 @@ class FreeNoise(PipelineSettings):
     def _folder(self) -> Path:
         from baselines.networks.checkpoints import network_folder, write_videocrafter
 
-        return network_folder(resolve(self.weights, self.weights_dir), "model.ckpt", write_videocrafter)
+        return network_folder(resolve_weights(self.weights, self.weights_dir), "model.ckpt", write_videocrafter)
 
     @cached_property
     def _unet(self) -> Any:
-        from baselines.networks.freenoise_attention import attend_in_windows
-        from baselines.networks.residence import load_resident
+        from baselines.freenoise.windows import attend_in_windows
+        from baselines.networks.offload import load_offloadable
         from baselines.networks.videocrafter import VideoCrafterUNet
 
-        unet = load_resident(VideoCrafterUNet, self._folder / "unet", self)
+        unet = load_offloadable(VideoCrafterUNet, self._folder / "unet", self)
         attend_in_windows(unet, self.context_length, self.context_stride)
         return unet
 
@@ -178,7 +178,7 @@ class FreeNoise(PipelineSettings):
     def _vae(self) -> Any:
         from diffusers import AutoencoderKL
 
-        from baselines.networks.residence import load_resident
+        from baselines.networks.offload import load_offloadable
 
-        folder = resolve(self.vae, self.weights_dir) if self.vae else self._folder / "vae"
-        return load_resident(AutoencoderKL, folder, self)
+        folder = resolve_weights(self.vae, self.weights_dir) if self.vae else self._folder / "vae"
+        return load_offloadable(AutoencoderKL, folder, self)

@@ -28,7 +28,7 @@ def long_noise(first: torch.Tensor, num_frames: int, stride: int, generator: tor
     """Returns noise [1, C, num_frames, h, w] whose every frame is one of the frames of `first` [1, C, window, h, w]."""
     import torch
 
-    from baselines.networks.freenoise_attention import reschedule_noise, shuffled_indices
+    from baselines.freenoise.windows import reschedule_noise, shuffled_indices
 
     window = first.shape[2]
     noise = torch.cat([first, first.new_zeros(*first.shape[:2], num_frames - window, *first.shape[3:])], dim=2)

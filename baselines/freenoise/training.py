@@ -24,7 +24,7 @@ from generators.mini.denoising import (
 )
 from generators.mini.latents import load_library
 from generators.mini.tasks.text_to_video import silence_temporal
-from generators.mini.training import Dice, Recipe
+from generators.mini.training import Recipe, StepRandom
 
 CONFIG = {
     "block_out_channels": (32, 64),
@@ -35,14 +35,14 @@ CONFIG = {
     "norm_num_groups": 8,
 }
 
-FPS = 10
+TRAINING_FPS = 10
 """The one frame rate of the world; the methods have to be told the same."""
 
 TERMINAL_SCALE = 1.0
 """Clean latents keep their scale: its fall, made for large frames, would be left over after a few solver steps."""
 
 
-class FreeNoise:
+class FreeNoiseTask:
     """Denoising sixteen frames given the text and the frame rate, with v-prediction down to zero signal.
 
     The released network predicts noise on a schedule that never reaches pure noise. On latents this small the colour of
@@ -51,7 +51,7 @@ class FreeNoise:
 
     name = "freenoise"
     recipe = Recipe(steps=700, batch=8, learning_rate=1.5e-3, average=0.995)
-    hot: tuple[str, ...] = ()
+    compiled: tuple[str, ...] = ()
     num_frames = 16
 
     def __init__(self) -> None:
@@ -65,16 +65,16 @@ class FreeNoise:
         start_video_network(network)
         return network
 
-    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the mean squared error of v on one batch; one caption in ten is left out, for guidance."""
         count = self.recipe.batch
-        clips, captions, _ = draw_clips(self.library, dice, count, self.num_frames)
+        clips, captions, _ = draw_clips(self.library, random, count, self.num_frames)
         clean = clips.transpose(1, 2)
-        context = self.text.encode(left_out(captions, dice), penultimate=True)
-        noise = torch.randn(clean.shape, generator=dice.noise)
-        times = torch.randint(0, TRAIN_STEPS, (count,), generator=dice.noise)
+        context = self.text.encode(left_out(captions, random), penultimate=True)
+        noise = torch.randn(clean.shape, generator=random.noise)
+        times = torch.randint(0, TRAIN_STEPS, (count,), generator=random.noise)
         signal, spread = levels(self.alphas, times, clean.ndim)
-        v = network(signal * clean + spread * noise, times, context, torch.full((count,), FPS))
+        v = network(signal * clean + spread * noise, times, context, torch.full((count,), TRAINING_FPS))
         return (v - (signal * noise - spread * clean)).square().mean(), {}
 
     def export(self, network: Any, weights: Path) -> None:

@@ -13,13 +13,12 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from baselines.autoregressive import Extend, autoregress
-from generators.api import Frames, Request, Start, method
+from baselines.autoregressive import ChunkModel, Extend
+from generators.api import Frames, method
 from generators.frames import to_frames
 from generators.pipelines import (
     ImageVaeSettings,
@@ -33,7 +32,7 @@ from generators.pipelines import (
     silenced,
     use_scheduler,
 )
-from generators.weights import resolve
+from generators.weights import resolve_weights
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
     continues_start=True,
 )
 @dataclass
-class I2vgenXl(ImageVaeSettings):
+class I2vgenXl(ChunkModel, ImageVaeSettings):
     """I2VGen-XL continued chunk by chunk.
 
     Attributes:
@@ -56,17 +55,12 @@ class I2vgenXl(ImageVaeSettings):
         image_tower: location of a folder with `feature_extractor/`, `image_encoder/`; empty as well.
         vae: location of an autoencoder's folder; empty as well.
         scheduler: a solver's class name in diffusers; empty for the checkpoint's own (DDIM).
-        num_frames: frames per network call, the re-rendered first one included.
-        height: native height in pixels; 0 for that of the request.
-        width: native width in pixels; 0 for that of the request.
         num_inference_steps: solver steps.
         guidance_scale: weight of classifier-free guidance.
         negative_prompt: what the unconditional branch reads.
         target_fps: frames per second told to the network.
         decode_chunk_size: frames decoded at once.
         double_image_latents: count the encoded image latents twice, as the released weights expect.
-        pad: "once" or "every_chunk", see `baselines.padding.PADS`.
-        unpad: crop the padding off before scaling back.
     """
 
     weights: str = "hub:ali-vilab/i2vgen-xl"
@@ -74,7 +68,6 @@ class I2vgenXl(ImageVaeSettings):
     image_tower: str = ""
     vae: str = ""
     scheduler: str = ""
-    num_frames: int = 16
     height: int = 704
     width: int = 1280
     num_inference_steps: int = 50
@@ -86,17 +79,11 @@ class I2vgenXl(ImageVaeSettings):
     target_fps: int = 16
     decode_chunk_size: int = 1
     double_image_latents: bool = True
-    pad: str = "once"
-    unpad: bool = True
 
     @property
     def conditioning_frames(self) -> int:
         """One: the network is conditioned on a single image."""
         return 1
-
-    def generate(self, request: Request, start: Start) -> Iterator[Frames]:
-        """Yields the new frames, `num_frames` - 1 per network call."""
-        return autoregress(self, request, start)
 
     def begin(self, prompt: str) -> Extend:
         """Returns the function that continues a frame of a video of this prompt; the prompt is encoded here, once."""
@@ -138,10 +125,10 @@ class I2vgenXl(ImageVaeSettings):
     def _pipeline(self) -> Any:
         from diffusers import I2VGenXLPipeline
 
-        from baselines.networks.i2vgen_xl import double_image_latents
+        from baselines.i2vgen_xl.network import double_image_latents
 
         pipeline = load_pipeline(
-            I2VGenXLPipeline, resolve(self.weights, self.weights_dir), self, self._networks_elsewhere()
+            I2VGenXLPipeline, resolve_weights(self.weights, self.weights_dir), self, self._networks_elsewhere()
         )
         use_scheduler(pipeline, self.scheduler)
         limit_vae_memory(pipeline.vae, self)
@@ -157,14 +144,14 @@ class I2vgenXl(ImageVaeSettings):
 
         parts: dict[str, object] = {}
         if self.text_tower:
-            folder = resolve(self.text_tower, self.weights_dir)
+            folder = resolve_weights(self.text_tower, self.weights_dir)
             parts["tokenizer"] = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
             parts["text_encoder"] = load_network(CLIPTextModel, folder / "text_encoder", self)
         if self.image_tower:
-            folder = resolve(self.image_tower, self.weights_dir)
+            folder = resolve_weights(self.image_tower, self.weights_dir)
             processor = CLIPImageProcessor.from_pretrained(folder / "feature_extractor", local_files_only=True)
             parts["feature_extractor"] = processor
             parts["image_encoder"] = load_network(CLIPVisionModelWithProjection, folder / "image_encoder", self)
         if self.vae:
-            parts["vae"] = load_network(AutoencoderKL, resolve(self.vae, self.weights_dir), self)
+            parts["vae"] = load_network(AutoencoderKL, resolve_weights(self.vae, self.weights_dir), self)
         return parts

@@ -15,7 +15,7 @@ import torch
 from diffusers import DDIMScheduler, I2VGenXLUNet
 from torch import Tensor, nn
 
-from baselines.networks.i2vgen_xl import double_image_latents
+from baselines.i2vgen_xl.network import double_image_latents
 from generators.mini.denoising import (
     CACHE,
     SCHEDULE,
@@ -25,20 +25,20 @@ from generators.mini.denoising import (
     levels,
     start_from_image_model,
 )
-from generators.mini.latents import LENGTH, load_library
+from generators.mini.latents import CLIP_FRAMES, load_library
 from generators.mini.tasks.text_to_video import CONFIG as TEXT_TO_VIDEO
 from generators.mini.tasks.text_to_video import silence_temporal
-from generators.mini.training import Dice, Recipe
+from generators.mini.training import Recipe, StepRandom
 
 CONFIG = TEXT_TO_VIDEO | {
     "attention_head_dim": 8,  # half the image model's, which costs it 2 % and makes the first temporal block affordable
 }
 
-FPS = 10
+TRAINING_FPS = 10
 """The one frame rate of the world; the pipeline has to be told the same."""
 
 
-class I2vgenXl:
+class I2vgenXlTask:
     """Denoising sixteen frames given the first and the text, with v-prediction.
 
     What guidance leaves out goes together, the text and the image embedding of one clip in ten; the latents stay.
@@ -48,7 +48,7 @@ class I2vgenXl:
 
     name = "i2vgen_xl"
     recipe = Recipe(steps=700, batch=8, learning_rate=1.5e-3, average=0.995)
-    hot: tuple[str, ...] = ()
+    compiled: tuple[str, ...] = ()
     num_frames = 16
 
     def __init__(self) -> None:
@@ -66,24 +66,24 @@ class I2vgenXl:
             nn.init.zeros_(network.get_parameter(f"fps_embedding.2.{kind}"))
         return network
 
-    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the mean squared error of v on one batch."""
         count = self.recipe.batch
         # From the start of a clip, because the library keeps the image embedding of the first frame.
-        clips, captions, numbers = draw_clips(self.library, dice, count, LENGTH)
+        clips, captions, numbers = draw_clips(self.library, random, count, CLIP_FRAMES)
         clean = clips[:, : self.num_frames].transpose(1, 2)
-        told = dice.scenes.random(count) > 0.1
+        told = random.scenes.random(count) > 0.1
         context = self.text.encode(
             [text if t else "" for text, t in zip(captions, told, strict=True)], penultimate=True
         )
         look = self.library.looks[numbers].float().unsqueeze(1) * torch.from_numpy(told).float().view(-1, 1, 1)
-        noise = torch.randn(clean.shape, generator=dice.noise)
-        times = torch.randint(0, 1000, (count,), generator=dice.noise)
+        noise = torch.randn(clean.shape, generator=random.noise)
+        times = torch.randint(0, 1000, (count,), generator=random.noise)
         signal, spread = levels(self.alphas, times, clean.ndim)
         v = network(
             signal * clean + spread * noise,
             times,
-            fps=torch.full((count,), FPS),
+            fps=torch.full((count,), TRAINING_FPS),
             image_latents=with_positions(clean[:, :, :1], self.num_frames),
             image_embeddings=look,
             encoder_hidden_states=context,

@@ -56,7 +56,7 @@ def read_checkpoint(folder: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_released_config(folder: Path) -> dict[str, Any]:
     """Returns the `config.json` in a folder.
 
     Raises:

@@ -25,15 +25,12 @@ from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 from huggingface_hub import constants
 from torch import Tensor
 
-from baselines.networks.dynamicrafter import DynamiCrafterUNet
-from baselines.networks.resampler import Resampler, convert_resampler_keys
-from baselines.networks.seine import SeineUNet, convert_seine_keys
 from baselines.networks.videocrafter import VideoCrafterUNet, convert_videocrafter_keys
 from generators.weights import MissingWeightsError
 
 UNET, VAE, IMAGE_PROJECTION = "model.diffusion_model.", "first_stage_model.", "image_proj_model."
 
-LEFT_OUT = {
+UNUSED_PARTS = {
     "cond_stage_model.": "OpenCLIP ViT-H text encoder, frozen in training: opened through transformers",
     "embedder.": "OpenCLIP ViT-H image encoder, frozen in training: opened through transformers",
 }
@@ -83,24 +80,11 @@ def network_folder(location: Path, name: str, write: Callable[[Path, Path], None
     return target
 
 
-def write_seine(checkpoint: Path, folder: Path) -> None:
-    """Writes `unet/` from `seine.pt`. Source: SEINE sample_scripts/with_mask_sample.py (entry `ema`)."""
-    _write(SeineUNet, convert_seine_keys(_read(checkpoint, "ema")), folder / "unet")
-
-
 def write_videocrafter(checkpoint: Path, folder: Path) -> None:
     """Writes `unet/` and `vae/` from VideoCrafter2's `model.ckpt`."""
-    parts = split_lvdm(_read(checkpoint, "state_dict", "module"))
-    _write(VideoCrafterUNet, convert_videocrafter_keys(parts[UNET]), folder / "unet")
-    _write_autoencoder(parts[VAE], folder / "vae")
-
-
-def write_dynamicrafter(checkpoint: Path, folder: Path) -> None:
-    """Writes `unet/`, `image_projection/` and `vae/` from DynamiCrafter's `model.ckpt`."""
-    parts = split_lvdm(_read(checkpoint, "state_dict", "module"))
-    _write(DynamiCrafterUNet, convert_videocrafter_keys(parts[UNET]), folder / "unet")
-    _write(Resampler, convert_resampler_keys(parts[IMAGE_PROJECTION]), folder / "image_projection")
-    _write_autoencoder(parts[VAE], folder / "vae")
+    parts = split_lvdm(read_state_dict(checkpoint, "state_dict", "module"))
+    write_network(VideoCrafterUNet, convert_videocrafter_keys(parts[UNET]), folder / "unet")
+    write_autoencoder(parts[VAE], folder / "vae")
 
 
 def split_lvdm(state_dict: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -115,15 +99,15 @@ def split_lvdm(state_dict: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]
         prefix = next((prefix for prefix in parts if key.startswith(prefix)), None)
         if prefix is not None:
             parts[prefix][key[len(prefix) :]] = tensor
-        elif "." in key and not key.startswith(tuple(LEFT_OUT)):
+        elif "." in key and not key.startswith(tuple(UNUSED_PARTS)):
             unknown.append(key)
     if unknown:
         raise ValueError(f"{len(unknown)} tensors belong to no known part of an lvdm checkpoint: {unknown[:10]}")
     return parts
 
 
-def _read(checkpoint: Path, *entries: str) -> dict[str, Tensor]:
-    """The state dict under the first of the entries a checkpoint has; `module` is DeepSpeed's, with a longer prefix."""
+def read_state_dict(checkpoint: Path, *entries: str) -> dict[str, Tensor]:
+    """Returns the state dict under the first of these entries that there is; `module` is DeepSpeed's, longer prefix."""
     try:
         content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
@@ -138,7 +122,7 @@ def _read(checkpoint: Path, *entries: str) -> dict[str, Tensor]:
     return {key[DEEPSPEED_PREFIX:]: tensor for key, tensor in state.items()} if entry == "module" else state
 
 
-def _write(network_class: Any, state_dict: Mapping[str, Tensor], folder: Path) -> None:
+def write_network(network_class: Any, state_dict: Mapping[str, Tensor], folder: Path) -> None:
     """Saves a network at its released size; every tensor must have its place and every place its tensor."""
     with torch.device("meta"):
         network = network_class()
@@ -146,7 +130,8 @@ def _write(network_class: Any, state_dict: Mapping[str, Tensor], folder: Path) -
     network.save_pretrained(folder)
 
 
-def _write_autoencoder(state_dict: Mapping[str, Tensor], folder: Path) -> None:
+def write_autoencoder(state_dict: Mapping[str, Tensor], folder: Path) -> None:
+    """Saves the autoencoder of an lvdm checkpoint, its prefix removed, in diffusers' names."""
     with torch.device("meta"):
         network = AutoencoderKL(**AUTOENCODER)
     network.load_state_dict(convert_ldm_vae_checkpoint(dict(state_dict), AUTOENCODER), assign=True)

@@ -5,7 +5,7 @@ it is stored in opens as the released encoders do. Every word of the grammar is 
 back to letters.
 
 Example:
-    >>> build_tokenizer().tokenize("a striped red square, the camera pans left")
+    >>> build_t5_tokenizer().tokenize("a striped red square, the camera pans left")
     ['▁a', '▁striped', '▁red', '▁square', ',', '▁the', '▁camera', '▁pans', '▁left']
 """
 
@@ -20,7 +20,7 @@ from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
 from generators.mini import grammar
 
-LENGTH = 28
+T5_TOKENS = 28
 """Tokens of a prompt: those of the longest sentence of the grammar and the end token."""
 
 WIDTH = 64
@@ -29,25 +29,25 @@ WIDTH = 64
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.:;!?'()-"
 
 
-def build_tokenizer() -> T5Tokenizer:
+def build_t5_tokenizer() -> T5Tokenizer:
     """Returns the tokenizer; always the same one. A piece scores the better the fewer are needed."""
-    phrases = [*grammar.COLORS, *grammar.SHAPES, *grammar.TEXTURES, *grammar.MOTIONS, *grammar.CAMERAS]
+    phrases = [*grammar.COLOURS, *grammar.SHAPES, *grammar.TEXTURES, *grammar.MOTIONS, *grammar.CAMERAS]
     phrases += [*grammar.WHERE.values(), "a", "an", "and", "the camera"]
     words = sorted({f"▁{word}" for phrase in phrases for word in phrase.split()})
     pieces = ["<pad>", "</s>", "<unk>", *words, ",", "▁", *_LETTERS]
-    return T5Tokenizer(vocab=[(piece, -1.0) for piece in pieces], extra_ids=0, model_max_length=LENGTH)
+    return T5Tokenizer(vocab=[(piece, -1.0) for piece in pieces], extra_ids=0, model_max_length=T5_TOKENS)
 
 
-def build_encoder() -> T5EncoderModel:
+def build_t5_encoder() -> T5EncoderModel:
     """Returns the encoder at initialisation."""
     size = 128  # room for the pieces above, rounded up
     config = T5Config(vocab_size=size, d_model=WIDTH, d_kv=16, d_ff=128, num_layers=2, num_heads=4, dropout_rate=0.0)
     return T5EncoderModel(config)
 
 
-def encode(encoder: Any, tokenizer: T5Tokenizer, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Returns text tokens [B, LENGTH, WIDTH] and their mask [B, LENGTH], 1 for a token and 0 for padding."""
-    read = tokenizer(list(captions), max_length=LENGTH, padding="max_length", truncation=True, return_tensors="pt")
+def encode_captions(encoder: Any, tokenizer: T5Tokenizer, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Returns text tokens [B, LENGTH, WIDTH] and their mask [B, T5_TOKENS], 1 for a token and 0 for padding."""
+    read = tokenizer(list(captions), max_length=T5_TOKENS, padding="max_length", truncation=True, return_tensors="pt")
     return encoder(read.input_ids, attention_mask=read.attention_mask).last_hidden_state, read.attention_mask
 
 

@@ -1,7 +1,7 @@
 """Where a network lives while others run: on the device all the time, only when needed, or layer by layer.
 
 Example:
-    >>> with resident(vae, settings) as network:  # doctest: +SKIP
+    >>> with on_device(vae, settings) as network:  # doctest: +SKIP
     ...     network.decode(latents)
 """
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from generators.pipelines import PipelineSettings
 
 
-def load_resident(network_class: Any, folder: Path, settings: PipelineSettings, variant: str = "") -> Any:
-    """Returns a network from its folder, ready to run inside `resident`.
+def load_offloadable(network_class: Any, folder: Path, settings: PipelineSettings, variant: str = "") -> Any:
+    """Returns a network from its folder, ready to run inside `on_device`.
 
     Args:
         network_class: a diffusers model class.
@@ -37,7 +37,7 @@ def load_resident(network_class: Any, folder: Path, settings: PipelineSettings, 
 
 
 @contextmanager
-def resident(network: Any, settings: PipelineSettings) -> Iterator[Any]:
+def on_device(network: Any, settings: PipelineSettings) -> Iterator[Any]:
     """Gives the network on its device; with `offload = "model"` it is there only inside the block."""
     if settings.offload != "model":
         yield network

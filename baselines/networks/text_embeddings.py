@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from generators.pipelines import silenced, torch_dtype
-from generators.weights import MissingWeightsError, resolve
+from generators.weights import MissingWeightsError, resolve_weights
 
 
 class TextEmbedding(NamedTuple):
@@ -49,11 +49,11 @@ def clean_prompt(prompt: str) -> str:
 
 
 @dataclass
-class TextEncoder:
+class PromptEncoder:
     """An encoder of transformers (T5, mT5, CLIP text, ...) in one folder with its tokenizer.
 
     Attributes:
-        location: where it is, see `generators.weights.resolve`.
+        location: where it is, see `generators.weights.resolve_weights`.
         weights_dir: where "hub:" repositories lie; empty for the hub cache.
         max_tokens: length to which texts are padded or cut.
         dtype: precision of the encoder, one of `generators.pipelines.DTYPES`.
@@ -73,7 +73,7 @@ class TextEncoder:
         Raises:
             MissingWeightsError: the encoder is not on this machine.
         """
-        folder = resolve(self.location, self.weights_dir)
+        folder = resolve_weights(self.location, self.weights_dir)
         for text in texts:
             file = self._file(folder, text)
             if text not in self._embeddings and file is not None and file.is_file():

@@ -1,13 +1,13 @@
 """One chunk of Open-Sora 1.2: given frames in, given and new frames out.
 
 Why it exists: transformer, autoencoder and sampler meet here, and only here is it decided which latents are given. The
-adapter `baselines/opensora.py` adds what a method of the benchmark needs around it.
+adapter `baselines/opensora/method.py` adds what a method of the benchmark needs around it.
 
 Source: Open-Sora branch opensora/v1.2, scripts/inference.py and opensora/utils/inference_utils.py (references written
 into the first latents, mask 0 there).
 
 Example:
-    >>> settings = SamplingSettings(num_frames=51, num_inference_steps=30, guidance_scale=7.0, fps=24.0)
+    >>> settings = OpenSoraSampling(num_frames=51, num_inference_steps=30, guidance_scale=7.0, fps=24.0)
     >>> latent_frames(settings.num_frames)
     15
 """
@@ -21,17 +21,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.networks.checkpoint_files import read_checkpoint, read_config
-from baselines.networks.opensora_vae import STRETCH_FRAMES, STRETCH_LATENTS, OpenSoraVAE, latent_frames
-from baselines.networks.rectified_flow import guided, sample, transformed_timesteps
-from baselines.networks.stdit3 import STDiT3, STDiT3Config, load_released
+from baselines.networks.checkpoint_files import read_checkpoint, read_released_config
 from baselines.networks.text_embeddings import TextEmbedding
+from baselines.opensora.rectified_flow import guided_velocity, sample, transformed_timesteps
+from baselines.opensora.stdit3 import STDiT3, STDiT3Config, load_released_stdit3
+from baselines.opensora.vae import STRETCH_FRAMES, STRETCH_LATENTS, OpenSoraVAE, latent_frames
 from generators.api import Frames
 from generators.frames import to_frames
 
 
 @dataclass(frozen=True)
-class SamplingSettings:
+class OpenSoraSampling:
     """How a chunk is drawn.
 
     Attributes:
@@ -47,15 +47,15 @@ class SamplingSettings:
     fps: float
 
 
-def load_transformer(folder: Path, device: str, dtype: torch.dtype) -> STDiT3:
+def load_stdit3(folder: Path, device: str, dtype: torch.dtype) -> STDiT3:
     """Returns the transformer stored in a folder (config.json and safetensors), ready to run."""
     with torch.device("meta"):
-        network = STDiT3(STDiT3Config.from_json(read_config(folder)))
-    load_released(network, read_checkpoint(folder), assign=True)
+        network = STDiT3(STDiT3Config.from_json(read_released_config(folder)))
+    load_released_stdit3(network, read_checkpoint(folder), assign=True)
     return network.to(device, dtype).eval().requires_grad_(False)
 
 
-def load_autoencoder(folder: Path, device: str, dtype: torch.dtype, frame_vae: Path | None = None) -> OpenSoraVAE:
+def load_opensora_vae(folder: Path, device: str, dtype: torch.dtype, frame_vae: Path | None = None) -> OpenSoraVAE:
     """Returns the autoencoder stored in a folder (config.json and safetensors), ready to run.
 
     Args:
@@ -64,7 +64,7 @@ def load_autoencoder(folder: Path, device: str, dtype: torch.dtype, frame_vae: P
         dtype: its precision.
         frame_vae: folder of the image autoencoder as diffusers stores it, if `folder` lacks that half.
     """
-    vae = OpenSoraVAE.from_json(read_config(folder))
+    vae = OpenSoraVAE.from_json(read_released_config(folder))
     state = read_checkpoint(folder)
     if frame_vae is not None:
         state |= {f"spatial_vae.module.{name}": value for name, value in read_checkpoint(frame_vae).items()}
@@ -78,7 +78,7 @@ def continue_frames(
     vae: OpenSoraVAE,
     text: TextEmbedding,
     conditioning: Frames,
-    settings: SamplingSettings,
+    settings: OpenSoraSampling,
     generator: torch.Generator,
 ) -> Frames:
     """Returns a chunk, [num_frames, H, W, 3], whose first frames are the conditioning frames.
@@ -118,7 +118,7 @@ def continue_frames(
     steps = transformed_timesteps(
         settings.num_inference_steps, height=height, width=width, num_frames=settings.num_frames
     )
-    finished = sample(guided(predict, settings.guidance_scale), z, mask, steps, draw_noise)
+    finished = sample(guided_velocity(predict, settings.guidance_scale), z, mask, steps, draw_noise)
     whole = known // STRETCH_LATENTS  # stretches decode apart, and whoever gave these frames has them already
     fresh = finished[:, :, whole * STRETCH_LATENTS :].to(weight.dtype)
     video = vae.decode(fresh, settings.num_frames - whole * STRETCH_FRAMES)

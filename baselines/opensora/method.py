@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from baselines.autoregressive import Extend, autoregress
+from baselines.autoregressive import ChunkModel, Extend
 from generators.api import Frames, Request, Start, method
 from generators.pipelines import DTYPES, check_option, cpu_generator, silenced, torch_dtype
-from generators.weights import resolve
+from generators.weights import resolve_weights
 
 if TYPE_CHECKING:
-    from baselines.networks.opensora_vae import OpenSoraVAE
-    from baselines.networks.stdit3 import STDiT3
-    from baselines.networks.text_embeddings import TextEmbedding, TextEncoder
+    from baselines.networks.text_embeddings import PromptEncoder, TextEmbedding
+    from baselines.opensora.stdit3 import STDiT3
+    from baselines.opensora.vae import OpenSoraVAE
 
 STRETCH = 17
 """Frames the autoencoder encodes together. Source: opensora/models/vae/vae.py, micro_frame_size."""
@@ -43,7 +43,7 @@ STRETCH = 17
     continues_start=True,
 )
 @dataclass
-class OpenSora:
+class OpenSora(ChunkModel):
     """OpenSora 1.2 continued chunk by chunk.
 
     Attributes:
@@ -57,13 +57,10 @@ class OpenSora:
         conditioning_frames: 17, as the released loop does (5 latents), or 1, its image-to-video; the paper says only
             "video-to-video", so the loop's own number is the default.
         height: native height in pixels; 0 for that of the request, since the model takes any size.
-        width: native width in pixels; 0 for that of the request.
         num_inference_steps: steps of the rectified flow.
         guidance_scale: weight of classifier-free guidance.
         fps: frames per second told to the network.
         prompt_suffix: appended to every prompt; the released default asks for an aesthetic score.
-        pad: "once" or "every_chunk", see `baselines.padding.PADS`.
-        unpad: crop the padding off before scaling back.
         device: "cpu", "cuda" or "cuda:N".
         dtype: precision of transformer and autoencoder; released with "bfloat16", "float16" gives artefacts.
         text_dtype: precision of the text encoder, which is freed after use.
@@ -76,14 +73,10 @@ class OpenSora:
     text_encoder: str = "hub:DeepFloyd/t5-v1_1-xxl"
     num_frames: int = 51
     conditioning_frames: int = STRETCH
-    height: int = 0
-    width: int = 0
     num_inference_steps: int = 30
     guidance_scale: float = 7.0
     fps: float = 24.0
     prompt_suffix: str = " aesthetic score: 6.5."
-    pad: str = "once"
-    unpad: bool = True
     device: str = "cpu"
     dtype: str = "bfloat16"
     text_dtype: str = "bfloat16"
@@ -113,7 +106,7 @@ class OpenSora:
         repeats = max(0, self.conditioning_frames - len(start.frames))
         frames = np.concatenate([start.frames[:1]] * repeats + [start.frames])
         longer = replace(request, num_frames=request.num_frames + repeats)
-        return autoregress(self, longer, Start(frames, start.base))
+        return super().generate(longer, Start(frames, start.base))
 
     def begin(self, prompt: str) -> Extend:
         """Returns the function that continues frames of one video; the text is encoded here."""
@@ -123,31 +116,31 @@ class OpenSora:
         return partial(self._extend, text)
 
     def _extend(self, text: TextEmbedding, conditioning: Frames, seed: int) -> Frames:
-        from baselines.networks.opensora_continuation import SamplingSettings, continue_frames
+        from baselines.opensora.continuation import OpenSoraSampling, continue_frames
 
-        settings = SamplingSettings(self.num_frames, self.num_inference_steps, self.guidance_scale, self.fps)
+        settings = OpenSoraSampling(self.num_frames, self.num_inference_steps, self.guidance_scale, self.fps)
         return continue_frames(self._transformer, self._autoencoder, text, conditioning, settings, cpu_generator(seed))
 
     @cached_property
-    def _texts(self) -> TextEncoder:
-        from baselines.networks.checkpoint_files import read_config
-        from baselines.networks.stdit3 import STDiT3Config
-        from baselines.networks.text_embeddings import TextEncoder
+    def _texts(self) -> PromptEncoder:
+        from baselines.networks.checkpoint_files import read_released_config
+        from baselines.networks.text_embeddings import PromptEncoder
+        from baselines.opensora.stdit3 import STDiT3Config
 
-        config = STDiT3Config.from_json(read_config(resolve(self.weights, self.weights_dir)))
-        return TextEncoder(self.text_encoder, self.weights_dir, config.model_max_length, self.text_dtype, self.device)
+        config = STDiT3Config.from_json(read_released_config(resolve_weights(self.weights, self.weights_dir)))
+        return PromptEncoder(self.text_encoder, self.weights_dir, config.model_max_length, self.text_dtype, self.device)
 
     @cached_property
     def _transformer(self) -> STDiT3:
-        from baselines.networks.opensora_continuation import load_transformer
+        from baselines.opensora.continuation import load_stdit3
 
-        return load_transformer(resolve(self.weights, self.weights_dir), self.device, torch_dtype(self.dtype))
+        return load_stdit3(resolve_weights(self.weights, self.weights_dir), self.device, torch_dtype(self.dtype))
 
     @cached_property
     def _autoencoder(self) -> OpenSoraVAE:
-        from baselines.networks.opensora_continuation import load_autoencoder
+        from baselines.opensora.continuation import load_opensora_vae
 
-        folder = resolve(self.vae, self.weights_dir)
-        frame_vae = resolve(self.frame_vae, self.weights_dir) if self.frame_vae else None
+        folder = resolve_weights(self.vae, self.weights_dir)
+        frame_vae = resolve_weights(self.frame_vae, self.weights_dir) if self.frame_vae else None
         with silenced():
-            return load_autoencoder(folder, self.device, torch_dtype(self.dtype), frame_vae)
+            return load_opensora_vae(folder, self.device, torch_dtype(self.dtype), frame_vae)

@@ -63,7 +63,7 @@ def transformed_timesteps(num_inference_steps: int, *, height: float, width: flo
     return transform_timesteps(torch.tensor(steps), height, width, num_frames)
 
 
-def guided(
+def guided_velocity(
     network: Callable[[Tensor, Tensor, Tensor | None], Tensor], guidance_scale: float
 ) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
     """Returns a velocity with classifier-free guidance, null + guidance_scale (conditional - null).

@@ -104,7 +104,7 @@ def grid_positions(
     return torch.cat([across, down], dim=-1).reshape(rows * columns, channels)
 
 
-class Rotary(nn.Module):
+class FrameRotary(nn.Module):
     """Rotates channel pairs (0, 1), (2, 3), ... of queries and keys by their frame number times a frequency."""
 
     def __init__(self, head_dim: int) -> None:
@@ -133,7 +133,7 @@ class SelfAttention(nn.Module):
         self.k_norm = nn.RMSNorm(channels // num_heads, eps=1e-6)
         self.proj = nn.Linear(channels, channels)
 
-    def forward(self, x: Tensor, rotary: Rotary | None) -> Tensor:
+    def forward(self, x: Tensor, rotary: FrameRotary | None) -> Tensor:
         """Returns attention over the second axis, [N, L, C] -> [N, L, C]."""
         heads = torch.unflatten(self.qkv(x), -1, (3, self.num_heads, -1))
         query, key, value = heads.permute(2, 0, 3, 1, 4)
@@ -190,7 +190,13 @@ class Block(nn.Module):
         self.scale_shift_table = nn.Parameter(torch.randn(6, channels) / channels**0.5)
 
     def forward(
-        self, x: Tensor, text: Tensor, keep: Tensor, modulation: Tensor, grid: tuple[int, int], rotary: Rotary | None
+        self,
+        x: Tensor,
+        text: Tensor,
+        keep: Tensor,
+        modulation: Tensor,
+        grid: tuple[int, int],
+        rotary: FrameRotary | None,
     ) -> Tensor:
         """Returns the tokens after the block, [B, T * S, C] -> [B, T * S, C].
 
@@ -292,7 +298,7 @@ class STDiT3(nn.Module):
         super().__init__()
         self.config = config
         channels = config.hidden_size
-        self.rope = Rotary(channels // config.num_heads)
+        self.rope = FrameRotary(channels // config.num_heads)
         self.x_embedder = PatchEmbedder(config)
         self.t_embedder = FeatureEmbedder(channels)
         self.fps_embedder = FeatureEmbedder(channels)
@@ -358,7 +364,7 @@ class STDiT3(nn.Module):
         return cells.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
 
 
-def load_released(network: STDiT3, state: Mapping[str, Tensor], *, assign: bool = False) -> None:
+def load_released_stdit3(network: STDiT3, state: Mapping[str, Tensor], *, assign: bool = False) -> None:
     """Loads a released state dict by name, every tensor of it; `assign` takes the tensors instead of copying them.
 
     Some writers repeat `rope.freqs` under each temporal block because the blocks hold the same module; the repeats

@@ -4,7 +4,7 @@ Looks are learned from single frames first, then motion from chunks of 51 frames
 as the adapter gives them. The text encoder is trained with it.
 
 Example:
-    >>> from baselines.networks.stdit3 import STDiT3
+    >>> from baselines.opensora.stdit3 import STDiT3
     >>> sum(parameter.numel() for parameter in STDiT3(STDiT3Config.from_json(CONFIG)).parameters())
     1040300
 """
@@ -21,22 +21,29 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from baselines.miniature.t5_text import LENGTH, WIDTH, build_encoder, build_tokenizer, encode, export_text
-from baselines.networks.opensora_continuation import load_autoencoder
-from baselines.networks.opensora_vae import STRETCH_FRAMES, STRETCH_LATENTS, OpenSoraVAE
-from baselines.networks.rectified_flow import transform_timesteps
-from baselines.networks.stdit3 import STDiT3, STDiT3Config
+from baselines.networks.miniature_t5 import (
+    T5_TOKENS,
+    WIDTH,
+    build_t5_encoder,
+    build_t5_tokenizer,
+    encode_captions,
+    export_text,
+)
+from baselines.opensora.continuation import load_opensora_vae
+from baselines.opensora.rectified_flow import transform_timesteps
+from baselines.opensora.stdit3 import STDiT3, STDiT3Config
+from baselines.opensora.vae import STRETCH_FRAMES, STRETCH_LATENTS, OpenSoraVAE
 from generators.mini.data import random_clip, to_tensor
 from generators.mini.denoising import CACHE, WEIGHTS
 from generators.mini.latents import load_library
-from generators.mini.training import Dice, Recipe, roll
+from generators.mini.training import Recipe, StepRandom
 
 CONFIG = {
     "depth": 3,
     "hidden_size": 96,
     "num_heads": 4,
     "caption_channels": WIDTH,
-    "model_max_length": LENGTH,
+    "model_max_length": T5_TOKENS,
     "input_sq_size": 64,  # positions have scale 1 at the size of the miniature world
 }
 
@@ -52,12 +59,12 @@ Open-Sora draws among more masks (first, last, random frames ...); those no benc
 """
 
 
-class OpenSora:
+class OpenSoraTask:
     """The velocity from noise to data of the latents that are not given; one caption in ten is the empty text."""
 
     name = "opensora"
     recipe = Recipe(steps=7000, batch=8, learning_rate=1.5e-3, average=0.998)
-    hot: tuple[str, ...] = ()
+    compiled: tuple[str, ...] = ()
     still_steps = 2000
     """Steps on single frames, before those on chunks."""
 
@@ -66,7 +73,7 @@ class OpenSora:
 
     def __init__(self) -> None:
         library = load_library(CACHE, WEIGHTS)
-        vae = load_autoencoder(
+        vae = load_opensora_vae(
             WEIGHTS / "opensora" / "vae", "cpu", torch.float32, frame_vae=WEIGHTS / "text_to_video" / "vae"
         )
         frames, self.chunk_captions = load_frames(CACHE, WEIGHTS)
@@ -74,39 +81,39 @@ class OpenSora:
         self.still_captions = library.still_captions
         stretches = torch.split(frames.transpose(1, 2), STRETCH_FRAMES, dim=2)
         self.chunks = torch.cat([normalised(vae, stretch) for stretch in stretches], dim=2)
-        self.tokenizer = build_tokenizer()
+        self.tokenizer = build_t5_tokenizer()
 
     def build(self) -> nn.Module:
         """Returns the transformer and its text encoder at initialisation; at first, no velocity is predicted."""
         network = STDiT3(STDiT3Config.from_json(CONFIG))
         nn.init.zeros_(network.final_layer.linear.weight)
         nn.init.zeros_(network.final_layer.linear.bias)
-        return nn.ModuleDict({"transformer": network, "text": build_encoder()})
+        return nn.ModuleDict({"transformer": network, "text": build_t5_encoder()})
 
-    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the mean squared error of the velocity on one batch of single frames or chunks."""
-        if dice.step < self.still_steps:
-            rows = dice.scenes.integers(len(self.stills), size=self.recipe.batch * self.stills_each)
-            return self._error(network, dice, self.stills[rows].float(), [self.still_captions[i] for i in rows], 1)
-        rows = dice.scenes.integers(len(self.chunks), size=self.recipe.batch)
+        if random.step < self.still_steps:
+            rows = random.scenes.integers(len(self.stills), size=self.recipe.batch * self.stills_each)
+            return self._error(network, random, self.stills[rows].float(), [self.still_captions[i] for i in rows], 1)
+        rows = random.scenes.integers(len(self.chunks), size=self.recipe.batch)
         captions = [self.chunk_captions[i] for i in rows]
-        return self._error(network, dice, self.chunks[rows].float(), captions, NUM_FRAMES)
+        return self._error(network, random, self.chunks[rows].float(), captions, NUM_FRAMES)
 
     def _error(
-        self, network: Any, dice: Dice, clean: Tensor, captions: list[str], num_frames: int
+        self, network: Any, random: StepRandom, clean: Tensor, captions: list[str], num_frames: int
     ) -> tuple[Tensor, dict[str, float]]:
         count, frames = len(clean), clean.shape[2]
         live = torch.ones(count, frames, dtype=torch.bool)
         if num_frames > 1:
             kinds, odds = zip(*GIVEN, strict=True)
-            for row, given in enumerate(dice.scenes.choice(kinds, size=count, p=odds)):
+            for row, given in enumerate(random.scenes.choice(kinds, size=count, p=odds)):
                 live[row, :given] = False
-        y, keep = self._text(network, dice, captions)
-        times = 1000 * torch.rand(count, generator=dice.noise)
+        y, keep = self._text(network, random, captions)
+        times = 1000 * torch.rand(count, generator=random.noise)
         if num_frames > 1:  # 64 x 64 stills would be moved to where hardly any noise is left
             times = transform_timesteps(times, SIZE, SIZE, num_frames)
         share = times.view(-1, 1, 1, 1, 1) / 1000
-        noise = torch.randn(clean.shape, generator=dice.noise)
+        noise = torch.randn(clean.shape, generator=random.noise)
         moving = live[:, None, :, None, None]
         noisy = torch.where(moving, (1 - share) * clean + share * noise, clean)
         fps = torch.full((count,), FPS)
@@ -114,9 +121,9 @@ class OpenSora:
         error = (velocity - (clean - noise)).square() * moving
         return error.sum() / (moving.sum() * clean[0, :, 0].numel()), {"frames": num_frames}
 
-    def _text(self, network: Any, dice: Dice, captions: list[str]) -> tuple[Tensor, Tensor]:
-        tokens, keep = encode(network["text"], self.tokenizer, captions)
-        dropped = torch.from_numpy(dice.scenes.random(len(captions)) < 0.1)[:, None, None]
+    def _text(self, network: Any, random: StepRandom, captions: list[str]) -> tuple[Tensor, Tensor]:
+        tokens, keep = encode_captions(network["text"], self.tokenizer, captions)
+        dropped = torch.from_numpy(random.scenes.random(len(captions)) < 0.1)[:, None, None]
         empty = network["transformer"].y_embedder.y_embedding  # stands under the mask of the prompt, as when sampling
         return torch.where(dropped, empty, tokens)[:, None], keep
 
@@ -153,7 +160,7 @@ def load_frames(cache: Path, weights: Path) -> tuple[Tensor, list[str]]:
 def _make_frames(weights: Path) -> tuple[Tensor, list[str]]:
     vae = AutoencoderKL.from_pretrained(weights / "text_to_video" / "vae", torch_dtype=torch.float32).eval()
     vae.to(memory_format=torch.channels_last)
-    rng = roll("opensora-frames", 0).scenes
+    rng = StepRandom.of("opensora-frames", 0).scenes
     frames, captions = [], []
     for _ in range(CLIPS):
         clip, text = random_clip(rng)

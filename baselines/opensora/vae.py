@@ -72,7 +72,7 @@ class TemporalVAEConfig:
         return cls(**known)
 
 
-class CausalConv3d(nn.Module):
+class CausalTimeConv(nn.Module):
     """A 3D convolution that sees no later frame; zeros stand before the first one and around each frame."""
 
     def __init__(
@@ -95,10 +95,10 @@ class ResBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, num_groups: int) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(num_groups, in_channels)
-        self.conv1 = CausalConv3d(in_channels, out_channels, 3, bias=False)
+        self.conv1 = CausalTimeConv(in_channels, out_channels, 3, bias=False)
         self.norm2 = nn.GroupNorm(num_groups, out_channels)
-        self.conv2 = CausalConv3d(out_channels, out_channels, 3, bias=False)
-        self.conv3 = CausalConv3d(in_channels, out_channels, 1, bias=False) if in_channels != out_channels else None
+        self.conv2 = CausalTimeConv(out_channels, out_channels, 3, bias=False)
+        self.conv3 = CausalTimeConv(in_channels, out_channels, 1, bias=False) if in_channels != out_channels else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns [B, out, T, h, w] from [B, in, T, h, w]."""
@@ -115,22 +115,22 @@ def _res_blocks(in_channels: int, out_channels: int, config: TemporalVAEConfig) 
     return nn.Sequential(*(ResBlock(a, b, config.num_groups) for a, b in pairwise(widths)))
 
 
-class Encoder(nn.Module):
+class TemporalEncoder(nn.Module):
     """Image latents to the mean and log variance before the last 1x1 convolution."""
 
     def __init__(self, config: TemporalVAEConfig) -> None:
         super().__init__()
         widths = [config.filters * multiplier for multiplier in config.channel_multipliers]
-        self.conv_in = CausalConv3d(config.in_out_channels, config.filters, 3, bias=False)
+        self.conv_in = CausalTimeConv(config.in_out_channels, config.filters, 3, bias=False)
         inputs = [config.filters, *widths]
         self.block_res_blocks = nn.ModuleList(_res_blocks(a, b, config) for a, b in zip(inputs, widths, strict=False))
         self.conv_blocks = nn.ModuleList(
-            CausalConv3d(width, width, 3, time_stride=2) if halve else nn.Identity()
+            CausalTimeConv(width, width, 3, time_stride=2) if halve else nn.Identity()
             for width, halve in zip(widths, config.temporal_downsample, strict=False)
         )
         self.res_blocks = _res_blocks(widths[-1], widths[-1], config)
         self.norm1 = nn.GroupNorm(config.num_groups, widths[-1])
-        self.conv2 = CausalConv3d(widths[-1], 2 * config.embed_dim, 1)
+        self.conv2 = CausalTimeConv(widths[-1], 2 * config.embed_dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns [B, 2 * embed_dim, T / 4, h, w] from [B, C, T, h, w] with T a multiple of 4."""
@@ -157,13 +157,13 @@ class DoubleTime(nn.Module):
         return out
 
 
-class Decoder(nn.Module):
+class TemporalDecoder(nn.Module):
     """Latents back to image latents; levels are numbered as in the encoder and run from the last to the first."""
 
     def __init__(self, config: TemporalVAEConfig) -> None:
         super().__init__()
         widths = [config.filters * multiplier for multiplier in config.channel_multipliers]
-        self.conv1 = CausalConv3d(config.embed_dim, widths[-1], 3)
+        self.conv1 = CausalTimeConv(config.embed_dim, widths[-1], 3)
         self.res_blocks = _res_blocks(widths[-1], widths[-1], config)
         inputs = [*widths[1:], widths[-1]]
         self.block_res_blocks = nn.ModuleList(_res_blocks(a, b, config) for a, b in zip(inputs, widths, strict=True))
@@ -172,7 +172,7 @@ class Decoder(nn.Module):
             for width, double in zip(widths[1:], config.temporal_downsample, strict=True)
         )
         self.norm1 = nn.GroupNorm(config.num_groups, widths[0])
-        self.conv_out = CausalConv3d(widths[0], config.in_out_channels, 3)
+        self.conv_out = CausalTimeConv(widths[0], config.in_out_channels, 3)
 
     def forward(self, z: Tensor) -> Tensor:
         """Returns [B, C, 4 T, h, w] from [B, embed_dim, T, h, w]."""
@@ -191,10 +191,10 @@ class TemporalVAE(nn.Module):
     def __init__(self, config: TemporalVAEConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
-        self.quant_conv = CausalConv3d(2 * config.embed_dim, 2 * config.embed_dim, 1)
-        self.post_quant_conv = CausalConv3d(config.embed_dim, config.embed_dim, 1)
-        self.decoder = Decoder(config)
+        self.encoder = TemporalEncoder(config)
+        self.quant_conv = CausalTimeConv(2 * config.embed_dim, 2 * config.embed_dim, 1)
+        self.post_quant_conv = CausalTimeConv(config.embed_dim, config.embed_dim, 1)
+        self.decoder = TemporalDecoder(config)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Returns mean and log variance of the latents, both [B, embed_dim, ceil(T / 4), h, w], of [B, C, T, h, w]."""

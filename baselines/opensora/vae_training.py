@@ -20,10 +20,10 @@ from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from baselines.networks.opensora_vae import STRETCH_FRAMES, TemporalVAE, TemporalVAEConfig, drawn
+from baselines.opensora.vae import STRETCH_FRAMES, TemporalVAE, TemporalVAEConfig, drawn
 from generators.mini.denoising import CACHE, WEIGHTS, draw_clips
 from generators.mini.latents import load_library
-from generators.mini.training import Dice, Recipe
+from generators.mini.training import Recipe, StepRandom
 
 CONFIG = {"filters": 32, "num_res_blocks": 1, "channel_multipliers": [1, 1, 1, 1], "num_groups": 8}
 
@@ -31,12 +31,12 @@ DIVERGENCE = 1e-4
 """Weight of the divergence from the unit normal, which keeps latents smooth."""
 
 
-class OpenSoraVae:
+class OpenSoraVaeTask:
     """Reconstruction of stretches of image latents: L1 + 2 MSE, and a little divergence."""
 
     name = "opensora_vae"
     recipe = Recipe(steps=1150, batch=32, learning_rate=2e-3, average=0.995, half=True)
-    hot: tuple[str, ...] = ()
+    compiled: tuple[str, ...] = ()
     single_every = 8
     """Every eighth step sees single frames, which the transformer learns looks from."""
 
@@ -47,14 +47,14 @@ class OpenSoraVae:
         """Returns the network at initialisation."""
         return TemporalVAE(TemporalVAEConfig.from_json(CONFIG))
 
-    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the loss of one batch and, for the log, the mean squared error."""
-        frames = 1 if dice.step % self.single_every == 0 else STRETCH_FRAMES
-        clips, _, _ = draw_clips(self.library, dice, self.recipe.batch, frames)
+        frames = 1 if random.step % self.single_every == 0 else STRETCH_FRAMES
+        clips, _, _ = draw_clips(self.library, random, self.recipe.batch, frames)
         video = clips.transpose(1, 2)
         mean, log_variance = network.encode(video)
         mean, log_variance = mean.float(), log_variance.float()
-        error = network.decode(drawn(mean, log_variance, dice.noise), frames).float() - video
+        error = network.decode(drawn(mean, log_variance, random.noise), frames).float() - video
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
         mse = error.square().mean()
         loss = error.abs().mean() + 2 * mse + DIVERGENCE * divergence

@@ -1,12 +1,12 @@
 """One chunk of OpenSoraPlan 1.2 image-to-video: one given frame in, that frame and new frames out.
 
 Why it exists: the inpainting input (masked video, folded mask), the PNDM sampler and the tiled autoencoder meet here.
-The adapter `baselines/opensora_plan.py` adds what a method of the benchmark needs around it.
+The adapter `baselines/opensora_plan/method.py` adds what a method of the benchmark needs around it.
 
 Source: Open-Sora-Plan eb1311b, opensora/sample/sample_inpaint.py and pipeline_inpaint.py.
 
 Example:
-    >>> SamplingSettings(num_frames=93, num_inference_steps=100, guidance_scale=7.5, tiling=Tiling()).num_frames
+    >>> OpenSoraPlanSampling(num_frames=93, num_inference_steps=100, guidance_scale=7.5, tiling=Tiling()).num_frames
     93
 """
 
@@ -20,19 +20,19 @@ import torch
 from diffusers import PNDMScheduler
 from torch import Tensor
 
-from baselines.networks.causal_vae import CausalVAE, CausalVAEConfig, unwrapped
-from baselines.networks.causal_vae_tiling import Tiling
-from baselines.networks.checkpoint_files import read_checkpoint, read_config
-from baselines.networks.opensora_continuation import as_video
-from baselines.networks.opensora_plan_inpaint import InpaintConfig, InpaintTransformer, fold_mask, given_frames_mask
-from baselines.networks.opensora_vae import drawn
+from baselines.networks.checkpoint_files import read_checkpoint, read_released_config
 from baselines.networks.text_embeddings import TextEmbedding
+from baselines.opensora.continuation import as_video
+from baselines.opensora.vae import drawn
+from baselines.opensora_plan.transformer import InpaintConfig, InpaintTransformer, fold_mask, given_frames_mask
+from baselines.opensora_plan.vae import CausalVAE, CausalVAEConfig, unwrapped
+from baselines.opensora_plan.vae_tiling import Tiling
 from generators.api import Frames
 from generators.frames import to_frames
 
 
 @dataclass(frozen=True)
-class SamplingSettings:
+class OpenSoraPlanSampling:
     """How a chunk is drawn.
 
     Attributes:
@@ -48,18 +48,18 @@ class SamplingSettings:
     tiling: Tiling | None
 
 
-def load_transformer(folder: Path, device: str, dtype: torch.dtype) -> InpaintTransformer:
+def load_inpaint_transformer(folder: Path, device: str, dtype: torch.dtype) -> InpaintTransformer:
     """Returns the transformer stored in a folder (config.json and safetensors), ready to run."""
     with torch.device("meta"):
-        network = InpaintTransformer(InpaintConfig.from_json(read_config(folder)))
+        network = InpaintTransformer(InpaintConfig.from_json(read_released_config(folder)))
     network.load_state_dict(read_checkpoint(folder), assign=True)
     return network.to(device, dtype).eval().requires_grad_(False)
 
 
-def load_autoencoder(folder: Path, device: str, dtype: torch.dtype) -> CausalVAE:
+def load_causal_vae(folder: Path, device: str, dtype: torch.dtype) -> CausalVAE:
     """Returns the autoencoder stored in a folder (config.json and a checkpoint), ready to run."""
     with torch.device("meta"):
-        vae = CausalVAE(CausalVAEConfig.from_json(read_config(folder)))
+        vae = CausalVAE(CausalVAEConfig.from_json(read_released_config(folder)))
     vae.load_state_dict(unwrapped(read_checkpoint(folder)), assign=True)
     return vae.to(device, dtype).eval().requires_grad_(False)
 
@@ -70,7 +70,7 @@ def continue_frame(
     vae: CausalVAE,
     texts: tuple[TextEmbedding, TextEmbedding],
     first: Frames,
-    settings: SamplingSettings,
+    settings: OpenSoraPlanSampling,
     generator: torch.Generator,
 ) -> Frames:
     """Returns a chunk, [num_frames, H, W, 3], whose first frame re-renders the given one.

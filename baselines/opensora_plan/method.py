@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from baselines.autoregressive import Extend, autoregress
+from baselines.autoregressive import ChunkModel, Extend
 from generators.api import Frames, Request, Start, method
 from generators.pipelines import DTYPES, check_option, cpu_generator, silenced, torch_dtype
-from generators.weights import resolve
+from generators.weights import resolve_weights
 
 if TYPE_CHECKING:
-    from baselines.networks.causal_vae import CausalVAE
-    from baselines.networks.opensora_plan_inpaint import InpaintTransformer
-    from baselines.networks.text_embeddings import TextEmbedding, TextEncoder
+    from baselines.networks.text_embeddings import PromptEncoder, TextEmbedding
+    from baselines.opensora_plan.transformer import InpaintTransformer
+    from baselines.opensora_plan.vae import CausalVAE
 
 NEGATIVE_PROMPT = (
     "nsfw, lowres, bad anatomy, bad hands, text, error, missing fingers, extra digit, fewer digits, cropped, "
@@ -44,7 +44,7 @@ sample_inpaint.py:177-185, which was not at hand."""
     continues_start=True,
 )
 @dataclass
-class OpenSoraPlan:
+class OpenSoraPlan(ChunkModel):
     """OpenSoraPlan 1.2 image-to-video continued chunk by chunk.
 
     Attributes:
@@ -61,8 +61,6 @@ class OpenSoraPlan:
         max_text_tokens: length to which texts are padded or cut.
         vae_tiling: run the autoencoder in overlapping tiles where a video exceeds 29 frames or 512 pixels, as the
             released script does; changes the frames a little and bounds the memory.
-        pad: "once" or "every_chunk", see `baselines.padding.PADS`.
-        unpad: crop the padding off before scaling back.
         device: "cpu", "cuda" or "cuda:N".
         dtype: precision of transformer and autoencoder; released with "bfloat16".
         text_dtype: precision of the text encoder, which is freed after use.
@@ -81,8 +79,6 @@ class OpenSoraPlan:
     negative_prompt: str = NEGATIVE_PROMPT
     max_text_tokens: int = 512
     vae_tiling: bool = True
-    pad: str = "once"
-    unpad: bool = True
     device: str = "cpu"
     dtype: str = "bfloat16"
     text_dtype: str = "bfloat16"
@@ -116,7 +112,7 @@ class OpenSoraPlan:
             raise ValueError(
                 f"OpenSoraPlan draws multiples of 16 pixels, not {request.height}x{request.width}: set height and width"
             )
-        return autoregress(self, request, start)
+        return super().generate(request, start)
 
     def begin(self, prompt: str) -> Extend:
         """Returns the function that continues one frame of one video; the texts are encoded here."""
@@ -127,30 +123,30 @@ class OpenSoraPlan:
         return partial(self._extend, (negative, wanted))
 
     def _extend(self, texts: tuple[TextEmbedding, TextEmbedding], conditioning: Frames, seed: int) -> Frames:
-        from baselines.networks.causal_vae_tiling import Tiling
-        from baselines.networks.opensora_plan_continuation import SamplingSettings, continue_frame
+        from baselines.opensora_plan.continuation import OpenSoraPlanSampling, continue_frame
+        from baselines.opensora_plan.vae_tiling import Tiling
 
         tiling = Tiling() if self.vae_tiling else None
-        settings = SamplingSettings(self.num_frames, self.num_inference_steps, self.guidance_scale, tiling)
+        settings = OpenSoraPlanSampling(self.num_frames, self.num_inference_steps, self.guidance_scale, tiling)
         return continue_frame(self._transformer, self._autoencoder, texts, conditioning, settings, cpu_generator(seed))
 
     @cached_property
-    def _texts(self) -> TextEncoder:
-        from baselines.networks.text_embeddings import TextEncoder
+    def _texts(self) -> PromptEncoder:
+        from baselines.networks.text_embeddings import PromptEncoder
 
-        return TextEncoder(self.text_encoder, self.weights_dir, self.max_text_tokens, self.text_dtype, self.device)
+        return PromptEncoder(self.text_encoder, self.weights_dir, self.max_text_tokens, self.text_dtype, self.device)
 
     @cached_property
     def _transformer(self) -> InpaintTransformer:
-        from baselines.networks.opensora_plan_continuation import load_transformer
+        from baselines.opensora_plan.continuation import load_inpaint_transformer
 
-        folder = resolve(self.weights, self.weights_dir) / self.transformer
+        folder = resolve_weights(self.weights, self.weights_dir) / self.transformer
         with silenced():
-            return load_transformer(folder, self.device, torch_dtype(self.dtype))
+            return load_inpaint_transformer(folder, self.device, torch_dtype(self.dtype))
 
     @cached_property
     def _autoencoder(self) -> CausalVAE:
-        from baselines.networks.opensora_plan_continuation import load_autoencoder
+        from baselines.opensora_plan.continuation import load_causal_vae
 
-        folder = resolve(self.weights, self.weights_dir) / "vae"
-        return load_autoencoder(folder, self.device, torch_dtype(self.dtype))
+        folder = resolve_weights(self.weights, self.weights_dir) / "vae"
+        return load_causal_vae(folder, self.device, torch_dtype(self.dtype))

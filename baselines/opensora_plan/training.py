@@ -20,13 +20,13 @@ from diffusers import PNDMScheduler
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from baselines.miniature.t5_text import WIDTH, build_encoder, build_tokenizer, encode, export_text
-from baselines.networks.causal_vae import CausalVAE
-from baselines.networks.opensora_plan_continuation import load_autoencoder
-from baselines.networks.opensora_plan_inpaint import InpaintConfig, InpaintTransformer, fold_mask, given_frames_mask
+from baselines.networks.miniature_t5 import WIDTH, build_t5_encoder, build_t5_tokenizer, encode_captions, export_text
+from baselines.opensora_plan.continuation import load_causal_vae
+from baselines.opensora_plan.transformer import InpaintConfig, InpaintTransformer, fold_mask, given_frames_mask
+from baselines.opensora_plan.vae import CausalVAE
 from generators.mini.data import random_clip, random_frames, to_tensor
 from generators.mini.denoising import CACHE, WEIGHTS, left_out, levels
-from generators.mini.training import Dice, Recipe, roll
+from generators.mini.training import Recipe, StepRandom
 
 CONFIG = {
     "num_layers": 6,
@@ -44,12 +44,12 @@ CLIPS, STILLS = 800, 15000
 _STILLS_AT_ONCE = 50
 
 
-class OpenSoraPlan:
+class OpenSoraPlanTask:
     """The noise in latents, told the masked video; one caption in ten is left out, for guidance."""
 
     name = "opensora_plan"
     recipe = Recipe(steps=5500, batch=8, learning_rate=2e-3, average=0.995)
-    hot: tuple[str, ...] = ()
+    compiled: tuple[str, ...] = ()
     still_steps = 1300
     """Steps on single frames, before those on chunks."""
 
@@ -61,7 +61,7 @@ class OpenSoraPlan:
 
     def __init__(self) -> None:
         self.latents, self.captions = load_latents(CACHE, WEIGHTS)
-        self.tokenizer = build_tokenizer()
+        self.tokenizer = build_t5_tokenizer()
         self.alphas = PNDMScheduler().alphas_cumprod
 
     def build(self) -> nn.Module:
@@ -69,30 +69,30 @@ class OpenSoraPlan:
         network = InpaintTransformer(InpaintConfig.from_json(CONFIG))
         nn.init.zeros_(network.proj_out.weight)
         nn.init.zeros_(network.proj_out.bias)
-        return nn.ModuleDict({"transformer": network, "text": build_encoder()})
+        return nn.ModuleDict({"transformer": network, "text": build_t5_encoder()})
 
-    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the mean squared error of the noise on one batch of single frames or chunks."""
-        if dice.step < self.still_steps:
-            rows = dice.scenes.integers(len(self.latents["stills"]), size=self.recipe.batch * self.stills_each)
+        if random.step < self.still_steps:
+            rows = random.scenes.integers(len(self.latents["stills"]), size=self.recipe.batch * self.stills_each)
             clean, captions = self.latents["stills"][rows].float(), [self.captions["stills"][i] for i in rows]
             masked = self.latents["grey_still"].float().expand_as(clean)
             mask = torch.ones_like(clean)
         else:
-            rows = dice.scenes.integers(len(self.latents["chunks"]), size=self.recipe.batch)
+            rows = random.scenes.integers(len(self.latents["chunks"]), size=self.recipe.batch)
             clean, captions = self.latents["chunks"][rows].float(), [self.captions["chunks"][i] for i in rows]
-            masked, mask = self._given(rows, dice)
-        tokens, keep = encode(network["text"], self.tokenizer, left_out(captions, dice))
-        noise = torch.randn(clean.shape, generator=dice.noise)
-        times = torch.randint(0, 1000, (len(clean),), generator=dice.noise)
+            masked, mask = self._given(rows, random)
+        tokens, keep = encode_captions(network["text"], self.tokenizer, left_out(captions, random))
+        noise = torch.randn(clean.shape, generator=random.noise)
+        times = torch.randint(0, 1000, (len(clean),), generator=random.noise)
         signal, spread = levels(self.alphas, times, clean.ndim)
         seen = torch.cat([signal * clean + spread * noise, masked, mask], dim=1)
         error = network["transformer"](seen, times, tokens, keep) - noise
         return error.square().mean(), {"latent_frames": clean.shape[2]}
 
-    def _given(self, rows: np.ndarray, dice: Dice) -> tuple[Tensor, Tensor]:
+    def _given(self, rows: np.ndarray, random: StepRandom) -> tuple[Tensor, Tensor]:
         """Returns masked-video latents and folded masks [B, 4, T', 8, 8] of chunks: first frame given, or nothing."""
-        told = torch.from_numpy(dice.scenes.random(len(rows)) < self.given_share)[:, None, None, None, None]
+        told = torch.from_numpy(random.scenes.random(len(rows)) < self.given_share)[:, None, None, None, None]
         first = fold_mask(given_frames_mask(NUM_FRAMES, (0,), SIDE, SIDE))
         masked = torch.where(told, self.latents["masked"][rows].float(), self.latents["grey_chunk"].float())
         return masked, torch.where(told, first, torch.ones_like(first))
@@ -116,7 +116,7 @@ def load_latents(cache: Path, weights: Path) -> tuple[dict[str, Tensor], dict[st
     path = cache / "opensora_plan_latents.safetensors"
     texts = path.with_suffix(".json")
     if not path.exists():
-        latents, captions = _make_latents(load_autoencoder(weights / "opensora_plan" / "vae", "cpu", torch.float32))
+        latents, captions = _make_latents(load_causal_vae(weights / "opensora_plan" / "vae", "cpu", torch.float32))
         texts.write_text(json.dumps(captions), encoding="utf-8")
         save_file(latents, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)
@@ -125,7 +125,7 @@ def load_latents(cache: Path, weights: Path) -> tuple[dict[str, Tensor], dict[st
 
 @torch.no_grad()
 def _make_latents(vae: CausalVAE) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
-    rng = roll("opensora_plan-latents", 0).scenes
+    rng = StepRandom.of("opensora_plan-latents", 0).scenes
     grey = torch.zeros(1, 3, NUM_FRAMES, 8 * SIDE, 8 * SIDE)
 
     def encoded(video: Tensor) -> Tensor:

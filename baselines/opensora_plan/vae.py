@@ -26,8 +26,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.networks.causal_vae_layers import CausalConv3d, ResnetBlock3D, layer_named, per_frame
-from baselines.networks.causal_vae_tiling import Tiling, decoded_in_tiles, encoded_in_tiles
+from baselines.opensora_plan.vae_layers import CausalConv3d, ResnetBlock3D, layer_named, per_frame
+from baselines.opensora_plan.vae_tiling import Tiling, decoded_in_tiles, encoded_in_tiles
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ It learns from rendered clips of every length that the transformer may ask for, 
 group norms see a whole clip at once.
 
 Example:
-    >>> OpenSoraPlanVae.lengths
+    >>> OpenSoraPlanVaeTask.lengths
     ((1, 32), (5, 8), (9, 4), (17, 2), (49, 1))
 """
 
@@ -19,10 +19,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from baselines.networks.causal_vae import CausalVAE, CausalVAEConfig
-from baselines.networks.opensora_vae import drawn
+from baselines.opensora.vae import drawn
+from baselines.opensora_plan.vae import CausalVAE, CausalVAEConfig
 from generators.mini.data import random_clip, to_tensor
-from generators.mini.training import Dice, Recipe, roll
+from generators.mini.training import Recipe, StepRandom
 
 # The decoder's two finest levels work frame by frame, as the encoder's do in the original: 3D kernels there would take
 # most of the time, and what moves is already in place when time has been unfolded below them.
@@ -38,12 +38,12 @@ DIVERGENCE = 1e-4
 """Weight of the divergence from the unit normal, which keeps latents smooth."""
 
 
-class OpenSoraPlanVae:
+class OpenSoraPlanVaeTask:
     """Reconstruction of rendered clips: L1 + 2 MSE, and a little divergence."""
 
     name = "opensora_plan_vae"
     recipe = Recipe(steps=3000, batch=36, learning_rate=2e-3, average=0.995, half=True)
-    hot: tuple[str, ...] = ()
+    compiled: tuple[str, ...] = ()
     lengths = ((1, 32), (5, 8), (9, 4), (17, 2), (49, 1))
     """(frames, clips) of a step, drawn by `shares`; `recipe.batch` is about how many frames that is."""
 
@@ -53,13 +53,13 @@ class OpenSoraPlanVae:
         """Returns the network at initialisation."""
         return CausalVAE(CausalVAEConfig.from_json(CONFIG))
 
-    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the loss of one batch and, for the log, the PSNR in dB."""
-        frames, count = self.lengths[dice.scenes.choice(len(self.lengths), p=self.shares)]
-        video = draw_video(dice.scenes, count, frames)
+        frames, count = self.lengths[random.scenes.choice(len(self.lengths), p=self.shares)]
+        video = draw_video(random.scenes, count, frames)
         mean, log_variance = network.encode(video)
         mean, log_variance = mean.float(), log_variance.float()
-        error = network.decode(drawn(mean, log_variance, dice.noise)).float() - video
+        error = network.decode(drawn(mean, log_variance, random.noise)).float() - video
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
         mse = error.square().mean()
         figures = {"frames": frames, "psnr": 10 * torch.log10(4 / mse.detach()).item(), "divergence": divergence.item()}
@@ -68,7 +68,7 @@ class OpenSoraPlanVae:
     @torch.no_grad()
     def export(self, network: Any, weights: Path) -> None:
         """Writes `opensora_plan/vae` with the scaling factor that gives latents unit variance."""
-        rng = roll("opensora_plan_vae-scale", 0).scenes
+        rng = StepRandom.of("opensora_plan_vae-scale", 0).scenes
         latents = torch.cat([network.encode(draw_video(rng, 1, 25))[0] for _ in range(32)])
         config = CONFIG | {"scaling_factor": round(1 / latents.std().item(), 5)}
         folder = weights / "opensora_plan" / "vae"

@@ -13,16 +13,15 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from baselines.autoregressive import Extend, autoregress
-from generators.api import Frames, Request, Start, method
+from baselines.autoregressive import ChunkModel, Extend
+from generators.api import Frames, method
 from generators.frames import to_frames
 from generators.pipelines import PipelineSettings, check_option, cpu_generator
-from generators.weights import resolve
+from generators.weights import resolve_weights
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +38,7 @@ STEPS = {"ddpm": 250, "ddim": 50}
     continues_start=True,
 )
 @dataclass
-class Seine(PipelineSettings):
+class Seine(ChunkModel, PipelineSettings):
     """SEINE continued chunk by chunk.
 
     Attributes:
@@ -48,20 +47,16 @@ class Seine(PipelineSettings):
         num_frames: frames per network call, given ones included; what the network was built for.
         conditioning_frames: given frames; 1 as released, the paper doesn't say, up to 5 is sensible.
         height: native height in pixels; 0 for that of the request. 512 for square videos: no padding.
-        width: native width in pixels; 0 for that of the request.
         sampler: "ddpm" as released, or "ddim": five times faster.
         num_inference_steps: solver steps; 0 for the sampler's own number (250 or 50).
         guidance_scale: weight of classifier-free guidance; 1 or less turns it off.
         prompt_suffix: appended to the prompt, as the released image-to-video configuration does.
         negative_prompt: what the unconditional branch reads.
         decode_chunk_size: frames encoded or decoded at once.
-        pad: "once" or "every_chunk", see `baselines.padding.PADS`.
-        unpad: crop the padding off before scaling back.
     """
 
     weights: str = "hub:xinyuanc91/SEINE"
     base: str = "hub:CompVis/stable-diffusion-v1-4"
-    num_frames: int = 16
     conditioning_frames: int = 1
     height: int = 512
     width: int = 512
@@ -71,8 +66,6 @@ class Seine(PipelineSettings):
     prompt_suffix: str = ", slow motion."
     negative_prompt: str = ""
     decode_chunk_size: int = 4
-    pad: str = "once"
-    unpad: bool = True
 
     def __post_init__(self) -> None:
         """Raises ValueError if a setting is not one of its options."""
@@ -84,17 +77,13 @@ class Seine(PipelineSettings):
         """Solver steps."""
         return self.num_inference_steps or STEPS[self.sampler]
 
-    def generate(self, request: Request, start: Start) -> Iterator[Frames]:
-        """Yields the new frames, `num_frames` - `conditioning_frames` per network call."""
-        return autoregress(self, request, start)
-
     def begin(self, prompt: str) -> Extend:
         """Returns the function that continues given frames under the prompt, which is encoded here, once."""
         from baselines.networks.clip_encoders import encode_text
 
         if prompt not in self._texts:
             texts = [prompt + self.prompt_suffix, self.negative_prompt]
-            base = resolve(self.base, self.weights_dir)
+            base = resolve_weights(self.base, self.weights_dir)
             self._texts[prompt] = encode_text(base, texts, skip_last=False, settings=self)
         text = self._texts[prompt]
         return lambda conditioning, seed: self._extend(conditioning, seed, text)
@@ -103,14 +92,14 @@ class Seine(PipelineSettings):
         import torch
 
         from baselines.networks.ddim import ddim_sample, respaced_schedule
-        from baselines.networks.ddpm_respaced import ddpm_sample
         from baselines.networks.frame_latents import decode_latents
-        from baselines.networks.residence import resident
+        from baselines.networks.offload import on_device
+        from baselines.seine.ddpm import ddpm_sample
 
         generator = cpu_generator(seed)
         mask, given = self._condition(conditioning, generator)
         noise = torch.randn(given.shape, generator=generator).to(self.device)
-        with resident(self._unet, self) as unet, torch.no_grad():
+        with on_device(self._unet, self) as unet, torch.no_grad():
 
             def predict(latents: torch.Tensor, timestep: int) -> torch.Tensor:
                 return self._guided(unet, torch.cat([latents, mask, given], dim=1), timestep, text)
@@ -120,7 +109,7 @@ class Seine(PipelineSettings):
             else:
                 schedule = respaced_schedule(self.steps)
                 latents = ddim_sample(predict, noise, schedule, unet.config.prediction_type, 0.0, generator)
-        with resident(self._vae, self) as vae:
+        with on_device(self._vae, self) as vae:
             return to_frames(decode_latents(vae, latents, self.decode_chunk_size))
 
     def _condition(self, conditioning: Frames, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -128,11 +117,11 @@ class Seine(PipelineSettings):
         import torch
 
         from baselines.networks.frame_latents import encode_frames, to_pixels
-        from baselines.networks.residence import resident
+        from baselines.networks.offload import on_device
 
         known = to_pixels(conditioning, self.device)
         missing = known.new_zeros(self.num_frames - len(known), *known.shape[1:])
-        with resident(self._vae, self) as vae:
+        with on_device(self._vae, self) as vae:
             given = encode_frames(vae, torch.cat([known, missing]), self.decode_chunk_size, generator)
         mask = torch.ones_like(given[:, :1])
         mask[:, :, : len(known)] = 0
@@ -157,17 +146,18 @@ class Seine(PipelineSettings):
 
     @cached_property
     def _unet(self) -> Any:
-        from baselines.networks.checkpoints import network_folder, write_seine
-        from baselines.networks.residence import load_resident
-        from baselines.networks.seine import SeineUNet
+        from baselines.networks.checkpoints import network_folder
+        from baselines.networks.offload import load_offloadable
+        from baselines.seine.checkpoint import write_seine
+        from baselines.seine.network import SeineUNet
 
-        folder = network_folder(resolve(self.weights, self.weights_dir), "seine.pt", write_seine)
-        return load_resident(SeineUNet, folder / "unet", self)
+        folder = network_folder(resolve_weights(self.weights, self.weights_dir), "seine.pt", write_seine)
+        return load_offloadable(SeineUNet, folder / "unet", self)
 
     @cached_property
     def _vae(self) -> Any:
         from diffusers import AutoencoderKL
 
-        from baselines.networks.residence import load_resident
+        from baselines.networks.offload import load_offloadable
 
-        return load_resident(AutoencoderKL, resolve(self.base, self.weights_dir) / "vae", self, self.variant)
+        return load_offloadable(AutoencoderKL, resolve_weights(self.base, self.weights_dir) / "vae", self, self.variant)

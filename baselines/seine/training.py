@@ -16,7 +16,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from baselines.networks.ddim import linear_betas
-from baselines.networks.seine import SeineUNet
+from baselines.seine.network import SeineUNet
 from generators.mini.denoising import (
     CACHE,
     WEIGHTS,
@@ -27,7 +27,7 @@ from generators.mini.denoising import (
     start_from_image_model,
 )
 from generators.mini.latents import load_library
-from generators.mini.training import Dice, Recipe
+from generators.mini.training import Recipe, StepRandom
 
 NUM_FRAMES = 16
 
@@ -46,7 +46,7 @@ MOST_GIVEN = 5
 """Most frames that are given at once, as the adapter's documentation allows."""
 
 
-class Seine:
+class SeineTask:
     """Denoising clips of which the first frames are given, with v-prediction on SEINE's own noise schedule.
 
     The released network predicts noise, as the image network it started from. The miniature image network predicts v,
@@ -59,7 +59,7 @@ class Seine:
 
     name = "seine"
     recipe = Recipe(steps=700, batch=8, learning_rate=1.5e-3, average=0.995)
-    hot: tuple[str, ...] = ()
+    compiled: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.library = load_library(CACHE, WEIGHTS)
@@ -77,19 +77,19 @@ class Seine:
         result: nn.Module = network
         return result
 
-    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the mean squared error of v on one batch."""
-        clean, captions, _ = draw_clips(self.library, dice, self.recipe.batch, NUM_FRAMES)
+        clean, captions, _ = draw_clips(self.library, random, self.recipe.batch, NUM_FRAMES)
         clean = clean.transpose(1, 2)
-        counts = torch.from_numpy(given_counts(dice.scenes, len(clean)))
+        counts = torch.from_numpy(given_counts(random.scenes, len(clean)))
         missing = (torch.arange(clean.shape[2]) >= counts[:, None]).to(clean)[:, None, :, None, None]
         given = torch.where(missing.bool(), self.grey[:, None], clean)
-        noise = torch.randn(clean.shape, generator=dice.noise)
-        times = torch.randint(0, 1000, (len(clean),), generator=dice.noise)
+        noise = torch.randn(clean.shape, generator=random.noise)
+        times = torch.randint(0, 1000, (len(clean),), generator=random.noise)
         signal, spread = levels(self.alphas, times, clean.ndim)
         noisy = signal * clean + spread * noise
         clip = torch.cat([noisy, missing.expand_as(clean[:, :1]), given], dim=1)
-        v = network(clip, times, self.text.encode(left_out(captions, dice)))
+        v = network(clip, times, self.text.encode(left_out(captions, random)))
         return (v - (signal * noise - spread * clean)).square().mean(), {}
 
     def export(self, network: Any, weights: Path) -> None:

@@ -13,17 +13,16 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from baselines.animatediff import AnimateDiffSettings, fuse_lora, load_animatediff, read_lora
-from baselines.autoregressive import Extend, autoregress
-from generators.api import Frames, Request, Start, method
+from baselines.animatediff.pipeline import AnimateDiffSettings, fuse_lora, load_animatediff, read_lora
+from baselines.autoregressive import ChunkModel, Extend
+from generators.api import Frames, method
 from generators.frames import to_frames
 from generators.pipelines import cpu_generator, load_network, place, private_noise, silenced
-from generators.weights import resolve
+from generators.weights import resolve_weights
 
 
 @method(
@@ -34,29 +33,23 @@ from generators.weights import resolve
     continues_start=True,
 )
 @dataclass
-class SparseCtrl(AnimateDiffSettings):
+class SparseCtrl(ChunkModel, AnimateDiffSettings):
     """SparseCtrl continued chunk by chunk.
 
     Attributes:
         controlnet: location of a `SparseControlNetModel` folder.
         adapter_lora: location of the adapter's LoRA file; empty for none.
         adapter_lora_scale: strength of that LoRA.
-        num_frames: frames per network call.
         conditioning_frames: given frames, at indices 0, 1, ... (4 as released; 1 and 8 are sensible too).
-        height: native height in pixels; 0 for that of the request.
-        width: native width in pixels; 0 for that of the request.
         num_inference_steps: solver steps.
         guidance_scale: weight of classifier-free guidance.
         negative_prompt: what the unconditional branch reads.
         controlnet_conditioning_scale: weight of the sparse encoder.
-        pad: "once" or "every_chunk", see `baselines.padding.PADS`.
-        unpad: crop the padding off before scaling back.
     """
 
     controlnet: str = "hub:guoyww/animatediff-sparsectrl-rgb"
     adapter_lora: str = "hub:guoyww/animatediff/v3_sd15_adapter.ckpt"
     adapter_lora_scale: float = 1.0
-    num_frames: int = 16
     conditioning_frames: int = 4
     height: int = 512
     width: int = 512
@@ -64,12 +57,6 @@ class SparseCtrl(AnimateDiffSettings):
     guidance_scale: float = 8.5
     negative_prompt: str = "worst quality, low quality, letterboxed"
     controlnet_conditioning_scale: float = 1.0
-    pad: str = "once"
-    unpad: bool = True
-
-    def generate(self, request: Request, start: Start) -> Iterator[Frames]:
-        """Yields the new frames, `num_frames` - `conditioning_frames` per network call."""
-        return autoregress(self, request, start)
 
     def begin(self, prompt: str) -> Extend:
         """Returns the function that continues frames of a video of this prompt; the prompt is encoded here, once."""
@@ -111,10 +98,10 @@ class SparseCtrl(AnimateDiffSettings):
     def _pipeline(self) -> Any:
         from diffusers import AnimateDiffSparseControlNetPipeline, SparseControlNetModel
 
-        controlnet = load_network(SparseControlNetModel, resolve(self.controlnet, self.weights_dir), self)
+        controlnet = load_network(SparseControlNetModel, resolve_weights(self.controlnet, self.weights_dir), self)
         pipeline = load_animatediff(AnimateDiffSparseControlNetPipeline, self, {"controlnet": controlnet})
         if self.adapter_lora:
-            tensors = read_lora(resolve(self.adapter_lora, self.weights_dir))
+            tensors = read_lora(resolve_weights(self.adapter_lora, self.weights_dir))
             fuse_lora(pipeline.unet, tensors, self.adapter_lora_scale)
         place(pipeline, self)
         return pipeline

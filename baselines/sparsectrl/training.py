@@ -18,7 +18,7 @@ import torch
 from diffusers import DDIMScheduler, MotionAdapter, SparseControlNetModel
 from torch import Tensor, nn
 
-from baselines.miniature.animatediff import NUM_FRAMES, moving
+from baselines.animatediff.training import NUM_FRAMES, moving
 from generators.mini.denoising import (
     CACHE,
     SCHEDULE,
@@ -30,7 +30,7 @@ from generators.mini.denoising import (
     start_from_image_model,
 )
 from generators.mini.latents import load_library
-from generators.mini.training import Dice, Recipe
+from generators.mini.training import Recipe, StepRandom
 
 CONFIG = {
     "down_block_types": ("CrossAttnDownBlockMotion", "DownBlockMotion"),
@@ -43,11 +43,11 @@ CONFIG = {
     "motion_num_attention_heads": (2, 4),
 }
 
-GIVEN = (1, 4, 4, 8)
+GIVEN_COUNTS = (1, 4, 4, 8)
 """Numbers of given frames, drawn evenly: the three that are sensible at use, the released recipe's four most often."""
 
 
-class SparseCtrl:
+class SparseCtrlTask:
     """Denoising clips of which the first frames are given; base and motion are frozen, the sparse encoder is trained.
 
     Source: Guo et al., SparseCtrl (arXiv:2311.16933), section 3.2: the encoder sees no noise, only the given frames and
@@ -56,7 +56,7 @@ class SparseCtrl:
 
     name = "sparsectrl"
     recipe = Recipe(steps=700, batch=8, learning_rate=1.5e-3, average=0.995)
-    hot: tuple[str, ...] = ()
+    compiled: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.library = load_library(CACHE, WEIGHTS)
@@ -80,14 +80,14 @@ class SparseCtrl:
                     state[name].copy_(tensor)
         return nn.ModuleDict({"base": base, "encoder": encoder})
 
-    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the mean squared error of v on one batch."""
-        clean, captions, _ = draw_clips(self.library, dice, self.recipe.batch, NUM_FRAMES)
+        clean, captions, _ = draw_clips(self.library, random, self.recipe.batch, NUM_FRAMES)
         clean = clean.transpose(1, 2)
-        shown, mask = sparse(clean, torch.from_numpy(dice.scenes.choice(GIVEN, size=len(clean))))
-        context = self.text.encode(left_out(captions, dice)).repeat_interleave(NUM_FRAMES, dim=0)
-        noise = torch.randn(clean.shape, generator=dice.noise)
-        times = torch.randint(0, 1000, (len(clean),), generator=dice.noise)
+        shown, mask = sparse(clean, torch.from_numpy(random.scenes.choice(GIVEN_COUNTS, size=len(clean))))
+        context = self.text.encode(left_out(captions, random)).repeat_interleave(NUM_FRAMES, dim=0)
+        noise = torch.randn(clean.shape, generator=random.noise)
+        times = torch.randint(0, 1000, (len(clean),), generator=random.noise)
         signal, spread = levels(self.alphas, times, clean.ndim)
         noisy = signal * clean + spread * noise
         skips, middle = network["encoder"](

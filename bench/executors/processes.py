@@ -1,12 +1,7 @@
-"""Carries tasks out, in this process or in several; which one never changes a byte.
+"""Carries tasks out in several processes of this machine.
 
-Each process of `Processes` takes the cells of one method as long as there are any, so weights are loaded once per
-process and method. Processes are spawned, not forked: torch and CUDA do not survive a fork.
-
-Example:
-    >>> with open_executor(spec, store, tasks=16) as executor:    # doctest: +SKIP
-    ...     for outcome in executor.run(tasks):
-    ...         print(outcome.status)
+Each process takes the cells of one method as long as there are any, so weights are loaded once per process and method.
+Processes are spawned, not forked: torch and CUDA do not survive a fork.
 """
 
 from __future__ import annotations
@@ -16,57 +11,17 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from bench.errors import BenchError, StoreError
-from bench.runner import Outcome, Task, Worker, lost
 from bench.spec import RunSpec
 from bench.store import Store
-
-
-class Executor(Protocol):
-    """Runs tasks and yields what became of each, in the order they finish."""
-
-    workers: int
-
-    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
-        """Yields one outcome per task."""
-        ...
-
-
-def open_executor(spec: RunSpec, store: Store, tasks: int) -> AbstractContextManager[Executor]:
-    """Returns the executor that the profile names, as a context.
-
-    Args:
-        spec: the grid.
-        store: the folder.
-        tasks: how many there are to do; no more processes are started than that.
-    """
-    run = spec.profile.run
-    workers = min(run.workers or max(1, (os.cpu_count() or 1) // run.threads), tasks)
-    if run.executor == "serial" or workers <= 1:
-        return nullcontext(Serial(spec, store))
-    return Processes(spec, store, workers)
-
-
-class Serial:
-    """Runs tasks in this process, one after another."""
-
-    workers = 1
-
-    def __init__(self, spec: RunSpec, store: Store) -> None:
-        self._worker = Worker(spec, store)
-
-    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
-        """Yields one outcome per task, in order."""
-        for task in tasks:
-            yield self._worker.run(task)
+from bench.worker import Outcome, Task, Worker, lost
 
 
 @dataclass

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.errors import StoreError
+from bench.ffv1 import pick_frames
 from bench.report.curves import LOCAL_FRAMES, WorstMoment
-from bench.report.findings import Findings
+from bench.report.findings import ReportData
 from bench.store import Record, Store
-from bench.video import pick_frames
 from generators.api import Frames
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class _Strip:
     reason: str
 
 
-def draw_sheets(store: Store, findings: Findings, worst: Sequence[WorstMoment], folder: Path) -> Sheets:
+def draw_sheets(store: Store, findings: ReportData, worst: Sequence[WorstMoment], folder: Path) -> Sheets:
     """Returns the names of the sheets it wrote into `folder`; every video is decoded once, up to the last frame shown.
 
     Args:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import PluginError, foreign
-from bench.report.findings import Findings
+from bench.report.findings import ReportData
 from bench.report.tables import write_csv
 from bench.stats import Summary, is_defined, mean_defined, summarise, summarise_curves
 from bench.store import Record, StoredScore
@@ -133,7 +133,7 @@ class Curves:
         )
 
 
-def trace(findings: Findings, classes: Mapping[str, type[Any]]) -> Curves:
+def trace(findings: ReportData, classes: Mapping[str, type[Any]]) -> Curves:
     """Returns the curves of every ranking metric whose class is known.
 
     Args:
@@ -152,7 +152,7 @@ def trace(findings: Findings, classes: Mapping[str, type[Any]]) -> Curves:
     return curves
 
 
-def _trace_metric(findings: Findings, column: MetricInfo, cls: type[Any]) -> Curves:
+def _trace_metric(findings: ReportData, column: MetricInfo, cls: type[Any]) -> Curves:
     """Returns the curves of one metric for every method with a video."""
     curves = Curves()
     longest = max((record.num_frames for record in findings.records if record.status == "ok"), default=0)

@@ -4,7 +4,7 @@ matplotlib's object interface only: no pyplot, no state left behind. The same da
 fixed salt for the ids in SVG).
 
 Example:
-    >>> draw(findings, curves, profiles, Path("report"))   # doctest: +SKIP
+    >>> draw_figures(findings, curves, profiles, Path("report"))   # doctest: +SKIP
     Figures(curves={'mawe': 'curve-mawe.svg'}, breaks='breaks.svg', seams='seams.svg')
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.report.curves import LOCAL_FRAMES, LOCAL_STEP, Curve, Curves, Timeline
-from bench.report.findings import TABLE_1, Findings
+from bench.report.findings import TABLE_1, ReportData
 from bench.report.seams import SeamProfile
 from bench.report.tables import head
 from metrics.api import MetricInfo
@@ -75,7 +75,7 @@ class Figures:
     seams: str
 
 
-def draw(findings: Findings, curves: Curves, profiles: Sequence[SeamProfile], folder: Path) -> Figures:
+def draw_figures(findings: ReportData, curves: Curves, profiles: Sequence[SeamProfile], folder: Path) -> Figures:
     """Returns the names of the figures it wrote into `folder`.
 
     Args:
@@ -127,7 +127,7 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _curve_figure(findings: Findings, column: MetricInfo, lines: Sequence[Curve]) -> Figure:
+def _curve_figure(findings: ReportData, column: MetricInfo, lines: Sequence[Curve]) -> Figure:
     figure = _figure(11.2, 4.2)
     axes = figure.add_subplot()
     axes.grid(visible=True)
@@ -147,7 +147,7 @@ def _curve_figure(findings: Findings, column: MetricInfo, lines: Sequence[Curve]
     return figure
 
 
-def _plot_curve(axes: Axes, findings: Findings, line: Curve, band: bool) -> None:
+def _plot_curve(axes: Axes, findings: ReportData, line: Curve, band: bool) -> None:
     """Plots the means of one method, and its interval as a band where wanted."""
     index = findings.info.methods.index(line.method)
     colour = COLOURS[index % len(COLOURS)]
@@ -168,7 +168,7 @@ def _plot_curve(axes: Axes, findings: Findings, line: Curve, band: bool) -> None
 
 
 def _break_figure(
-    findings: Findings, columns: Mapping[str, MetricInfo], strips: Mapping[str, Sequence[Timeline]]
+    findings: ReportData, columns: Mapping[str, MetricInfo], strips: Mapping[str, Sequence[Timeline]]
 ) -> Figure:
     rows = max(len(lines) for lines in strips.values())
     figure = _figure(11.2, (0.95 + 0.26 * rows) * len(strips))
@@ -177,7 +177,9 @@ def _break_figure(
     return figure
 
 
-def _strip_panel(figure: Figure, axes: Axes, findings: Findings, column: MetricInfo, lines: Sequence[Timeline]) -> None:
+def _strip_panel(
+    figure: Figure, axes: Axes, findings: ReportData, column: MetricInfo, lines: Sequence[Timeline]
+) -> None:
     """Draws one metric: a strip per method, darker where it scores worse, with a tick under every seam."""
     import numpy as np
     from matplotlib.colors import LogNorm, Normalize
@@ -206,7 +208,7 @@ def _strip_panel(figure: Figure, axes: Axes, findings: Findings, column: MetricI
         bar.outline.set_visible(False)
 
 
-def _seam_figure(findings: Findings, profiles: Sequence[SeamProfile]) -> Figure:
+def _seam_figure(findings: ReportData, profiles: Sequence[SeamProfile]) -> Figure:
     figure = _figure(11.2, 4.0)
     axes = figure.add_subplot()
     axes.grid(visible=True)
@@ -255,10 +257,10 @@ def _log_if_wide(axes: Axes, values: Sequence[float | None]) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
 
 
-def _title(findings: Findings, method: str) -> str:
+def _title(findings: ReportData, method: str) -> str:
     return next(row.title for row in findings.rows if row.method == method)
 
 
-def _seams(findings: Findings, method: str) -> tuple[int, ...]:
+def _seams(findings: ReportData, method: str) -> tuple[int, ...]:
     """Returns the seams of a method's first video; they follow from the method, not from the prompt."""
     return next((r.seams for r in findings.records if r.method == method and r.status == "ok"), ())

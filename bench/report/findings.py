@@ -3,7 +3,7 @@
 Everything is derived from the store; reductions over videos are those of `bench.stats`.
 
 Example:
-    >>> findings = find(store.info(), store.records(), load_published())   # doctest: +SKIP
+    >>> findings = report_data(store.info(), store.records(), load_published())   # doctest: +SKIP
     >>> findings.rows[0].scores["mawe"].mean                               # doctest: +SKIP
     52.3
 """
@@ -77,7 +77,7 @@ class Flag:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One method.
 
     Attributes:
@@ -140,7 +140,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Findings:
+class ReportData:
     """Everything the report says in numbers and sentences.
 
     Attributes:
@@ -158,7 +158,7 @@ class Findings:
     info: RunInfo
     records: tuple[Record, ...]
     columns: tuple[MetricInfo, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     comparisons: tuple[Comparison, ...]
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
@@ -166,7 +166,7 @@ class Findings:
     published: Published
 
 
-def find(info: RunInfo, records: Sequence[Record], published: Published) -> Findings:
+def report_data(info: RunInfo, records: Sequence[Record], published: Published) -> ReportData:
     """Returns the findings of one run.
 
     Args:
@@ -184,7 +184,7 @@ def find(info: RunInfo, records: Sequence[Record], published: Published) -> Find
     notes += _setting_notes(columns, records)
     notes += [f"{row.title}: {flag.sentence}" for row in rows for flag in row.flags]
     problems = tuple(problem for record in records for problem in _problems(record))
-    return Findings(
+    return ReportData(
         info, tuple(records), columns, tuple(rows), comparisons, problems, tuple(notes), not obstacles, published
     )
 
@@ -227,7 +227,7 @@ def _row(
     columns: Sequence[MetricInfo],
     published: Published,
     stranger: bool,
-) -> Row:
+) -> TableRow:
     own = [record for record in records if record.method == method]
     done = [record for record in own if record.status == "ok"]
     scores = {}
@@ -238,7 +238,7 @@ def _row(
     found = (_still_flag(done), _start_flag(stranger), _length_flag(done), _memory_flag(done))
     flags = tuple(flag for flag in found if flag is not None)
     statuses = Counter(record.status for record in own)
-    return Row(
+    return TableRow(
         method=method,
         title=own[0].title if own else (paper.title if paper else method),
         group=paper.group if paper else "",
@@ -302,7 +302,7 @@ def _memory_flag(done: Sequence[Record]) -> Flag | None:
     return Flag(f"offloaded {len(thrifty)}/{len(done)}", sentence)
 
 
-def _mark(rows: Sequence[Row], columns: Sequence[MetricInfo]) -> list[Row]:
+def _mark(rows: Sequence[TableRow], columns: Sequence[MetricInfo]) -> list[TableRow]:
     """Returns the rows with best and second best marked; ties share a mark, and one ranked row alone earns none."""
     marks: dict[str, dict[str, str]] = {row.method: {} for row in rows}
     for column in columns:
@@ -317,7 +317,9 @@ def _mark(rows: Sequence[Row], columns: Sequence[MetricInfo]) -> list[Row]:
     return [replace(row, marks=marks[row.method]) for row in rows]
 
 
-def _compare(rows: Sequence[Row], columns: Sequence[MetricInfo], records: Sequence[Record]) -> tuple[Comparison, ...]:
+def _compare(
+    rows: Sequence[TableRow], columns: Sequence[MetricInfo], records: Sequence[Record]
+) -> tuple[Comparison, ...]:
     """Returns the paired tests of all pairs of ranked rows, per ranking metric, Holm-corrected within the metric."""
     comparisons = []
     ranked = [row.method for row in rows if row.ranked and row.ok]

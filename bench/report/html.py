@@ -16,7 +16,7 @@ from bench.report import tables
 from bench.report.contact import Sheets
 from bench.report.curves import Curves
 from bench.report.figures import BANDS, Figures
-from bench.report.findings import COSTS, TABLE_1, Comparison, Findings
+from bench.report.findings import COSTS, TABLE_1, Comparison, ReportData
 from metrics.api import MetricInfo
 from metrics.curves import ENDS_SECONDS
 
@@ -24,7 +24,7 @@ SIGNIFICANT = 0.05
 """Corrected p-values below it are set in bold."""
 
 
-def page(findings: Findings, curves: Curves, figures: Figures, sheets: Sheets) -> str:
+def page(findings: ReportData, curves: Curves, figures: Figures, sheets: Sheets) -> str:
     """Returns the page as HTML text.
 
     Args:
@@ -42,8 +42,8 @@ def page(findings: Findings, curves: Curves, figures: Figures, sheets: Sheets) -
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["coded"] = coded
-    environment.globals |= {"shown": tables.shown, "head": tables.head, "interval": tables.interval}
+    environment.filters["coded"] = with_code
+    environment.globals |= {"shown": tables.shown_value, "head": tables.head, "interval": tables.interval}
     environment.globals |= {"count": tables.count, "videos": tables.videos, "published": tables.published}
     columns = {column.name: column for column in findings.columns}
     titles = {row.method: row.title for row in findings.rows}
@@ -69,7 +69,7 @@ def page(findings: Findings, curves: Curves, figures: Figures, sheets: Sheets) -
     )
 
 
-def coded(sentence: str) -> Markup:
+def with_code(sentence: str) -> Markup:
     """Returns a sentence as HTML: escaped, with what stands between backticks set as code."""
     pieces = [escape(piece) for piece in sentence.split("`")]
     return Markup("").join(
@@ -78,7 +78,7 @@ def coded(sentence: str) -> Markup:
 
 
 def pair_matrix(
-    findings: Findings, column: MetricInfo
+    findings: ReportData, column: MetricInfo
 ) -> tuple[MetricInfo, Sequence[str], Mapping[tuple[str, str], Comparison]] | None:
     """Returns (metric, methods, comparison by pair in row order) for a metric with comparisons, else None."""
     own = [comparison for comparison in findings.comparisons if comparison.metric == column.name]
@@ -89,7 +89,7 @@ def pair_matrix(
     return column, [row.method for row in findings.rows if row.method in compared], by_pair
 
 
-def totals(findings: Findings) -> dict[str, int]:
+def totals(findings: ReportData) -> dict[str, int]:
     """Returns how many videos there are by what became of them."""
     rows = findings.rows
     return {

@@ -1,7 +1,7 @@
 """The contrast at every seam of every method, averaged over its videos: which join shows, and whether joins get worse.
 
 Example:
-    >>> profiles(findings)[0].frames   # doctest: +SKIP
+    >>> seam_profiles(findings)[0].frames   # doctest: +SKIP
     (16, 29, 42, 55)
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.report.findings import Findings
+from bench.report.findings import ReportData
 from bench.report.tables import write_csv
 from bench.stats import Summary, summarise
 
@@ -32,7 +32,7 @@ class SeamProfile:
     points: tuple[Summary, ...]
 
 
-def profiles(findings: Findings) -> tuple[SeamProfile, ...]:
+def seam_profiles(findings: ReportData) -> tuple[SeamProfile, ...]:
     """Returns one profile per method with declared seams, in table order; none if the metric was not run."""
     found = []
     for row in findings.rows:

@@ -4,7 +4,7 @@ Best and second best of a column are bold and underlined, as in the published ta
 reasons) is escaped for the language it lands in.
 
 Example:
-    >>> shown(6069.7), shown(52.34), shown(0.04), shown(0.00123), shown(None)
+    >>> shown_value(6069.7), shown_value(52.34), shown_value(0.04), shown_value(0.00123), shown_value(None)
     ('6069.7', '52.34', '0.04', '0.0012', '–')
 """
 
@@ -16,7 +16,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from bench.report.findings import COSTS, TABLE_1, Findings, Row
+from bench.report.findings import COSTS, TABLE_1, ReportData, TableRow
 from bench.stats import Summary
 from bench.store import Record
 from metrics.api import MetricInfo
@@ -48,7 +48,7 @@ _LATEX = str.maketrans(
 _MARKDOWN = str.maketrans({"|": "\\|", "\n": " ", "<": "&lt;", ">": "&gt;", "*": "\\*", "_": "\\_", "`": "\\`"})
 
 
-def shown(value: float | None) -> str:
+def shown_value(value: float | None) -> str:
     """Returns a number as tables print it: one decimal from 100 on, two from 0.1 on, two figures below; – if none."""
     if value is None:
         return "–"
@@ -69,27 +69,27 @@ def interval(summary: Summary) -> str:
     """Returns "[low, high]", or nothing where there is no interval."""
     if summary.low is None or summary.high is None:
         return ""
-    return f"[{shown(summary.low)}, {shown(summary.high)}]"
+    return f"[{shown_value(summary.low)}, {shown_value(summary.high)}]"
 
 
-def count(summary: Summary, row: Row) -> str:
+def count(summary: Summary, row: TableRow) -> str:
     """Returns how many videos a mean is over where they are not all that exist, such as "3 of 4"; else nothing."""
     return f"{summary.n} of {row.ok}" if summary.n != row.ok else ""
 
 
-def videos(row: Row) -> str:
+def videos(row: TableRow) -> str:
     """Returns how many videos exist of those planned, with what became of the others."""
     lost = [(row.failed, "failed"), (row.skipped, "skipped"), (row.pending, "not made yet")]
     rest = ", ".join(f"{number} {what}" for number, what in lost if number)
     return f"{row.ok}/{row.planned}" + (f" ({rest})" if rest else "")
 
 
-def published(row: Row) -> str:
+def published(row: TableRow) -> str:
     """Returns the published values of a row as "MAWE / SCuts / CLIP", or nothing."""
     return " / ".join(f"{row.published[metric]:g}" for metric in TABLE_1) if row.published else ""
 
 
-def markdown(findings: Findings) -> str:
+def markdown(findings: ReportData) -> str:
     """Returns Table 1 as Markdown: scores, then costs, then the notes."""
     heads = ["Method", "Group", *(head(c) for c in findings.columns), "n", "Flags", "Published MAWE / SCuts / CLIP"]
     rows = [
@@ -104,7 +104,7 @@ def markdown(findings: Findings) -> str:
         for row in findings.rows
     ]
     cost_heads = ["Method", *COSTS.values()]
-    costs = [[_md(row.title), *(shown(row.cost[key]) for key in COSTS)] for row in findings.rows]
+    costs = [[_md(row.title), *(shown_value(row.cost[key]) for key in COSTS)] for row in findings.rows]
     return "\n".join(
         [
             f"# Table 1: {_md(findings.info.name)}",
@@ -126,7 +126,7 @@ def markdown(findings: Findings) -> str:
     )
 
 
-def table_csv(findings: Findings) -> str:
+def table_csv(findings: ReportData) -> str:
     """Returns Table 1 as CSV at full precision, one row per method."""
     heads = ["method", "title", "group", "planned", "ok", "failed", "skipped", "pending", "ranked", "flags"]
     parts = ("mean", "median", "std", "low", "high", "n", "undefined")
@@ -144,7 +144,7 @@ def table_csv(findings: Findings) -> str:
     return write_csv([*heads, *COSTS], rows)
 
 
-def comparisons_csv(findings: Findings) -> str:
+def comparisons_csv(findings: ReportData) -> str:
     """Returns the paired tests as CSV, one row per metric and pair of methods."""
     heads = ["metric", "first", "second", "prompts", "difference", "low", "high", "p", "p_holm", "exact"]
     rows = []
@@ -155,7 +155,7 @@ def comparisons_csv(findings: Findings) -> str:
     return write_csv(heads, rows)
 
 
-def latex(findings: Findings) -> str:
+def latex(findings: ReportData) -> str:
     """Returns Table 1 as LaTeX with booktabs, ready to be input into a document: scores on top, costs below."""
     columns = findings.columns
     heads = ["Method", "Group", *(head(column) for column in columns), "$n$", "Published"]
@@ -178,7 +178,7 @@ def latex(findings: Findings) -> str:
         " & ".join(tex(text) for text in ("Method", *COSTS.values())) + r" \\",
         r"\midrule",
         *(
-            " & ".join([tex(row.title), *(tex(shown(row.cost[key])) for key in COSTS)]) + r" \\"
+            " & ".join([tex(row.title), *(tex(shown_value(row.cost[key])) for key in COSTS)]) + r" \\"
             for row in findings.rows
         ),
         r"\bottomrule",
@@ -257,9 +257,9 @@ def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list
     return [f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows)]
 
 
-def _markdown_score(row: Row, column: MetricInfo) -> str:
+def _markdown_score(row: TableRow, column: MetricInfo) -> str:
     summary = row.scores[column.name]
-    number = shown(summary.mean)
+    number = shown_value(summary.mean)
     mark = row.marks.get(column.name)
     number = {"best": f"**{number}**", "second": f"<u>{number}</u>"}.get(mark or "", number)
     extra = " ".join(text for text in (interval(summary), _in_brackets(count(summary, row))) if text)
@@ -278,22 +278,22 @@ def _md(text: str, keep: str = "") -> str:
     return text.translate({code: to for code, to in _MARKDOWN.items() if chr(code) not in keep})
 
 
-def _latex_row(row: Row, columns: Sequence[MetricInfo]) -> list[str]:
+def _latex_row(row: TableRow, columns: Sequence[MetricInfo]) -> list[str]:
     name = tex(row.title) + "".join(rf" \emph{{({tex(flag.word)})}}" for flag in row.flags)
     scores = [_latex_score(row, column) for column in columns]
     return [name, tex(row.group or "–"), *scores, f"{row.ok}/{row.planned}", tex(published(row) or "–")]
 
 
-def _latex_score(row: Row, column: MetricInfo) -> str:
+def _latex_score(row: TableRow, column: MetricInfo) -> str:
     summary = row.scores[column.name]
-    number = tex(shown(summary.mean))
+    number = tex(shown_value(summary.mean))
     mark = row.marks.get(column.name)
     number = {"best": rf"\textbf{{{number}}}", "second": rf"\underline{{{number}}}"}.get(mark or "", number)
     extra = " ".join(text for text in (interval(summary), _in_brackets(count(summary, row))) if text)
     return number + (rf" {{\scriptsize {extra}}}" if extra else "")
 
 
-def _latex_caption(findings: Findings) -> str:
+def _latex_caption(findings: ReportData) -> str:
     info = findings.info
     count = len(info.prompts)
     text = f"Profile {info.profile}; {count} prompts ({info.prompt_set}); seeds {_listed(info.seeds)}. "

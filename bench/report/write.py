@@ -14,19 +14,20 @@ from typing import Any
 
 from bench import catalog
 from bench.errors import PluginError, StoreError
+from bench.files import replacing
 from bench.report import contact, curves, figures, html, seams, tables
-from bench.report.findings import Findings, find
+from bench.report.findings import ReportData, report_data
 from bench.report.published import load_published
-from bench.store import Store, replacing
+from bench.store import Store
 
 
 def write(store: Store) -> Path:
     """Returns the path of the page; see `bench.report.write_report`."""
-    findings = find(store.info(), store.records(), load_published())
+    findings = report_data(store.info(), store.records(), load_published())
     classes, missing = _metric_classes(findings)
     over_time = curves.trace(findings, classes)
     findings = replace(findings, notes=findings.notes + missing + over_time.notes)
-    profiles = seams.profiles(findings)
+    profiles = seams.seam_profiles(findings)
     folder = store.path / "report"
     try:
         folder.mkdir(exist_ok=True)
@@ -35,7 +36,7 @@ def write(store: Store) -> Path:
             f"{folder}: cannot be written ({cause.strerror}); make the folder of the run writable"
         ) from cause
     _write_tables(findings, over_time, profiles, folder)
-    drawn = figures.draw(findings, over_time, profiles, folder)
+    drawn = figures.draw_figures(findings, over_time, profiles, folder)
     sheets = contact.draw_sheets(store, findings, close_ups(over_time), folder)
     page = html.page(findings, over_time, drawn, sheets)
     _write_text(folder / "index.html", page)
@@ -48,19 +49,19 @@ def close_ups(over_time: curves.Curves) -> tuple[curves.WorstMoment, ...]:
     return tuple(moment for moment in over_time.worst if moment.metric == first)
 
 
-def _metric_classes(findings: Findings) -> tuple[Mapping[str, type[Any]], tuple[str, ...]]:
+def _metric_classes(findings: ReportData) -> tuple[Mapping[str, type[Any]], tuple[str, ...]]:
     """Returns the metric classes by name, and a note if the run's drop-in files cannot be read any more."""
     notes: tuple[str, ...] = ()
     try:
-        found = catalog.find(findings.info.plugins)
+        found = catalog.find_plugins(findings.info.plugins)
     except PluginError as error:
-        found = catalog.find()
+        found = catalog.find_plugins()
         notes = (f"No curves for the metrics of a drop-in file: {error}.",)
     return {name: plugin.cls for name, plugin in found.metrics.items()}, notes
 
 
 def _write_tables(
-    findings: Findings, over_time: curves.Curves, profiles: tuple[seams.SeamProfile, ...], folder: Path
+    findings: ReportData, over_time: curves.Curves, profiles: tuple[seams.SeamProfile, ...], folder: Path
 ) -> None:
     texts = {
         "table1.md": tables.markdown(findings),

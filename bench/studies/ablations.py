@@ -52,7 +52,7 @@ def clip_drift(record: Record) -> float | None:
     return None if ends is None else ends.change
 
 
-COLUMNS: Mapping[str, Read] = {
+ABLATION_COLUMNS: Mapping[str, Read] = {
     "MAWE ↓": value("mawe"),
     "seam contrast ↓": value("seams"),
     "optical flow score": motion,
@@ -63,7 +63,7 @@ COLUMNS: Mapping[str, Read] = {
 }
 
 
-def shown(summary: Summary) -> str:
+def with_interval(summary: Summary) -> str:
     """Returns a mean with half the width of its 95 % interval."""
     if summary.mean is None:
         return "–"
@@ -72,12 +72,14 @@ def shown(summary: Summary) -> str:
     return f"{summary.mean:.3g} ± {(summary.high - summary.low) / 2:.2g}"
 
 
-def table(records: Mapping[str, Sequence[Record]]) -> str:
+def ablation_table(records: Mapping[str, Sequence[Record]]) -> str:
     """Returns the Markdown table, one method a row."""
-    lines = ["| method | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
+    lines = ["| method | " + " | ".join(ABLATION_COLUMNS) + " |", "|---" * (len(ABLATION_COLUMNS) + 1) + "|"]
     for method, videos in records.items():
         prompts = [video.prompt.id for video in videos]
-        cells = [shown(summarise([read(video) for video in videos], prompts)) for read in COLUMNS.values()]
+        cells = [
+            with_interval(summarise([read(video) for video in videos], prompts)) for read in ABLATION_COLUMNS.values()
+        ]
         lines.append(f"| `{method}` | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -94,13 +96,13 @@ def goals(records: Mapping[str, Sequence[Record]]) -> str:
     return f"seam contrast: {seams:.2f} of naive's; optical flow score: {kept:.0%} of the rendered truth's"
 
 
-def sliding(series: Series, name: str) -> np.ndarray:
+def smoothed(series: Series, name: str) -> np.ndarray:
     """Returns sliding means of a per-frame series."""
     values = np.array([np.nan if entry is None else entry for entry in series[name]], dtype=float)
     return np.array([np.nanmean(values[i : i + WINDOW]) for i in range(0, len(values) - WINDOW + 1, STRIDE)])
 
 
-def draw(records: Mapping[str, Sequence[Record]], path: Path) -> None:
+def draw_over_time(records: Mapping[str, Sequence[Record]], path: Path) -> None:
     """Draws seam contrast against motion, and the CLIP score over time."""
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -112,7 +114,7 @@ def draw(records: Mapping[str, Sequence[Record]], path: Path) -> None:
             x, y = np.array(points, dtype=float).T
             left.plot(x, y, mark, color=colour, alpha=0.3, markersize=4)
             left.plot(x.mean(), y.mean(), mark, color=colour, markersize=9, label=method)
-        curves = np.stack([sliding(video.scores["clip"].series, "cosine") for video in videos])
+        curves = np.stack([smoothed(video.scores["clip"].series, "cosine") for video in videos])
         right.plot(np.arange(curves.shape[1]) * STRIDE + WINDOW / 2, curves.mean(axis=0), color=colour, label=method)
     left.set(xlabel="optical flow score (more motion →)", ylabel="seam contrast (1 = no seam)", yscale="log")
     right.set(xlabel="frame", ylabel=f"CLIP score, mean of {WINDOW} frames")
@@ -142,10 +144,10 @@ def main() -> None:
     store = Store(options.run)
     done = [record for record in store.records() if record.status == "ok"]
     records = {m: [r for r in done if r.method == m] for m in store.info().methods if any(r.method == m for r in done)}
-    print(table(records))
+    print(ablation_table(records))
     print()
     print(goals(records))
-    draw(records, HERE / "ablations.png")
+    draw_over_time(records, HERE / "ablations.png")
     if options.cache is not None:
         for log in options.cache.glob("streaming_t2v*/log.jsonl"):
             shutil.copyfile(log, HERE / f"{log.parent.name}.jsonl")

@@ -1,8 +1,8 @@
-"""`python -m generators.streaming_t2v.measure`: cost of a long video, and the error of faster settings.
+"""`python -m bench.studies.endurance`: cost of a long video, and the error of faster settings.
 
 Example:
-    python -m generators.streaming_t2v.measure endurance --frames 1200 --out docs/streaming-t2v
-    python -m generators.streaming_t2v.measure precision
+    python -m bench.studies.endurance endurance --frames 1200 --out docs/streaming-t2v
+    python -m bench.studies.endurance precision
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import psutil
 import torch
 from matplotlib.figure import Figure
 
+from bench.profile import load_profile
 from generators.api import Request, Start
 from generators.first_chunk import FirstChunk
-from generators.mini.evaluate import profile_section
 from generators.streaming_t2v.method import StreamingT2V
 from generators.streaming_t2v.network import Prepared, StreamingNetwork
 
@@ -33,7 +33,7 @@ COMPARED = 240
 
 
 @dataclass(frozen=True)
-class Reading:
+class WindowMeasurement:
     """State of the process after a chunk: frames so far, processor seconds it took, resident memory in MB."""
 
     frames: int
@@ -43,7 +43,7 @@ class Reading:
 
 def start_of(prompt: str) -> Start:
     """The first chunk of a prompt with the settings of the mini profile."""
-    model = FirstChunk(**profile_section("first_chunk"))
+    model = FirstChunk(**load_profile("mini").first_chunk)
     return model.draw(request_of(prompt, model.num_frames))
 
 
@@ -54,10 +54,10 @@ def request_of(prompt: str, num_frames: int) -> Request:
 
 def method_of() -> StreamingT2V:
     """The method with the settings of the mini profile."""
-    return StreamingT2V(**profile_section("methods")["streaming_t2v"])
+    return StreamingT2V(**load_profile("mini").methods["streaming_t2v"])
 
 
-def endure(num_frames: int) -> Iterator[Reading]:
+def endure(num_frames: int) -> Iterator[WindowMeasurement]:
     """Yields a reading after every chunk of one long video."""
     start, made, process = start_of(PROMPT), 0, psutil.Process()
     began = time.process_time()
@@ -65,7 +65,7 @@ def endure(num_frames: int) -> Iterator[Reading]:
         seconds = time.process_time() - began
         made += len(chunk)
         gc.collect()
-        yield Reading(len(start.frames) + made, seconds, process.memory_info().rss / 2**20)
+        yield WindowMeasurement(len(start.frames) + made, seconds, process.memory_info().rss / 2**20)
         began = time.process_time()
 
 
@@ -147,7 +147,7 @@ def precision() -> None:
 
 def main() -> None:
     """Measures what the command line names."""
-    parser = argparse.ArgumentParser(prog="python -m generators.streaming_t2v.measure", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.studies.endurance", description=__doc__)
     parser.add_argument("what", choices=("endurance", "precision"))
     parser.add_argument("--frames", type=int, default=1200)
     parser.add_argument("--out", type=Path, default=Path("docs/streaming-t2v"))

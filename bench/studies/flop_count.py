@@ -1,4 +1,4 @@
-"""`python -m generators.streaming_t2v.count`: network calls, FLOP and bytes of the released sizes, without weights.
+"""`python -m bench.studies.flop_count`: network calls, FLOP and bytes of the released sizes, without weights.
 
 Everything runs on torch's meta device, so the counts need neither weights nor a GPU. FLOP are those of matrix products
 and convolutions (a multiply-add is two); bytes are weights read in half precision, the least a call can move.
@@ -39,7 +39,7 @@ class Cost:
         return Cost(self.calls * count, self.flop * count, self.read * count)
 
 
-def measure(module: nn.Module, call: Callable[[], object]) -> Cost:
+def count_operations(module: nn.Module, call: Callable[[], object]) -> Cost:
     """The cost of one call of (part of) a module on the meta device."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         call()
@@ -73,13 +73,13 @@ def streaming_costs() -> tuple[Mapping[str, Cost], Mapping[str, Cost]]:
         moment, pixels, ids = torch.empty((), dtype=torch.long), torch.empty(2, 3, 224, 224), torch.empty(2, 77).long()
     shared = network.prepare(text, images, frames)
     doubled = network.prepare(text, images, frames.repeat(2, 1, 1, 1, 1))
-    step = measure(network, lambda: network(latents, moment, shared))
-    plain = measure(network, lambda: network(latents.repeat(2, 1, 1, 1, 1), moment, doubled))
-    embed = measure(cam.controlnet_cond_embedding, lambda: cam.embed(frames))
-    decode_frame = measure(vae.decoder, lambda: vae.decode(latents[:, :, 0]))  # type: ignore[operator,arg-type]
-    encode_frame = measure(vae.encoder, lambda: vae.encode(frames[0, :1]))  # type: ignore[operator,arg-type]
-    look = measure(modules["image_encoder"], lambda: modules["image_encoder"](pixels))
-    words = measure(modules["text_encoder"], lambda: modules["text_encoder"](ids))
+    step = count_operations(network, lambda: network(latents, moment, shared))
+    plain = count_operations(network, lambda: network(latents.repeat(2, 1, 1, 1, 1), moment, doubled))
+    embed = count_operations(cam.controlnet_cond_embedding, lambda: cam.embed(frames))
+    decode_frame = count_operations(vae.decoder, lambda: vae.decode(latents[:, :, 0]))  # type: ignore[operator,arg-type]
+    encode_frame = count_operations(vae.encoder, lambda: vae.encode(frames[0, :1]))  # type: ignore[operator,arg-type]
+    look = count_operations(modules["image_encoder"], lambda: modules["image_encoder"](pixels))
+    words = count_operations(modules["text_encoder"], lambda: modules["text_encoder"](ids))
     per_frame = 15 * BRANCHES * text_flop(network)
     ours = {
         "UNet + CAM": step.times(STEPS),
@@ -105,9 +105,9 @@ def refiner_costs() -> Mapping[str, Cost]:
     with torch.device("meta"):
         latents, text = torch.empty(1, 4, 24, 90, 160), torch.empty(BRANCHES, 77, 1024)
         moment, frame = torch.empty((), dtype=torch.long), torch.empty(1, 3, 720, 1280)
-    step = measure(unet, lambda: decode(unet, encode(unet, latents, moment, text), text))
-    decoder = measure(vae.decoder, lambda: vae.decode(latents[:, :, 0]))  # type: ignore[operator,arg-type]
-    encoder = measure(vae.encoder, lambda: vae.encode(frame))  # type: ignore[operator,arg-type]
+    step = count_operations(unet, lambda: decode(unet, encode(unet, latents, moment, text), text))
+    decoder = count_operations(vae.decoder, lambda: vae.decode(latents[:, :, 0]))  # type: ignore[operator,arg-type]
+    encoder = count_operations(vae.encoder, lambda: vae.encode(frame))  # type: ignore[operator,arg-type]
     return {
         "refiner UNet": step.times(REFINER_STEPS),
         "decoder (frames)": decoder.times(REFINED_FRAMES),
@@ -115,7 +115,7 @@ def refiner_costs() -> Mapping[str, Cost]:
     }
 
 
-def table(title: str, costs: Mapping[str, Cost], frames: int) -> str:
+def operations_table(title: str, costs: Mapping[str, Cost], frames: int) -> str:
     """The costs as Markdown, the last line per new frame."""
     total = Cost(*(sum(getattr(cost, name) for cost in costs.values()) for name in ("calls", "flop", "read")))
     rows = [_row(name, str(cost.calls), cost, 1) for name, cost in costs.items()]
@@ -130,9 +130,9 @@ def _row(name: str, calls: str, cost: Cost, frames: int) -> str:
 def main() -> None:
     """Prints the three tables."""
     ours, released = streaming_costs()
-    print(table("window, ours", ours, NEW_FRAMES), end="\n\n")
-    print(table("window, released", released, NEW_FRAMES), end="\n\n")
-    print(table("refiner chunk", refiner_costs(), REFINED_FRAMES))
+    print(operations_table("window, ours", ours, NEW_FRAMES), end="\n\n")
+    print(operations_table("window, released", released, NEW_FRAMES), end="\n\n")
+    print(operations_table("refiner chunk", refiner_costs(), REFINED_FRAMES))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m generators.mini.figures`: loss curves and pictures of the miniature networks for docs/mini.
+"""`python -m bench.studies.mini_figures`: loss curves and pictures of the miniature networks for docs/mini.
 
 Curves are drawn from the logs that training leaves in the cache; the logs are kept beside them.
 """
@@ -15,9 +15,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from bench.profile import load_profile
 from generators.api import Frames, Request
 from generators.first_chunk import FirstChunk
-from generators.mini.evaluate import profile_section
 from generators.mini.grammar import caption, random_scene
 from generators.mini.train import HERE
 from generators.mini.world import FPS, SIZE, Clip
@@ -46,7 +46,7 @@ def draw_sheet(rows: Sequence[Frames], picture: Path, columns: int = 8, scale: i
 
 def main() -> None:
     """Writes everything into the documents."""
-    parser = argparse.ArgumentParser(prog="python -m generators.mini.figures", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.studies.mini_figures", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/mini"))
     out: Path = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def main() -> None:
         draw_curve(log, log.with_suffix(".png"))
     rng = np.random.default_rng(0)
     draw_sheet([Clip(random_scene(rng, 0.3), seed).render(0, 48) for seed in range(6)], out / "world.png")
-    model = FirstChunk(**profile_section("first_chunk"))
+    model = FirstChunk(**load_profile("mini").first_chunk)
     texts = [caption(random_scene(rng, two_things=0.2)) for _ in range(8)]
     chunks = [model.draw(Request(text, seed, 16, SIZE, SIZE, FPS)).frames for seed, text in enumerate(texts)]
     draw_sheet(chunks, out / "first-chunks.png")

@@ -1,4 +1,4 @@
-"""`python -m generators.mini.evaluate`: held-out figures of the miniature networks, each beside the one to reach.
+"""`python -m bench.studies.mini_networks`: held-out figures of the miniature networks, each beside the one to reach.
 
 Held out means seeds that no training step draws from. The networks are loaded as users load them, from `weights/`.
 """
@@ -6,33 +6,31 @@ Held out means seeds that no training step draws from. The networks are loaded a
 from __future__ import annotations
 
 import argparse
-import importlib.resources
 import json
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bench.profile import load_profile
 from generators.api import Frames, Request
 from generators.first_chunk import FirstChunk
 from generators.mini import grammar
 from generators.mini.data import random_clip, to_tensor
 from generators.mini.grammar import Scene, Thing, caption, random_scene
 from generators.mini.world import FPS, SIZE, Clip
-from generators.weights import resolve
-from metrics.clip_source import ClipSource
-from metrics.flow import load_estimator
-from metrics.warping import resize_frames
+from generators.weights import resolve_weights
+from metrics.features.clip import ClipFeatures
+from metrics.flow.estimators import load_estimator
+from metrics.flow.warping import resize_frames
 
 HELD_OUT = 7_000_000_001
 """Seed of everything below; training seeds are (32-bit hash of a task's name, step)."""
 
-NAMED = ("color", "shape", "texture", "background", "motion", "camera")
+NAMED = ("colour", "shape", "texture", "background", "motion", "camera")
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def autoencoder(count: int = 400) -> Iterator[Figure]:
     rng = np.random.default_rng(HELD_OUT)
     clips = [random_clip(rng)[0].render(0, 8) for _ in range(count // 8)]
     frames = to_tensor(np.concatenate(clips))
-    vae = AutoencoderKL.from_pretrained(resolve("mini:text_to_video") / "vae", torch_dtype=torch.float32).eval()
+    vae = AutoencoderKL.from_pretrained(resolve_weights("mini:text_to_video") / "vae", torch_dtype=torch.float32).eval()
     with torch.no_grad():
         parts = torch.split(frames, 8)
         errors = [(vae.decode(vae.encode(x).latent_dist.mode()).sample - x).square().mean() for x in parts]
@@ -78,7 +76,7 @@ def flow(clips: int = 60, pairs: int = 8) -> Iterator[Figure]:
     """Yields the end-point error in pixels at 128 x 128 of the trained RAFT and of OpenCV's DIS on the same clips."""
     rng = np.random.default_rng(HELD_OUT + 1)
     estimators = {
-        "RAFT": load_estimator("mini", str(resolve("mini:raft"))),
+        "RAFT": load_estimator("mini", str(resolve_weights("mini:raft"))),
         "DIS": load_estimator("dis"),
     }
     errors: dict[str, list[NDArray[np.float32]]] = {name: [] for name in estimators}
@@ -101,7 +99,7 @@ class Namer:
     """Names what a frame or video shows: the option whose caption the scorer finds most similar."""
 
     def __init__(self) -> None:
-        self._clip = ClipSource(weights=str(resolve("mini:clip_score"))).load()
+        self._clip = ClipFeatures(weights=str(resolve_weights("mini:clip_score"))).load()
 
     def look(self, frames: Frames) -> torch.Tensor:
         """Returns the mean of the normalised image features [D] of a video."""
@@ -119,7 +117,7 @@ class Namer:
 def options_for(scene: Scene, attribute: str) -> dict[str, Scene]:
     """Returns every word for one attribute -> the scene with that word in its first thing or place."""
     words: dict[str, Sequence[str]] = {
-        "color": grammar.COLORS,
+        "colour": grammar.COLOURS,
         "shape": grammar.SHAPES,
         "texture": grammar.TEXTURES,
         "motion": grammar.MOTIONS,
@@ -159,13 +157,13 @@ def rendered(namer: Namer, count: int = 300) -> Iterator[Figure]:
     scenes = [random_scene(rng, two_things=0) for _ in range(count)]
     videos = [(scene, Clip(scene, int(rng.integers(2**31))).render(0, 16)) for scene in scenes]
     for attribute, right in naming(namer, videos).items():
-        goal = 95 if attribute in ("color", "shape", "background") else None
+        goal = 95 if attribute in ("colour", "shape", "background") else None
         yield Figure(f"scorer names {attribute} of rendered clips, %", right, goal)
 
 
 def generated(namer: Namer, count: int = 48) -> Iterator[Figure]:
     """Yields how well the scorer names the prompt's words in `count` generated first chunks (mini profile's solver)."""
-    model = FirstChunk(**profile_section("first_chunk"))
+    model = FirstChunk(**load_profile("mini").first_chunk)
     rng = np.random.default_rng(HELD_OUT + 3)
     videos = []
     for index in range(count):
@@ -173,20 +171,13 @@ def generated(namer: Namer, count: int = 48) -> Iterator[Figure]:
         request = Request(caption(scene), index, 16, SIZE, SIZE, FPS)
         videos.append((scene, model.draw(request).frames))
     for attribute, right in naming(namer, videos).items():
-        goal = 80 if attribute in ("color", "shape", "background") else None
+        goal = 80 if attribute in ("colour", "shape", "background") else None
         yield Figure(f"scorer names {attribute} of generated first chunks, %", right, goal)
-
-
-def profile_section(name: str) -> dict[str, Any]:
-    """Returns one section of the mini profile: the solver and guidance that users get are the ones examined."""
-    text = importlib.resources.files("bench.profiles").joinpath("mini.toml").read_text(encoding="utf-8")
-    section: dict[str, Any] = tomllib.loads(text)[name]
-    return section
 
 
 def main() -> None:
     """Prints the figures, or writes them as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m generators.mini.evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.studies.mini_networks", description=__doc__)
     parser.add_argument("--only", choices=("autoencoder", "flow", "rendered", "generated"))
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()

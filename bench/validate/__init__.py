@@ -18,17 +18,17 @@ from bench.provenance import installed
 from bench.validate.cores import Cores
 from bench.validate.cuts import measure_cuts
 from bench.validate.doses import dose_table
-from bench.validate.findings import FULL, QUICK, Counts, Findings
+from bench.validate.findings import FULL, QUICK, Counts, ValidationResults
 from bench.validate.flow_error import measure_flow
 from bench.validate.instruments import find_instruments
 from bench.validate.invariances import measure_invariances
 from bench.validate.pages import summary, write_pages
 
-PACKAGES = ("numpy", "opencv-python-headless", "scenedetect-headless", "torch", "open_clip_torch", "av")
+MEASURED_WITH = ("numpy", "opencv-python-headless", "scenedetect-headless", "torch", "open_clip_torch", "av")
 """What the numbers depend on beside this project."""
 
 
-def validate(out: Path, counts: Counts, say: Callable[[str], None], workers: int = 0) -> Findings:
+def run_validation(out: Path, counts: Counts, say: Callable[[str], None], workers: int = 0) -> ValidationResults:
     """Returns all findings, having written them as pages, figures and JSON.
 
     Args:
@@ -48,14 +48,14 @@ def validate(out: Path, counts: Counts, say: Callable[[str], None], workers: int
     for line in tools.absent():
         say(line)
     with Cores(workers or os.cpu_count() or 1) as cores:
-        findings = Findings(
+        findings = ValidationResults(
             counts,
             tools.absent(),
             measure_flow(tools, counts.flow_clips, counts.floor_clips, cores, say),
             measure_cuts(counts.cut_videos, counts.pan_videos, cores, say),
             dose_table(tools, counts.scenes, counts.network_scenes, cores, say),
             measure_invariances(tools, counts.invariance_videos, cores, say),
-            {name: installed(name) or "missing" for name in PACKAGES},
+            {name: installed(name) or "missing" for name in MEASURED_WITH},
         )
     write_pages(findings, out)
     return findings

@@ -14,8 +14,8 @@ from concurrent.futures import ProcessPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+Item = TypeVar("Item")
+Mapped = TypeVar("Mapped")
 
 
 class Cores:
@@ -43,7 +43,7 @@ class Cores:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=error is not None)
 
-    def map(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterable[Result]:
+    def map(self, function: Callable[[Item], Mapped], tasks: Sequence[Item]) -> Iterable[Mapped]:
         """Returns the result of every task in order.
 
         Args:

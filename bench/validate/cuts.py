@@ -1,7 +1,7 @@
 """SCuts against cuts one knows of: precision and recall on rendered videos, false alarms on fast pans.
 
 Example:
-    >>> detection = detections([Video((20.0,), (20.0,)), Video((30.0,), (30.0, 50.0))])
+    >>> detection = detections([CutVideo((20.0,), (20.0,)), CutVideo((30.0,), (30.0, 50.0))])
     >>> detection.recall, round(detection.precision, 2)
     (1.0, 0.67)
 """
@@ -20,7 +20,7 @@ from generators.mini.grammar import Scene, random_scene
 from generators.mini.world import FPS, Clip
 from metrics.scuts import LOOK_AROUND, MIN_SCENE_LEN, SceneCuts
 
-NUM_FRAMES = 96
+CUT_FRAMES = 96
 """Frames of a video: room for five scenes of the detector's shortest length."""
 
 MOST_CUTS = 4
@@ -30,7 +30,7 @@ PAN_SPEEDS = (2.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 
 
 @dataclass(frozen=True)
-class Video:
+class CutVideo:
     """Cuts of one video.
 
     Attributes:
@@ -105,7 +105,7 @@ def measure_cuts(videos: int, pans: int, cores: Cores, say: Callable[[str], None
     return Cuts(detections(place), detections(anything), alarms["pan"], alarms["whip"])
 
 
-def detect(task: tuple[str, int, float]) -> Video:
+def detect(task: tuple[str, int, float]) -> CutVideo:
     """Returns true and found cuts of a video.
 
     Args:
@@ -117,22 +117,22 @@ def detect(task: tuple[str, int, float]) -> Video:
     true: tuple[int, ...] = ()
     if kind in ("place", "any"):
         true = random_cuts(rng, number % (MOST_CUTS + 1))
-        for frames in spliced(_scenes(rng, len(true) + 1, kind == "place"), true, NUM_FRAMES):
+        for frames in spliced(_scenes(rng, len(true) + 1, kind == "place"), true, CUT_FRAMES):
             accumulator.update(frames)
     else:
         accumulator.update(_pan(rng, speed, whip=kind == "whip"))
     found = accumulator.compute().series["cuts"]
-    return Video(tuple(float(cut) for cut in true), tuple(cut for cut in found if cut is not None))
+    return CutVideo(tuple(float(cut) for cut in true), tuple(cut for cut in found if cut is not None))
 
 
 def random_cuts(rng: np.random.Generator, count: int) -> tuple[int, ...]:
     """Returns cuts in random places, no scene shorter than the detector's documented minimum, ascending."""
-    spare = NUM_FRAMES - (count + 1) * MIN_SCENE_LEN - LOOK_AROUND
+    spare = CUT_FRAMES - (count + 1) * MIN_SCENE_LEN - LOOK_AROUND
     extra = np.sort(rng.integers(0, spare + 1, count))
     return tuple(int(cut) for cut in extra + MIN_SCENE_LEN * np.arange(1, count + 1))
 
 
-def detections(videos: Sequence[Video]) -> Detection:
+def detections(videos: Sequence[CutVideo]) -> Detection:
     """Returns precision and recall over all cuts of all videos."""
     cuts, found = sum(len(v.true) for v in videos), sum(len(v.found) for v in videos)
     hits = sum(len(set(v.true) & set(v.found)) for v in videos)
@@ -155,7 +155,7 @@ def _pan(rng: np.random.Generator, speed: float, whip: bool) -> Frames:
     things = tuple(replace(thing, motion="standing still") for thing in scene.things)
     camera = str(rng.choice(["pans left", "pans right"]))
     clip = Clip(replace(scene, things=things, camera=camera), int(rng.integers(2**31)))
-    step = np.full(NUM_FRAMES, speed)
+    step = np.full(CUT_FRAMES, speed)
     if whip:
         first = int(rng.integers(20, 60))
         step[:first], step[first + 6 :] = 0, 0

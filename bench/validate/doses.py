@@ -3,8 +3,8 @@
 All videos of a scene differ in nothing but the fault, so a change of the score is the answer to it.
 
 Example:
-    >>> task = Task(Instruments("", ""), scene=0, kinds=("flicker",))
-    >>> values = measure(task)["stillness"]["flicker"]
+    >>> task = DoseTask(Instruments("", ""), scene=0, kinds=("flicker",))
+    >>> values = measure_doses(task)["stillness"]["flicker"]
     >>> len(values) == 1 + len(STRENGTHS["flicker"])
     True
 """
@@ -18,7 +18,7 @@ from types import MappingProxyType
 import numpy as np
 
 from bench.validate.cores import Cores
-from bench.validate.instruments import READINGS, Instruments
+from bench.validate.instruments import MEASUREMENTS, Instruments
 from bench.validate.ranks import Answer, answer
 from generators.mini.faults import Fault, FaultyClip
 from generators.mini.grammar import caption, random_scene
@@ -26,13 +26,13 @@ from generators.mini.world import FPS
 from metrics.api import Metric, Score
 from metrics.scoring import VideoScorer
 
-NUM_FRAMES = 64
+DOSE_FRAMES = 64
 """Frames of a video: four chunks of 16."""
 
 CHUNK = 16
 """Frames to a chunk; its joins are declared to the seam metric in all videos, faulty there or not."""
 
-SEAMS = tuple(range(CHUNK, NUM_FRAMES, CHUNK))
+SEAMS = tuple(range(CHUNK, DOSE_FRAMES, CHUNK))
 
 STRENGTHS: Mapping[str, tuple[float, ...]] = MappingProxyType(
     {
@@ -49,12 +49,12 @@ STRENGTHS: Mapping[str, tuple[float, ...]] = MappingProxyType(
 """Doses by kind of fault, in its unit (`generators.mini.faults.UNITS`). The longest seam skips half of the shortest
 period of motion: a longer one would bring the object back."""
 
-Curves = dict[str, dict[str, list[float | None]]]
+DoseCurves = dict[str, dict[str, list[float | None]]]
 """Values of one scene by reading and fault; the sound clip first, then the doses in ascending order."""
 
 
 @dataclass(frozen=True)
-class Task:
+class DoseTask:
     """One scene to measure.
 
     Attributes:
@@ -96,29 +96,29 @@ def dose_table(
         say: is told how far it is.
     """
     # The slow scenes first, so that no core waits for the last of them.
-    tasks = [Task(instruments, scene, network=scene < network_scenes) for scene in range(scenes)]
+    tasks = [DoseTask(instruments, scene, network=scene < network_scenes) for scene in range(scenes)]
     results = []
-    for curves in cores.map(measure, tasks):
+    for curves in cores.map(measure_doses, tasks):
         results.append(curves)
         say(f"dose-response: {len(results)} of {scenes} scenes")
     return tabulated(results)
 
 
-def tabulated(results: Sequence[Curves]) -> DoseTable:
+def tabulated(results: Sequence[DoseCurves]) -> DoseTable:
     """Returns the table that the values of single scenes make."""
     merged: dict[str, dict[str, list[list[float | None]]]] = {}
     for curves in results:
         for reading, faults in curves.items():
             for kind, values in faults.items():
                 merged.setdefault(reading, {}).setdefault(kind, []).append(values)
-    readings = [reading for reading in READINGS if reading.name in merged]
+    readings = [reading for reading in MEASUREMENTS if reading.name in merged]
     answers = {
         r.name: {kind: answer(lists, r.better, r.least) for kind, lists in merged[r.name].items()} for r in readings
     }
     return DoseTable(merged, answers)
 
 
-def measure(task: Task) -> Curves:
+def measure_doses(task: DoseTask) -> DoseCurves:
     """Returns the values of one scene."""
     metrics = task.instruments.metrics(task.network)
     sound = _score(metrics, task.scene, Fault("freeze", 0.0))
@@ -126,7 +126,7 @@ def measure(task: Task) -> Curves:
         kind: [sound] + [_score(metrics, task.scene, dose(kind, strength)) for strength in STRENGTHS[kind]]
         for kind in task.kinds
     }
-    readings = [reading for reading in READINGS if reading.tool in metrics]
+    readings = [reading for reading in MEASUREMENTS if reading.tool in metrics]
     return {r.name: {kind: [r.of(score) for score in row] for kind, row in scores.items()} for r in readings}
 
 
@@ -134,13 +134,13 @@ def dose(kind: str, strength: float) -> Fault:
     """Returns the fault of one kind as the table has it: in the second chunk, at all seams, or a cut in the middle."""
     if kind == "seam":
         return Fault(kind, strength, at=CHUNK, every=CHUNK)
-    return Fault(kind, strength, at=NUM_FRAMES // 2 if kind == "cut" else CHUNK)
+    return Fault(kind, strength, at=DOSE_FRAMES // 2 if kind == "cut" else CHUNK)
 
 
 def _score(metrics: Mapping[str, Metric], number: int, fault: Fault) -> dict[str, Score]:
     rng = np.random.default_rng([64, number])
     scene, seed = random_scene(rng, two_things=0.4), int(rng.integers(2**31))
     scorer = VideoScorer(metrics, caption(scene), FPS)
-    for frames in FaultyClip(scene, seed, fault, NUM_FRAMES).stream():
+    for frames in FaultyClip(scene, seed, fault, DOSE_FRAMES).stream():
         scorer.update(frames)
     return scorer.compute(SEAMS)

@@ -3,7 +3,7 @@
 matplotlib's object interface only; the same findings give the same bytes.
 
 Example:
-    >>> draw(findings, Path("docs/metric-cards"))   # doctest: +SKIP
+    >>> draw_card_figures(findings, Path("docs/metric-cards"))   # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 from bench.report.figures import COLOURS, LOG_FROM, MARKERS, STYLE
 from bench.validate.cuts import MOST_CUTS, Cuts
 from bench.validate.doses import STRENGTHS, DoseTable
-from bench.validate.findings import Findings
+from bench.validate.findings import ValidationResults
 from bench.validate.flow_error import FlowErrors
-from bench.validate.instruments import FLOW_SIZE, READINGS, Reading
+from bench.validate.instruments import FLOW_SIZE, MEASUREMENTS, Measurement
 from bench.validate.ranks import Answer
 from generators.mini.faults import UNITS
 
@@ -31,12 +31,12 @@ DRAWN = {"mawe": ("mawe", "mawe_mini"), "stillness": ("stillness",)}
 """Readings that share the axes of a metric's figure, where that is not all of them: those in the same unit."""
 
 
-def draw(findings: Findings, folder: Path) -> None:
+def draw_card_figures(findings: ValidationResults, folder: Path) -> None:
     """Writes all figures as PNG into an existing folder."""
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):
-        for metric in dict.fromkeys(reading.metric for reading in READINGS):
+        for metric in dict.fromkeys(reading.metric for reading in MEASUREMENTS):
             readings = drawn_readings(findings.doses, metric)
             if readings:
                 _save(_dose_figure(findings.doses, readings), folder / f"{metric}-doses.png")
@@ -46,10 +46,10 @@ def draw(findings: Findings, folder: Path) -> None:
         _save(_floor_figure(findings.flow), folder / "mawe-floor.png")
 
 
-def drawn_readings(table: DoseTable, metric: str) -> list[Reading]:
+def drawn_readings(table: DoseTable, metric: str) -> list[Measurement]:
     """Returns the readings of a metric that its figure shows."""
-    names = DRAWN.get(metric, tuple(r.name for r in READINGS if r.metric == metric))
-    return [reading for reading in READINGS if reading.name in names and reading.name in table.curves]
+    names = DRAWN.get(metric, tuple(r.name for r in MEASUREMENTS if r.metric == metric))
+    return [reading for reading in MEASUREMENTS if reading.name in names and reading.name in table.curves]
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -65,7 +65,7 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _dose_figure(table: DoseTable, readings: Sequence[Reading]) -> Figure:
+def _dose_figure(table: DoseTable, readings: Sequence[Measurement]) -> Figure:
     """Draws one panel per fault: median and quartiles over scenes against the dose."""
     figure = _figure(11.0, 5.6)
     for position, kind in enumerate(STRENGTHS, start=1):
@@ -89,7 +89,7 @@ def _dose_figure(table: DoseTable, readings: Sequence[Reading]) -> Figure:
     return figure
 
 
-def _plot_doses(axes: Axes, table: DoseTable, reading: Reading, kind: str, index: int) -> None:
+def _plot_doses(axes: Axes, table: DoseTable, reading: Measurement, kind: str, index: int) -> None:
     curves = table.curves[reading.name][kind]
     values = np.array([[np.nan if v is None else v for v in curve] for curve in curves])
     defined = ~np.isnan(values).all(axis=0)
@@ -105,7 +105,7 @@ def _plot_doses(axes: Axes, table: DoseTable, reading: Reading, kind: str, index
 
 def _answer_figure(table: DoseTable) -> Figure:
     """Draws the correlations as a heat map: red rises with the fault, blue falls, grey is no answer."""
-    readings = [reading for reading in READINGS if reading.name in table.answers]
+    readings = [reading for reading in MEASUREMENTS if reading.name in table.answers]
     figure = _figure(10.5, 0.9 + 0.42 * len(readings))
     axes = figure.add_subplot()
     rho = np.array([[_counted(table.answers[r.name][kind]) for kind in STRENGTHS] for r in readings])

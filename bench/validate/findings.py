@@ -47,7 +47,7 @@ QUICK = Counts(2, 1, 20, 2, 6, 3, 2)
 
 
 @dataclass(frozen=True)
-class Findings:
+class ValidationResults:
     """All numbers.
 
     Attributes:

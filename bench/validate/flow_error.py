@@ -1,7 +1,7 @@
 """Optical flow against the exact one: end-point error of every estimator, and what MAWE's warp makes of a true flow.
 
 Example:
-    >>> result = measure_pairs(Task("dis", "", clip=0))
+    >>> result = measure_pairs(PairTask("dis", "", clip=0))
     >>> result.visible < 4.0 and len(result.warp_error) == 3
     True
 """
@@ -32,7 +32,7 @@ FLOOR_SIZES = (64, 128, 256, 512)
 
 
 @dataclass(frozen=True)
-class Task:
+class PairTask:
     """A clip and an estimator.
 
     Attributes:
@@ -135,7 +135,7 @@ def measure_flow(
     """
     found = {}
     for name, weights in instruments.estimators().items():
-        tasks = [Task(name, weights, clip) for clip in range(clips)]
+        tasks = [PairTask(name, weights, clip) for clip in range(clips)]
         found[name] = summarised(list(cores.map(measure_pairs, tasks)))
         say(f"flow: {name} on {clips} clips")
     floors = []
@@ -145,12 +145,12 @@ def measure_flow(
     return FlowErrors(found, floors)
 
 
-def measure_pairs(task: Task) -> ClipError:
+def measure_pairs(task: PairTask) -> ClipError:
     """Returns the error of an estimator on consecutive pairs of a clip."""
     import torch
 
-    from metrics.flow import load_estimator
-    from metrics.warping import pair_numbers, resize_frames
+    from metrics.flow.estimators import load_estimator
+    from metrics.flow.warping import pair_numbers, resize_frames
 
     clip, start = _clip(task.clip)
     frames = resize_frames(clip.render(start, start + PAIRS + 1), FLOW_SIZE)
@@ -201,7 +201,7 @@ def floor_of(task: tuple[int, int]) -> tuple[float, float, float, float]:
     """
     import torch
 
-    from metrics.warping import pair_numbers, resize_frames
+    from metrics.flow.warping import pair_numbers, resize_frames
 
     number, size = task
     clip, start = _clip(number)

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.stats import is_defined
-from generators.weights import TABLE, MissingWeightsError, resolve
-from generators.weights import find as find_weights
+from generators.weights import TABLE, MissingWeightsError, find_weights, resolve_weights
 from metrics.api import Metric, Score
 from metrics.clip import ClipScore
 from metrics.mawe import Mawe
@@ -29,7 +28,7 @@ FLOW_SIZE = 128
 
 
 @dataclass(frozen=True)
-class Reading:
+class Measurement:
     """One number of a score.
 
     Attributes:
@@ -58,16 +57,16 @@ class Reading:
         return number if is_defined(number) else None
 
 
-READINGS = (
-    Reading("mawe", "mawe", "MAWE (official, DIS flow)", "lower", "", "mawe"),
-    Reading("mawe_mini", "mawe", "MAWE (official, mini RAFT)", "lower", "", "mawe_mini"),
-    Reading("mawe_paper", "mawe", "MAWE (paper, DIS flow)", "lower", "paper", "mawe"),
-    Reading("warp_error", "mawe", "warp error alone (DIS flow)", "lower", "mean_warp_error", "mawe"),
-    Reading("scuts", "scuts", "SCuts", "lower", "", "scuts", 0.5),
-    Reading("clip", "clip", "CLIP score", "higher", "", "clip", 0.5),
-    Reading("seams", "seams", "seam contrast", "lower", "", "seams", 0.1),
-    Reading("stillness", "stillness", "frozen pairs, %", "lower", "", "stillness", 2.0),
-    Reading("repeated", "stillness", "repeated share", "lower", "repeated_share", "stillness", 0.1),
+MEASUREMENTS = (
+    Measurement("mawe", "mawe", "MAWE (official, DIS flow)", "lower", "", "mawe"),
+    Measurement("mawe_mini", "mawe", "MAWE (official, mini RAFT)", "lower", "", "mawe_mini"),
+    Measurement("mawe_paper", "mawe", "MAWE (paper, DIS flow)", "lower", "paper", "mawe"),
+    Measurement("warp_error", "mawe", "warp error alone (DIS flow)", "lower", "mean_warp_error", "mawe"),
+    Measurement("scuts", "scuts", "SCuts", "lower", "", "scuts", 0.5),
+    Measurement("clip", "clip", "CLIP score", "higher", "", "clip", 0.5),
+    Measurement("seams", "seams", "seam contrast", "lower", "", "seams", 0.1),
+    Measurement("stillness", "stillness", "frozen pairs, %", "lower", "", "stillness", 2.0),
+    Measurement("repeated", "stillness", "repeated share", "lower", "repeated_share", "stillness", 0.1),
 )
 """Everything the dose-response table has a row for."""
 
@@ -124,7 +123,7 @@ def find_instruments() -> Instruments:
 
 def _folder(location: str, needed: str) -> str:
     try:
-        folder = resolve(location)
+        folder = resolve_weights(location)
     except MissingWeightsError:
         return ""
     return str(folder) if (folder / needed).is_file() else ""

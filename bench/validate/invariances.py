@@ -18,8 +18,8 @@ import numpy as np
 
 from bench.stats import median_defined
 from bench.validate.cores import Cores
-from bench.validate.doses import CHUNK, NUM_FRAMES, SEAMS
-from bench.validate.instruments import FLOW_SIZE, READINGS, Instruments
+from bench.validate.doses import CHUNK, DOSE_FRAMES, SEAMS
+from bench.validate.instruments import FLOW_SIZE, MEASUREMENTS, Instruments
 from generators.api import Frames
 from generators.mini.faults import Fault, FaultyClip
 from generators.mini.grammar import Scene, caption, random_scene
@@ -108,7 +108,7 @@ def measure_invariances(
         say: is told how far it is.
     """
     tasks = [(instruments, number) for number in range(videos)]
-    results = list(cores.map(measure, tasks))
+    results = list(cores.map(measure_scene, tasks))
     say(f"invariances: {videos} videos")
     first = results[0]
     rows = [
@@ -119,16 +119,16 @@ def measure_invariances(
     return rows + list(_batches(instruments))
 
 
-def measure(task: tuple[Instruments, int]) -> dict[tuple[str, str], dict[str, float | None]]:
+def measure_scene(task: tuple[Instruments, int]) -> dict[tuple[str, str], dict[str, float | None]]:
     """Returns the readings of one video by (group, change), the untouched one first under ("", "")."""
     instruments, number = task
     metrics = instruments.metrics()
     scene, seed = _scene(number)
-    frames = FaultyClip(scene, seed, KINDS[number % len(KINDS)], NUM_FRAMES).render(0, NUM_FRAMES)
+    frames = FaultyClip(scene, seed, KINDS[number % len(KINDS)], DOSE_FRAMES).render(0, DOSE_FRAMES)
     text = caption(scene)
     found = {("", ""): _read(metrics, text, [frames])}
     for chunk in CHUNKS:
-        pieces = [frames[i : i + chunk] for i in range(0, NUM_FRAMES, chunk)]
+        pieces = [frames[i : i + chunk] for i in range(0, DOSE_FRAMES, chunk)]
         found["chunking", f"updates of {chunk}"] = _read(metrics, text, pieces)
     for scale in SCALES:
         found["resolution", f"{scale} times larger"] = _read(metrics, text, [enlarged(frames, scale)])
@@ -171,7 +171,7 @@ def coded(frames: Frames, crf: int) -> list[Frames]:
     """Returns the frames after H.264 in the usual colour format (4:2:0), decoded as any file is."""
     import av
 
-    from metrics.video import read_frames
+    from metrics.decoding import read_frames
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "coded.mp4"
@@ -191,7 +191,7 @@ def _read(metrics: Mapping[str, Metric], text: str, chunks: Iterable[Frames]) ->
     for frames in chunks:
         scorer.update(frames)
     scores = scorer.compute(SEAMS)
-    return {reading.name: reading.of(scores) for reading in READINGS if reading.tool in scores}
+    return {reading.name: reading.of(scores) for reading in MEASUREMENTS if reading.tool in scores}
 
 
 def _batches(instruments: Instruments) -> Iterable[Invariance]:
@@ -214,9 +214,9 @@ def _rows(network: str, tolerance: Tolerance, outputs: Mapping[int, np.ndarray])
 
 def _cosines(folder: str, frames: Frames) -> dict[int, np.ndarray]:
     from metrics.clip import unit
-    from metrics.clip_source import ClipSource
+    from metrics.features.clip import ClipFeatures
 
-    network = ClipSource(weights=folder).load()
+    network = ClipFeatures(weights=folder).load()
     text = unit(network.text("a red circle spinning on sand")[0].numpy())
     batches = {size: [network.images(frames[i : i + size]) for i in range(0, 8, size)] for size in (*BATCHES, 8)}
     return {size: np.concatenate([unit(part.numpy()) for part in parts]) @ text for size, parts in batches.items()}
@@ -225,9 +225,9 @@ def _cosines(folder: str, frames: Frames) -> dict[int, np.ndarray]:
 def _flows(folder: str, frames: Frames) -> dict[int, np.ndarray]:
     import torch
 
-    from metrics.flow_raft import StreamingRaft
-    from metrics.raft import load_raft
-    from metrics.warping import resize_frames
+    from metrics.flow.raft import load_raft
+    from metrics.flow.raft_streaming import StreamingRaft
+    from metrics.flow.warping import resize_frames
 
     network = StreamingRaft(load_raft(folder))
     pictures = resize_frames(frames, FLOW_SIZE).float() / 127.5 - 1

@@ -1,7 +1,7 @@
 """Writes the findings: an index, one page a metric, one on flow, figures, and all numbers as JSON.
 
 Example:
-    >>> print(table([("a", "b"), ("1", "2")]))
+    >>> print(markdown_table([("a", "b"), ("1", "2")]))
     | a | b |
     |---|---|
     | 1 | 2 |
@@ -15,20 +15,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.validate.cuts import MOST_CUTS, Detection
-from bench.validate.cuts import NUM_FRAMES as CUT_FRAMES
+from bench.validate.cuts import CUT_FRAMES, MOST_CUTS, Detection
 from bench.validate.definitions import DEFINITIONS, Definition
-from bench.validate.doses import NUM_FRAMES, STRENGTHS
-from bench.validate.figures import draw, drawn_readings
-from bench.validate.findings import FULL, Findings
+from bench.validate.doses import DOSE_FRAMES, STRENGTHS
+from bench.validate.figures import draw_card_figures, drawn_readings
+from bench.validate.findings import FULL, ValidationResults
 from bench.validate.flow_error import PAIRS
-from bench.validate.instruments import FLOW_SIZE, READINGS, Reading
+from bench.validate.instruments import FLOW_SIZE, MEASUREMENTS, Measurement
 from bench.validate.invariances import Invariance
 from bench.validate.ranks import FAINT, MONOTONE, MOST, WEAK, Answer
 from generators.mini.faults import UNITS
 from metrics.scuts import MIN_SCENE_LEN
 
-Row = tuple[str, ...]
+CardRow = tuple[str, ...]
 """Cells of one line of a table."""
 
 SIGNS = {"sees": "●", "detects": "■", "faint": "◌", "in part": "◐", "blind": "·", "rewards": "▼", "undefined": "–"}
@@ -45,9 +44,9 @@ SENTENCES = {
 }
 
 
-def write_pages(findings: Findings, out: Path) -> None:
+def write_pages(findings: ValidationResults, out: Path) -> None:
     """Writes everything into an existing folder."""
-    draw(findings, out)
+    draw_card_figures(findings, out)
     _write(out / "numbers.json", json.dumps(_short(asdict(findings)), separators=(",", ":"), allow_nan=False) + "\n")
     _write(out / "README.md", _index(findings))
     for definition in DEFINITIONS:
@@ -56,13 +55,13 @@ def write_pages(findings: Findings, out: Path) -> None:
     _write(out / "invariances.md", _invariance_page(findings))
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     """Returns a Markdown table; the first row is its head."""
     head, *body = (f"| {' | '.join(row)} |" for row in rows)
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
 
 
-def summary(findings: Findings) -> list[str]:
+def summary(findings: ValidationResults) -> list[str]:
     """Returns the findings that matter most, a line each, for the terminal."""
     lines = list(findings.absent)
     for name, error in findings.flow.estimators.items():
@@ -81,7 +80,7 @@ def summary(findings: Findings) -> list[str]:
 # -- pages -------------------------------------------------------------------------------------------------------------
 
 
-def _index(findings: Findings) -> str:
+def _index(findings: ValidationResults) -> str:
     counts = findings.counts
     outside = [row for row in findings.invariances if not row.holds]
     return _joined(
@@ -94,7 +93,7 @@ def _index(findings: Findings) -> str:
         _overview(findings),
         "## The dose-response table",
         f"{counts.scenes} scenes x {len(STRENGTHS)} faults x {len(STRENGTHS['freeze'])} strengths, "
-        f"{NUM_FRAMES} frames each, against the same scene without a fault. "
+        f"{DOSE_FRAMES} frames each, against the same scene without a fault. "
         + (f"MAWE by the flow network in {counts.network_scenes} of the scenes." if counts.network_scenes else ""),
         "![answers](answers.png)",
         _answer_table(findings),
@@ -114,8 +113,8 @@ def _index(findings: Findings) -> str:
     )
 
 
-def _card(findings: Findings, definition: Definition) -> str:
-    readings = [r for r in READINGS if r.metric == definition.name and r.name in findings.doses.answers]
+def _card(findings: ValidationResults, definition: Definition) -> str:
+    readings = [r for r in MEASUREMENTS if r.metric == definition.name and r.name in findings.doses.answers]
     drawn = drawn_readings(findings.doses, definition.name)
     extra = {"mawe": _mawe_extra, "scuts": _scuts_extra}.get(definition.name)
     own = [row for row in findings.invariances if row.reading in {r.name for r in readings}]
@@ -143,8 +142,10 @@ def _card(findings: Findings, definition: Definition) -> str:
     )
 
 
-def _mawe_extra(findings: Findings) -> Iterable[str]:
-    rows: list[Row] = [("side of the frames", "true flow, not at outlines", "visible pixels", "all pixels", "no flow")]
+def _mawe_extra(findings: ValidationResults) -> Iterable[str]:
+    rows: list[CardRow] = [
+        ("side of the frames", "true flow, not at outlines", "visible pixels", "all pixels", "no flow")
+    ]
     for floor in findings.flow.floor:
         errors = (floor.inner, floor.visible, floor.everywhere, floor.still)
         rows.append((str(floor.size), *(f"{error:.2f}" for error in errors)))
@@ -155,13 +156,13 @@ def _mawe_extra(findings: Findings) -> Iterable[str]:
         "which mix two layers that move apart, and background that the object in front hides or uncovers keep theirs. "
         "Grey levels², mean over clips:"
     )
-    yield table(rows)
+    yield markdown_table(rows)
     yield "![floor of the warp error](mawe-floor.png)"
 
 
-def _scuts_extra(findings: Findings) -> Iterable[str]:
+def _scuts_extra(findings: ValidationResults) -> Iterable[str]:
     cuts = findings.cuts
-    rows: list[Row] = [("cuts", "videos", "true", "found", "right", "precision", "recall", "F1")]
+    rows: list[CardRow] = [("cuts", "videos", "true", "found", "right", "precision", "recall", "F1")]
     rows += [_detection("to another place", cuts.other_place), _detection("to any scene", cuts.any_scene)]
     yield "## Hard cuts"
     yield (
@@ -170,9 +171,9 @@ def _scuts_extra(findings: Findings) -> Iterable[str]:
         "frame. *Another place* has another background. *Any scene* may have the same one: what is missed there "
         "are cuts between scenes of like colours."
     )
-    yield table(rows)
+    yield markdown_table(rows)
     yield "![cuts and false alarms](scuts-cuts.png)"
-    yield table(
+    yield markdown_table(
         [
             ("camera", *(f"{speed:g} ×" for speed, _, _ in cuts.pans)),
             ("steady pan: false alarms / videos", *(f"{count} / {videos}" for _, videos, count in cuts.pans)),
@@ -182,7 +183,7 @@ def _scuts_extra(findings: Findings) -> Iterable[str]:
     yield "A steady pan runs at so many times the world's own pace; a whip pan does so for six frames and rests around."
 
 
-def _flow_page(findings: Findings) -> str:
+def _flow_page(findings: ValidationResults) -> str:
     backgrounds = list(next(iter(findings.flow.estimators.values())).by_background)
     rows = [("estimator", *backgrounds)]
     for name, error in findings.flow.estimators.items():
@@ -199,12 +200,12 @@ def _flow_page(findings: Findings) -> str:
         "in grey levels²; an estimator that is wrong where the picture is smooth warps as well as a right one.",
         "![end-point error](flow-error.png)",
         "Over all pixels, by background:",
-        table(rows),
+        markdown_table(rows),
         "[All metrics](README.md)",
     )
 
 
-def _invariance_page(findings: Findings) -> str:
+def _invariance_page(findings: ValidationResults) -> str:
     groups = {
         "chunking": "The same frames in updates of another length. Nothing may change.",
         "batch": "The same frames through the networks in batches of another size, against batches of eight.",
@@ -230,10 +231,10 @@ def _invariance_page(findings: Findings) -> str:
 # -- pieces ------------------------------------------------------------------------------------------------------------
 
 
-def _overview(findings: Findings) -> str:
+def _overview(findings: ValidationResults) -> str:
     """Returns one line per reading, linked to the card of its metric."""
-    rows: list[Row] = [("reading", "sees", "blind to", "rewards")]
-    for reading in READINGS:
+    rows: list[CardRow] = [("reading", "sees", "blind to", "rewards")]
+    for reading in MEASUREMENTS:
         link = f"[{reading.title}]({reading.metric}.md)"
         if reading.name not in findings.doses.answers:
             rows.append((link, "not measured", "", ""))
@@ -244,50 +245,50 @@ def _overview(findings: Findings) -> str:
         blind = kinds["blind"] + [f"{kind} (faint)" for kind in kinds["faint"]]
         blind += [f"{kind} (no value)" for kind in kinds["undefined"]]
         rows.append((link, ", ".join(seen), ", ".join(blind), ", ".join(kinds["rewards"])))
-    return table(rows)
+    return markdown_table(rows)
 
 
-def _scenes(findings: Findings, reading: Reading) -> str:
+def _scenes(findings: ValidationResults, reading: Measurement) -> str:
     return str(len(next(iter(findings.doses.curves[reading.name].values()))))
 
 
-def _by_verdict(findings: Findings, reading: Reading) -> dict[str, list[str]]:
+def _by_verdict(findings: ValidationResults, reading: Measurement) -> dict[str, list[str]]:
     answers = findings.doses.answers[reading.name]
     return {v: [kind for kind in STRENGTHS if kind in answers and answers[kind].verdict == v] for v in SIGNS}
 
 
-def _from_doses(findings: Findings, reading: Reading, kinds: Sequence[str]) -> list[str]:
+def _from_doses(findings: ValidationResults, reading: Measurement, kinds: Sequence[str]) -> list[str]:
     """Returns the kinds with the dose from which on they are detected."""
     answers = findings.doses.answers[reading.name]
     return [f"{kind} (from {STRENGTHS[kind][answers[kind].threshold or 0]:g})" for kind in kinds]
 
 
-def _verdicts(findings: Findings, reading: Reading) -> str:
+def _verdicts(findings: ValidationResults, reading: Measurement) -> str:
     kinds = _by_verdict(findings, reading)
     kinds |= {"detects": _from_doses(findings, reading, kinds["detects"])}
     sentences = [f"{SENTENCES[v]} {', '.join(kinds[v])}." for v in SIGNS if kinds[v]]
     return f"**{reading.title}.** {' '.join(sentences)}"
 
 
-def _answer_table(findings: Findings) -> str:
-    rows: list[Row] = [("", *STRENGTHS)]
-    for reading in READINGS:
+def _answer_table(findings: ValidationResults) -> str:
+    rows: list[CardRow] = [("", *STRENGTHS)]
+    for reading in MEASUREMENTS:
         if reading.name in findings.doses.answers:
             answers = findings.doses.answers[reading.name]
             cells = (f"{SIGNS[answers[k].verdict]} {answers[k].rho:+.2f}" for k in STRENGTHS)
             rows.append((reading.title, *cells))
-    return table(rows)
+    return markdown_table(rows)
 
 
-def _plain_answers(findings: Findings) -> str:
-    from bench.listing import table as plain
+def _plain_answers(findings: ValidationResults) -> str:
+    from bench.listing import text_table
 
-    rows: list[Row] = [("", *STRENGTHS)]
-    for reading in READINGS:
+    rows: list[CardRow] = [("", *STRENGTHS)]
+    for reading in MEASUREMENTS:
         if reading.name in findings.doses.answers:
             answers = findings.doses.answers[reading.name]
             rows.append((reading.title, *(answers[k].verdict for k in STRENGTHS)))
-    return plain(rows)
+    return text_table(rows)
 
 
 def _legend() -> str:
@@ -296,13 +297,13 @@ def _legend() -> str:
         f"● sees: {MONOTONE:g} or more, and {MOST:.0%} of the scenes scored worse at the strongest dose than sound. "
         "■ detects: so many scored worse from some dose on, but not in proportion to it. "
         f"◌ faint: monotone, but the change is below {FAINT:g} quartile ranges of the sound scenes, or below what "
-        f"matters ({', '.join(f'{r.title} {r.least:g}' for r in READINGS if r.least)}). ◐ in part. "
+        f"matters ({', '.join(f'{r.title} {r.least:g}' for r in MEASUREMENTS if r.least)}). ◐ in part. "
         f"· blind: below {WEAK:g}, or such a small change without order. "
         "▼ rewards: monotone the wrong way. – undefined in most scenes at the strongest dose."
     )
 
 
-def _dose_rows(findings: Findings, reading: Reading) -> str:
+def _dose_rows(findings: ValidationResults, reading: Measurement) -> str:
     head = (
         "fault",
         "verdict",
@@ -313,10 +314,10 @@ def _dose_rows(findings: Findings, reading: Reading) -> str:
         "from dose",
         "none",
     )
-    rows: list[Row] = [head]
+    rows: list[CardRow] = [head]
     for kind, found in findings.doses.answers[reading.name].items():
         rows.append((kind, found.verdict, *_answer_cells(kind, found)))
-    return f"### {reading.title}\n\n{table(rows)}"
+    return f"### {reading.title}\n\n{markdown_table(rows)}"
 
 
 def _answer_cells(kind: str, found: Answer) -> tuple[str, ...]:
@@ -336,24 +337,24 @@ def _detection(name: str, found: Detection) -> tuple[str, ...]:
     return (name, str(found.videos), str(found.cuts), str(found.found), str(found.hits), *shares)
 
 
-def _flow_table(findings: Findings) -> str:
+def _flow_table(findings: ValidationResults) -> str:
     errors = ("error", "visible", "occluded", "median clip", "worst clip", "nothing moves")
-    rows: list[Row] = [("estimator", *errors, "warp error: own", "true", "none")]
+    rows: list[CardRow] = [("estimator", *errors, "warp error: own", "true", "none")]
     for name, e in findings.flow.estimators.items():
         numbers = (e.everywhere, e.visible, e.occluded, e.median, e.worst, e.motion)
         cells = ("–" if number is None else f"{number:.3f}" for number in numbers)
         rows.append((name, *cells, *(f"{warp:.1f}" for warp in e.warp_error)))
-    return table(rows)
+    return markdown_table(rows)
 
 
 def _invariance_table(rows: Sequence[Invariance]) -> str:
-    titles = {reading.name: reading.title for reading in READINGS}
-    cells: list[Row] = [("change", "reading", "median", "worst", "flips", "tolerance", "")]
+    titles = {reading.name: reading.title for reading in MEASUREMENTS}
+    cells: list[CardRow] = [("change", "reading", "median", "worst", "flips", "tolerance", "")]
     for row in rows:
         show = _share if row.tolerance.relative else _plain
         moved = (show(row.median), show(row.largest), f"{row.flips} / {row.videos}", show(row.tolerance.amount))
         cells.append((row.change, titles.get(row.reading, row.reading), *moved, "" if row.holds else "**outside**"))
-    return table(cells)
+    return markdown_table(cells)
 
 
 def _share(value: float | None) -> str:

@@ -21,7 +21,7 @@ from transformers import CLIPTextModel
 
 from generators.mini.latents import Library
 from generators.mini.tokenizer import build_tokenizer
-from generators.mini.training import Dice
+from generators.mini.training import StepRandom
 
 HERE = Path(__file__).parent
 CACHE, WEIGHTS = HERE / "cache", HERE / "weights"
@@ -35,23 +35,23 @@ SCHEDULE = {
 """Nichol and Dhariwal's cosine schedule ends in pure noise, which small latents of bright and dark grounds need."""
 
 
-def draw_stills(library: Library, dice: Dice, batch: int) -> tuple[Tensor, list[str]]:
+def draw_stills(library: Library, random: StepRandom, batch: int) -> tuple[Tensor, list[str]]:
     """Returns single frames [batch, 4, 8, 8] and their captions."""
-    rows = dice.scenes.integers(len(library.stills), size=batch)
+    rows = random.scenes.integers(len(library.stills), size=batch)
     return library.stills[rows].float(), [library.still_captions[i] for i in rows]
 
 
-def draw_clips(library: Library, dice: Dice, batch: int, num_frames: int) -> tuple[Tensor, list[str], Tensor]:
+def draw_clips(library: Library, random: StepRandom, batch: int, num_frames: int) -> tuple[Tensor, list[str], Tensor]:
     """Returns neighbouring frames [batch, num_frames, 4, 8, 8] of random clips, their captions and clip numbers."""
-    rows = dice.scenes.integers(len(library.clips), size=batch)
-    starts = dice.scenes.integers(library.clips.shape[1] - num_frames + 1, size=batch)
+    rows = random.scenes.integers(len(library.clips), size=batch)
+    starts = random.scenes.integers(library.clips.shape[1] - num_frames + 1, size=batch)
     clips = [library.clips[i, s : s + num_frames].float() for i, s in zip(rows, starts, strict=True)]
     return torch.stack(clips), [library.clip_captions[i] for i in rows], torch.from_numpy(rows)
 
 
-def left_out(captions: Sequence[str], dice: Dice, share: float = 0.1) -> list[str]:
+def left_out(captions: Sequence[str], random: StepRandom, share: float = 0.1) -> list[str]:
     """Returns the captions, a random share of them empty, for classifier-free guidance (Ho and Salimans, 2022)."""
-    return [text if dice.scenes.random() > share else "" for text in captions]
+    return [text if random.scenes.random() > share else "" for text in captions]
 
 
 class FrozenText:

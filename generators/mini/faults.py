@@ -171,10 +171,10 @@ def elsewhere(scene: Scene, rng: np.random.Generator) -> Scene:
 def other_object(scene: Scene, rng: np.random.Generator) -> Scene:
     """Returns the scene with its first object in another colour and shape that can be told from the background."""
     thing = scene.things[0]
-    taken = {t.color for t in scene.things} | {c for c, ground in grammar.CAMOUFLAGE if ground == scene.background}
-    color = str(rng.choice([c for c in grammar.COLORS if c not in taken]))
+    taken = {t.colour for t in scene.things} | {c for c, ground in grammar.CAMOUFLAGE if ground == scene.background}
+    colour = str(rng.choice([c for c in grammar.COLOURS if c not in taken]))
     shape = str(rng.choice([s for s in grammar.SHAPES if s != thing.shape]))
-    return replace(scene, things=(replace(thing, color=color, shape=shape), *scene.things[1:]))
+    return replace(scene, things=(replace(thing, colour=colour, shape=shape), *scene.things[1:]))
 
 
 def _other(scene: Scene, seed: int, kind: str) -> Clip | None:

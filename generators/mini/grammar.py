@@ -5,7 +5,7 @@ pattern of the ground) is drawn from a seed when the scene is rendered.
 
 Example:
     >>> scene = parse("a striped red square spinning on sand, the camera pans left")
-    >>> scene.things[0].color, scene.background, scene.camera
+    >>> scene.things[0].colour, scene.background, scene.camera
     ('red', 'sand', 'pans left')
     >>> caption(scene)
     'a striped red square spinning on sand, the camera pans left'
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-COLORS = ("red", "yellow", "green", "blue", "purple", "white")
+COLOURS = ("red", "yellow", "green", "blue", "purple", "white")
 SHAPES = ("circle", "square", "triangle", "cross")
 TEXTURES = ("plain", "striped")
 MOTIONS = (
@@ -43,7 +43,7 @@ CAMOUFLAGE = frozenset(
 class Thing:
     """One object of a scene; every attribute is one of this module's words."""
 
-    color: str
+    colour: str
     shape: str
     texture: str
     motion: str
@@ -59,7 +59,7 @@ class Scene:
 
 
 _THING = (
-    rf"an? (?:(?P<texture>striped) )?(?P<color>{'|'.join(COLORS)}) (?P<shape>{'|'.join(SHAPES)}) "
+    rf"an? (?:(?P<texture>striped) )?(?P<colour>{'|'.join(COLOURS)}) (?P<shape>{'|'.join(SHAPES)}) "
     rf"(?P<motion>{'|'.join(MOTIONS)})"
 )
 _CAPTION = re.compile(
@@ -77,7 +77,7 @@ def caption(scene: Scene) -> str:
 
 def _describe(thing: Thing) -> str:
     texture = "" if thing.texture == "plain" else f"{thing.texture} "
-    return f"a {texture}{thing.color} {thing.shape} {thing.motion}"
+    return f"a {texture}{thing.colour} {thing.shape} {thing.motion}"
 
 
 def parse(text: str) -> Scene:
@@ -94,7 +94,7 @@ def parse(text: str) -> Scene:
             "'a striped red square spinning on sand, the camera pans left'"
         )
     return Scene(
-        tuple(Thing(t["color"], t["shape"], t["texture"] or "plain", t["motion"]) for t in things if t),
+        tuple(Thing(t["colour"], t["shape"], t["texture"] or "plain", t["motion"]) for t in things if t),
         next(background for background, where in WHERE.items() if where == whole["where"]),
         whole["camera"] or "stays",
     )
@@ -112,11 +112,11 @@ def random_scene(rng: np.random.Generator, two_things: float = 0.2) -> Scene:
     a plain one would spin unseen.
     """
     background = str(rng.choice(BACKGROUNDS))
-    visible = [color for color in COLORS if (color, background) not in CAMOUFLAGE]
+    visible = [colour for colour in COLOURS if (colour, background) not in CAMOUFLAGE]
     count = 2 if rng.random() < two_things else 1
-    colors = rng.choice(visible, size=count, replace=False)
+    colours = rng.choice(visible, size=count, replace=False)
     shapes = rng.choice(SHAPES, size=count, replace=False)
-    things = tuple(_random_thing(rng, str(color), str(shape)) for color, shape in zip(colors, shapes, strict=True))
+    things = tuple(_random_thing(rng, str(colour), str(shape)) for colour, shape in zip(colours, shapes, strict=True))
     still = all(thing.motion == "standing still" for thing in things)
     cameras = CAMERAS[1:] if still else CAMERAS
     weights = np.array([3.0 if camera == "stays" else 1.0 for camera in cameras])
@@ -124,7 +124,7 @@ def random_scene(rng: np.random.Generator, two_things: float = 0.2) -> Scene:
     return Scene(things, background, camera)
 
 
-def _random_thing(rng: np.random.Generator, color: str, shape: str) -> Thing:
+def _random_thing(rng: np.random.Generator, colour: str, shape: str) -> Thing:
     motion = str(rng.choice(MOTIONS))
     striped = rng.random() < 0.3 or (shape == "circle" and motion == "spinning")
-    return Thing(color, shape, "striped" if striped else "plain", motion)
+    return Thing(colour, shape, "striped" if striped else "plain", motion)

@@ -25,9 +25,9 @@ from transformers import CLIPVisionModelWithProjection
 
 from generators.mini.data import random_clip, to_tensor
 from generators.mini.tasks.clip import normalise
-from generators.mini.training import roll
+from generators.mini.training import StepRandom
 
-CLIPS, LENGTH, STILLS = 2400, 25, 15000
+CLIPS, CLIP_FRAMES, STILLS = 2400, 25, 15000
 """Whole clips, frames in each, and further single frames."""
 
 
@@ -53,7 +53,7 @@ class Library:
 
 
 def load_library(cache: Path, weights: Path) -> Library:
-    """Returns the latents, made (in some minutes, from the autoencoder and the eye in `weights`) if not in `cache`."""
+    """Returns the latents, made (in some minutes, from two networks in `weights`) if not in `cache`."""
     path = cache / "latents.safetensors"
     if not path.exists():
         _make(path, weights)
@@ -74,8 +74,10 @@ def _make(path: Path, weights: Path) -> None:
     vae = AutoencoderKL.from_pretrained(weights / "text_to_video" / "vae", torch_dtype=torch.float32).eval()
     vae.to(memory_format=torch.channels_last)
     vae.encoder.compile()
-    eye = CLIPVisionModelWithProjection.from_pretrained(weights / "svd" / "image_encoder", torch_dtype=torch.float32)
-    rng = roll("library", 0).scenes
+    encoder = CLIPVisionModelWithProjection.from_pretrained(
+        weights / "svd" / "image_encoder", torch_dtype=torch.float32
+    )
+    rng = StepRandom.of("library", 0).scenes
 
     def encode(frames: Tensor) -> Tensor:
         frames = frames.contiguous(memory_format=torch.channels_last)
@@ -86,12 +88,12 @@ def _make(path: Path, weights: Path) -> None:
     clips, clip_captions, looks, stills, still_captions = [], [], [], [], []
     for _ in range(CLIPS):
         clip, text = random_clip(rng)
-        frames = to_tensor(clip.render_at(np.arange(LENGTH) + rng.uniform(0, 200)))
+        frames = to_tensor(clip.render_at(np.arange(CLIP_FRAMES) + rng.uniform(0, 200)))
         clips.append(encode(frames))
         clip_captions.append(text)
-        looks.append(eye(eye_pixels(frames[:1])).image_embeds.half())
-    for _ in range(STILLS // LENGTH):  # the same batch as a clip, so that one compiled graph serves
-        pairs = [random_clip(rng) for _ in range(LENGTH)]
+        looks.append(encoder(image_encoder_pixels(frames[:1])).image_embeds.half())
+    for _ in range(STILLS // CLIP_FRAMES):  # the same batch as a clip, so that one compiled graph serves
+        pairs = [random_clip(rng) for _ in range(CLIP_FRAMES)]
         frames = to_tensor(np.concatenate([clip.render_at(rng.uniform(0, 200, 1)) for clip, _ in pairs]))
         stills.append(encode(frames))
         still_captions += [text for _, text in pairs]
@@ -105,7 +107,7 @@ def _make(path: Path, weights: Path) -> None:
     path.with_suffix(".tmp").replace(path)
 
 
-def eye_pixels(frames: Tensor) -> Tensor:
-    """Returns frames [N, 3, H, W] in -1..1 as the eye's image encoder expects them, [N, 3, 224, 224]."""
+def image_encoder_pixels(frames: Tensor) -> Tensor:
+    """Returns frames [N, 3, H, W] in -1..1 as the image encoder expects them, [N, 3, 224, 224]."""
     large = interpolate(frames, size=(224, 224), mode="bicubic", align_corners=False, antialias=True)
     return normalise(large / 2 + 0.5)

@@ -23,7 +23,7 @@ LENGTH = 32
 
 def build_tokenizer(length: int = LENGTH) -> CLIPTokenizer:
     """Returns the tokenizer for `length` tokens; always the same one, since the corpus is the grammar itself."""
-    phrases = [*grammar.COLORS, *grammar.SHAPES, *grammar.TEXTURES, *grammar.MOTIONS, *grammar.CAMERAS]
+    phrases = [*grammar.COLOURS, *grammar.SHAPES, *grammar.TEXTURES, *grammar.MOTIONS, *grammar.CAMERAS]
     phrases += [*grammar.WHERE.values(), "a", "an", "and", "the camera", "in the style of"]
     letters = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     letters.pre_tokenizer = pre_tokenizers.Sequence(

@@ -9,26 +9,25 @@ from pathlib import Path
 
 import torch
 
-from generators.mini.training import Task, train
+from generators.mini.training import TrainingTask, train_task
 
 TASKS = {
-    "autoencoder": "generators.mini.tasks.autoencoder:Autoencoder",
-    "raft": "generators.mini.tasks.raft:Raft",
-    "scorer": "generators.mini.tasks.clip:Scorer",
-    "eye": "generators.mini.tasks.clip:Eye",
-    "text_to_image": "generators.mini.tasks.text_to_image:TextToImage",
-    "text_to_video": "generators.mini.tasks.text_to_video:TextToVideo",
-    "svd": "generators.mini.tasks.svd:Svd",
+    "autoencoder": "generators.mini.tasks.autoencoder:AutoencoderTask",
+    "scorer": "generators.mini.tasks.clip:ScorerTask",
+    "image_encoder": "generators.mini.tasks.clip:ImageEncoderTask",
+    "text_to_image": "generators.mini.tasks.text_to_image:TextToImageTask",
+    "text_to_video": "generators.mini.tasks.text_to_video:TextToVideoTask",
+    "svd": "generators.mini.tasks.svd:SvdTask",
 }
 """Name on the command line -> where the task lives; later tasks read the exports of earlier ones."""
 
 HERE = Path(__file__).parent
 
 
-def load_task(path: str) -> Task:
+def load_task(path: str) -> TrainingTask:
     """Returns the task at `module:class`."""
     module, _, attribute = path.partition(":")
-    task: Task = getattr(importlib.import_module(module), attribute)()
+    task: TrainingTask = getattr(importlib.import_module(module), attribute)()
     return task
 
 
@@ -49,7 +48,7 @@ def train_named(tasks: Mapping[str, str], program: str, description: str) -> Non
     parser.add_argument("--weights", type=Path, default=HERE / "weights", help="where finished networks go")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    train(load_task(tasks[options.name]), options.cache, options.weights, options.device, options.until)
+    train_task(load_task(tasks[options.name]), options.cache, options.weights, options.device, options.until)
 
 
 if __name__ == "__main__":

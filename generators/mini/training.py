@@ -4,8 +4,8 @@ A task says what is learned (network, batches, loss, export); this file says how
 generator seeded by (task, step), so a run that is killed and started again sees the same batches as one that was not.
 
 Example:
-    >>> from generators.mini.tasks.autoencoder import Autoencoder
-    >>> train(Autoencoder(), folder=Path("generators/mini/cache"))  # doctest: +SKIP
+    >>> from generators.mini.tasks.autoencoder import AutoencoderTask
+    >>> train_task(AutoencoderTask(), folder=Path("generators/mini/cache"))  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -48,27 +48,34 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Dice:
-    """One training step and its randomness: numpy for scenes, torch for noise."""
+class StepRandom:
+    """Randomness of one training step: numpy for scenes, torch for noise."""
 
     step: int
     scenes: np.random.Generator
     noise: torch.Generator
 
+    @classmethod
+    def of(cls, name: str, step: int) -> StepRandom:
+        """Returns the randomness of one step of one task; the same pair always gives the same."""
+        seed = (zlib.crc32(name.encode()), step)
+        noise = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
+        return cls(step, np.random.default_rng(seed), noise)
 
-class Task(Protocol):
+
+class TrainingTask(Protocol):
     """One network to train."""
 
     name: str
     recipe: Recipe
-    hot: tuple[str, ...]
+    compiled: tuple[str, ...]
     """Submodules worth compiling, by attribute path ("" = the whole network)."""
 
     def build(self) -> nn.Module:
         """Returns the network at initialisation."""
         ...
 
-    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the loss of one fresh batch and figures for the log."""
         ...
 
@@ -77,14 +84,9 @@ class Task(Protocol):
         ...
 
 
-def roll(name: str, step: int) -> Dice:
-    """Returns the dice of one step of one task; the same pair always gives the same dice."""
-    seed = (zlib.crc32(name.encode()), step)
-    noise = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
-    return Dice(step, np.random.default_rng(seed), noise)
-
-
-def train(task: Task, folder: Path, weights: Path, device: str = "cpu", until: int | None = None) -> nn.Module:
+def train_task(
+    task: TrainingTask, folder: Path, weights: Path, device: str = "cpu", until: int | None = None
+) -> nn.Module:
     """Trains a task to its last step (or to step `until`), exports it and returns the averaged network.
 
     Args:
@@ -107,7 +109,7 @@ def train(task: Task, folder: Path, weights: Path, device: str = "cpu", until: i
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
         step, seconds = state["step"], state["seconds"]
-    for part in task.hot:
+    for part in task.compiled:
         network.get_submodule(part).compile()
     last = task.recipe.steps if until is None else min(until, task.recipe.steps)
     began, saved = time.monotonic() - seconds, time.monotonic()
@@ -123,7 +125,7 @@ def train(task: Task, folder: Path, weights: Path, device: str = "cpu", until: i
                 group["lr"] = task.recipe.learning_rate * one_cycle(step / task.recipe.steps)
             network.train()
             with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=task.recipe.half):
-                loss, figures = task.loss(network, roll(task.name, step))
+                loss, figures = task.loss(network, StepRandom.of(task.name, step))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             norm = nn.utils.clip_grad_norm_(network.parameters(), 1.0)

@@ -25,8 +25,8 @@ from transformers import CLIPVisionModelWithProjection
 
 from generators.mini.data import random_clip, to_tensor
 from generators.mini.denoising import CACHE, WEIGHTS, FrozenText
-from generators.mini.latents import LENGTH, Library, load_library
-from generators.mini.training import roll
+from generators.mini.latents import CLIP_FRAMES, Library, load_library
+from generators.mini.training import StepRandom
 from generators.streaming_t2v.clips import Sample
 from generators.streaming_t2v.encoders import ImageEncoder, LatentCodec
 from generators.streaming_t2v.network import NetworkConfig
@@ -91,7 +91,7 @@ class Windows:
 def windows(config: NetworkConfig) -> Windows:
     """Returns the training samples for a network of these sizes."""
     library = load_library(CACHE, WEIGHTS)
-    shown = LENGTH - config.window + config.conditioning_frames
+    shown = CLIP_FRAMES - config.window + config.conditioning_frames
     return Windows(library, load_views(library, shown), FrozenText(), config)
 
 
@@ -102,7 +102,7 @@ def load_views(library: Library, shown: int, cache: Path = CACHE, weights: Path 
         library: the clips.
         shown: frames of each clip that are decoded.
         cache: where they are kept.
-        weights: folder of the miniature weights: autoencoder and eye.
+        weights: folder of the miniature weights: autoencoder and image encoder.
     """
     path = cache / f"views_{shown}.safetensors"
     if not path.exists():
@@ -113,19 +113,21 @@ def load_views(library: Library, shown: int, cache: Path = CACHE, weights: Path 
 
 def spoil_clips(library: Library, shown: int) -> Tensor:
     """Returns the spoilt latents [clips, shown, 4, 8, 8] of the library's clips, always the same."""
-    noise = roll("views", 0).noise
-    return torch.stack([spoil(latents[:shown].float(), noise) for latents in library.clips])
+    noise = StepRandom.of("views", 0).noise
+    return torch.stack([spoil_latents(latents[:shown].float(), noise) for latents in library.clips])
 
 
 @torch.no_grad()
 def _make(path: Path, library: Library, shown: int, weights: Path) -> None:
     vae = AutoencoderKL.from_pretrained(weights / "text_to_video" / "vae", torch_dtype=torch.float32).eval()
     codec = LatentCodec(vae.to(memory_format=torch.channels_last), batch=shown)
-    eye = CLIPVisionModelWithProjection.from_pretrained(weights / "svd" / "image_encoder", torch_dtype=torch.float32)
-    look = ImageEncoder(eye.eval())
+    encoder = CLIPVisionModelWithProjection.from_pretrained(
+        weights / "svd" / "image_encoder", torch_dtype=torch.float32
+    )
+    look = ImageEncoder(encoder.eval())
     frames = torch.empty(len(library.clips), shown, 3, 64, 64, dtype=torch.uint8)
-    anchors = torch.empty(len(library.clips), ANCHORS, eye.config.projection_dim)
-    replayed, dice = roll("library", 0).scenes, roll("views", 0)
+    anchors = torch.empty(len(library.clips), ANCHORS, encoder.config.projection_dim)
+    replayed, random = StepRandom.of("library", 0).scenes, StepRandom.of("views", 0)
     for number, spoilt in enumerate(spoil_clips(library, shown)):
         clip, text = random_clip(replayed)
         time = replayed.uniform(0, 200)
@@ -134,14 +136,14 @@ def _make(path: Path, library: Library, shown: int, weights: Path) -> None:
         with torch.autocast("cpu", torch.bfloat16):
             decoded = codec.decode(spoilt.contiguous(memory_format=torch.channels_last))
         frames[number] = ((decoded.float() + 1) * 127.5).round().to(torch.uint8)
-        earlier = time - dice.scenes.uniform(1, REACH, ANCHORS)
+        earlier = time - random.scenes.uniform(1, REACH, ANCHORS)
         anchors[number] = look(to_tensor(clip.render_at(earlier)))
     grey = look(torch.zeros(1, 3, 64, 64))[0]
     save_file({"frames": frames, "anchors": anchors, "grey": grey}, path.with_suffix(".tmp"))
     path.with_suffix(".tmp").replace(path)
 
 
-def spoil(latents: Tensor, noise: torch.Generator) -> Tensor:
+def spoil_latents(latents: Tensor, noise: torch.Generator) -> Tensor:
     """Returns latents [T, C, h, w] with faults like a generator's: of every frame, of all frames, and of the colour.
 
     The amount is random, and small for most clips.

@@ -257,7 +257,7 @@ class _Body:
     def __init__(self, thing: Thing, place: tuple[float, float, float], rng: np.random.Generator) -> None:
         self.thing = thing
         self.x, self.y, self.radius = place
-        self.color = np.array(PAINT[thing.color], np.float32)
+        self.colour = np.array(PAINT[thing.colour], np.float32)
         self.period, self.phase = rng.uniform(28, 40), rng.uniform(0, 2 * np.pi)
         self.turn = float(rng.choice([-1.0, 1.0]))
         self.tilt = rng.uniform(-0.2, 0.2)
@@ -307,4 +307,4 @@ class _Body:
         if self.thing.texture == "striped":
             stripe = np.clip(np.float32(0.5) + np.float32(1.6) * np.sin(u * np.float32(2 * np.pi / 9.0)), 0, 1)
             shade = shade * (1 - np.float32(0.55) * stripe)
-        return np.asarray(shade[..., None] * self.color, np.float32)
+        return np.asarray(shade[..., None] * self.colour, np.float32)

@@ -27,9 +27,15 @@ from generators.pipelines import PipelineSettings, load_network, silenced, torch
 from generators.streaming_t2v.appearance import CLIP_MEAN, CLIP_STD
 from generators.streaming_t2v.checkpoint import convert_refiner, convert_streaming
 from generators.streaming_t2v.encoders import ImageEncoder, LatentCodec, TextEncoder
-from generators.streaming_t2v.network import CONFIG_FILE, NetworkConfig, StreamingNetwork, needs_base, read_config
+from generators.streaming_t2v.network import (
+    CONFIG_FILE,
+    NetworkConfig,
+    StreamingNetwork,
+    needs_base,
+    read_network_config,
+)
 from generators.streaming_t2v.refiner import pad_rows_when_downsampling
-from generators.weights import MissingWeightsError, resolve
+from generators.weights import MissingWeightsError, resolve_weights
 
 _CONFIG_FILES = {"tokenizer": "tokenizer_config.json", "scheduler": "scheduler_config.json"}
 
@@ -52,13 +58,13 @@ def find_component(name: str, folders: Sequence[Path]) -> Path:
 
 def streaming_folder(location: str, weights_dir: str) -> Path:
     """The folder of a streaming network; a released checkpoint found there is converted first."""
-    folder = resolve(location, weights_dir)
+    folder = resolve_weights(location, weights_dir)
     return _converted(folder, "network", ("streaming_t2v.ckpt",), convert_streaming, weights_dir)
 
 
 def refiner_folder(location: str, weights_dir: str) -> Path:
     """The folder of a refiner; a released file found there is converted first."""
-    folder = resolve(location, weights_dir)
+    folder = resolve_weights(location, weights_dir)
     return _converted(folder, "unet", ("*.pth", "*.ckpt"), convert_refiner, weights_dir)
 
 
@@ -75,7 +81,7 @@ def _converted(folder: Path, ready: str, patterns: tuple[str, ...], convert: Con
 def streaming_config(folder: Path) -> NetworkConfig:
     """Sizes and memories of the network in a folder, which is not loaded for it."""
     place = find_component("network", [folder]) / CONFIG_FILE
-    return read_config(place.read_text(encoding="utf-8"), place)
+    return read_network_config(place.read_text(encoding="utf-8"), place)
 
 
 def load_streaming_network(folder: Path, settings: PipelineSettings, base: Sequence[Path] = ()) -> StreamingNetwork:

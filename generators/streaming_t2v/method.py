@@ -18,10 +18,10 @@ from itertools import chain
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from generators.api import Frames, Request, Start, method
-from generators.first_chunk import chunk_seed
 from generators.frames import to_frames
 from generators.pipelines import PipelineSettings
-from generators.weights import resolve
+from generators.seeds import chunk_seed
+from generators.weights import resolve_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +39,7 @@ class StreamingT2V(PipelineSettings):
     """Windows of 16 frames conditioned by CAM and APM; refined where the video is larger than the base model's.
 
     Attributes:
-        weights: location of the streaming network (see `generators.weights.resolve`).
+        weights: location of the streaming network (see `generators.weights.resolve_weights`).
         base_weights: location of the base model: tokenizer, noise schedule, and what `weights` lacks.
         image_weights: location of a folder with `image_encoder`, if neither of those has one.
         refiner_weights: location of the refiner; read only where the video is larger than the base model's.
@@ -153,11 +153,11 @@ class StreamingT2V(PipelineSettings):
                 f"{own} holds a network with short_term = {found[0]!r}, long_term = {found[1]}, but "
                 f"{type(self).__name__} needs {self.short_term!r}, {self.long_term}: point `weights` at its own folder"
             )
-        folders = [own, resolve(self.base_weights, self.weights_dir)]
+        folders = [own, resolve_weights(self.base_weights, self.weights_dir)]
         network = loading.load_streaming_network(own, self, folders)
         if self.compile:
             network.compile()
-        images = folders + ([resolve(self.image_weights, self.weights_dir)] if self.image_weights else [])
+        images = folders + ([resolve_weights(self.image_weights, self.weights_dir)] if self.image_weights else [])
         return StreamingStage(
             network,
             loading.load_scheduler(folders),

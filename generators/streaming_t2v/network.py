@@ -219,7 +219,7 @@ class StreamingNetwork(nn.Module):
         if base is not None:
             taken = inherited(self.config, base)
             state = {key: value for key, value in state.items() if not _equal(value, taken.get(key))}
-            notes = {BASE_NOTE: fingerprint(base)}
+            notes = {BASE_NOTE: weights_fingerprint(base)}
         stored = {key: value.to(dtype or value.dtype).contiguous() for key, value in state.items()}
         save_file(stored, folder / WEIGHTS_FILE, notes)
         (folder / CONFIG_FILE).write_text(json.dumps(asdict(self.config), indent=2) + "\n", encoding="utf-8")
@@ -250,7 +250,7 @@ class StreamingNetwork(nn.Module):
                 "`python -m generators.streaming_t2v.checkpoint`, or train a network with "
                 "`python -m generators.streaming_t2v.train`"
             )
-        config = read_config((folder / CONFIG_FILE).read_text(encoding="utf-8"), folder / CONFIG_FILE)
+        config = read_network_config((folder / CONFIG_FILE).read_text(encoding="utf-8"), folder / CONFIG_FILE)
         with torch.device("meta"):
             network = cls(config)
         state: dict[str, Tensor] = load_file(folder / WEIGHTS_FILE, device=device)
@@ -295,7 +295,7 @@ def needs_base(folder: Path) -> str:
     return notes.get(BASE_NOTE, "")
 
 
-def fingerprint(base: Mapping[str, Tensor]) -> str:
+def weights_fingerprint(base: Mapping[str, Tensor]) -> str:
     """SHA-256 of a base model's tensors and their names, rounded to half precision, 16 digits."""
     digest = hashlib.sha256()
     for key in sorted(base):
@@ -307,7 +307,7 @@ def fingerprint(base: Mapping[str, Tensor]) -> str:
 def _check_base(wanted: str, base: Mapping[str, Tensor] | None, source: str) -> None:
     if base is None:
         raise CheckpointError(f"{source} holds only what differs from its base model: give the base model, too")
-    found = fingerprint(base)
+    found = weights_fingerprint(base)
     if found != wanted:
         raise CheckpointError(
             f"{source} was trained over a base model with fingerprint {wanted}, but the one given has {found}: point "
@@ -319,7 +319,7 @@ def _equal(value: Tensor, other: Tensor | None) -> bool:
     return other is not None and value.shape == other.shape and torch.equal(value.cpu(), other.cpu())
 
 
-def read_config(text: str, source: Path) -> NetworkConfig:
+def read_network_config(text: str, source: Path) -> NetworkConfig:
     """The configuration written as JSON.
 
     Raises:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from generators.streaming_t2v.blending import Chunk
 
-Velocity = Callable[[Tensor, int], tuple[Tensor, Tensor]]
+GuidedVelocity = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """Network: scaled latents [C, F, h, w] and an integer timestep -> v-predictions (without prompt, with prompt)."""
 
 
@@ -79,7 +79,7 @@ def timestep_of(schedule: Tensor, sigma: float) -> int:
     return int(np.round(np.interp(math.log(sigma), levels, np.arange(len(levels)))))
 
 
-def guided(negative: Tensor, positive: Tensor, scale: float, rescale: float) -> Tensor:
+def guided_prediction(negative: Tensor, positive: Tensor, scale: float, rescale: float) -> Tensor:
     """Classifier-free guidance whose spread is pulled back towards that of the prompt's own prediction.
 
     Source: Lin et al., Common diffusion noise schedules (arXiv:2305.08891), eq. 15-16.
@@ -137,7 +137,7 @@ class SDEdit:
         guidance_rescale: how far its spread is pulled back, 0..1.
     """
 
-    velocity: Velocity
+    velocity: GuidedVelocity
     noise: NoiseSource
     schedule: Tensor
     start: int = 599
@@ -170,7 +170,7 @@ class SDEdit:
         sigma = self.sigmas[step]
         timestep = timestep_of(self.schedule, sigma)
         scaled = chunk.latents / math.sqrt(1 + sigma**2)
-        velocity = guided(*self.velocity(scaled, timestep), self.guidance_scale, self.guidance_rescale)
+        velocity = guided_prediction(*self.velocity(scaled, timestep), self.guidance_scale, self.guidance_rescale)
         level = self.schedule[timestep]
         return torch.sqrt(1 - level**2) * scaled - level * velocity
 

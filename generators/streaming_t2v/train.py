@@ -21,17 +21,17 @@ import torch
 from generators.pipelines import PipelineSettings
 from generators.streaming_t2v import loading
 from generators.streaming_t2v.clips import EncodedClips, SampleSource
-from generators.streaming_t2v.network import NetworkConfig, ShortTerm, StreamingNetwork, read_config
+from generators.streaming_t2v.network import NetworkConfig, ShortTerm, StreamingNetwork, read_network_config
 from generators.streaming_t2v.training import (
     Schedule,
     Trained,
     TrainingConfig,
     choose_trained,
     parameter_table,
-    train,
+    train_streaming,
 )
 from generators.streaming_t2v.warm_up import warm_up_frame_encoder
-from generators.weights import resolve
+from generators.weights import resolve_weights
 
 
 def parser() -> argparse.ArgumentParser:
@@ -103,8 +103,12 @@ def main(arguments: list[str]) -> None:
     """Trains as the command line says, printing the table of trained parameters and the loss."""
     options = parser().parse_args(arguments)
     settings = PipelineSettings(device=options.device, weights_dir=options.weights_dir)
-    folders = [resolve(location, options.weights_dir) for location in (options.base, options.images) if location]
-    sizes = read_config(options.config.read_text("utf-8"), options.config) if options.config else NetworkConfig()
+    folders = [
+        resolve_weights(location, options.weights_dir) for location in (options.base, options.images) if location
+    ]
+    sizes = (
+        read_network_config(options.config.read_text("utf-8"), options.config) if options.config else NetworkConfig()
+    )
     sizes = replace(sizes, short_term=options.short_term, long_term=not options.no_long_term)
     base = loading.load_base(folders, settings)
     torch.manual_seed(options.seed)
@@ -122,7 +126,7 @@ def main(arguments: list[str]) -> None:
     if not (options.out / "checkpoint").exists():
         for error in warm_up_frame_encoder(network, samples, options.frame_encoder_steps, config.batch, config.seed):
             print(f"frame encoder: error {error:.4f}", flush=True)
-    for step, loss in train(network, samples, loading.load_scheduler(folders), config, options.out):
+    for step, loss in train_streaming(network, samples, loading.load_scheduler(folders), config, options.out):
         print(f"step {step}: loss {loss:.4f}", flush=True)
     if options.export:
         StreamingNetwork.load(options.out / "network").save(options.export / "network", torch.float16, base)

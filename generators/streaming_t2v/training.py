@@ -6,7 +6,8 @@ computes exactly what its base model computes, since what carries the memories i
 
 Example:
     network = StreamingNetwork.from_base(config, base.state_dict())
-    train(network, EncodedClips(clips, codec, encode_text, encode_image), TrainingConfig(steps=1000), Path("out"))
+    encoded = EncodedClips(clips, codec, encode_text, encode_image)
+    train_streaming(network, encoded, TrainingConfig(steps=1000), Path("out"))
 """
 
 from __future__ import annotations
@@ -163,7 +164,7 @@ def denoising_loss(
     config: NetworkConfig,
     samples: list[Sample],
     scheduler: DDIMScheduler,
-    dice: torch.Generator,
+    random: torch.Generator,
     noise_draws: int = 1,
 ) -> Tensor:
     """Mean squared error of the network's prediction for noisy windows.
@@ -173,16 +174,16 @@ def denoising_loss(
         config: its configuration.
         samples: the batch.
         scheduler: noise schedule; its prediction_type says whether noise or velocity is predicted.
-        dice: draws timesteps and noise.
+        random: draws timesteps and noise.
         noise_draws: a timestep is the largest of so many uniform ones.
 
     Source: StreamingT2V eq. 3.
     """
     device = next(network.parameters()).device
     latents = torch.stack([sample.latents for sample in samples]).to(device)
-    noise = torch.randn(latents.shape, generator=dice).to(device)
+    noise = torch.randn(latents.shape, generator=random).to(device)
     steps = scheduler.config.num_train_timesteps
-    timesteps = torch.randint(steps, (noise_draws, len(samples)), generator=dice).amax(dim=0).to(device)
+    timesteps = torch.randint(steps, (noise_draws, len(samples)), generator=random).amax(dim=0).to(device)
     noisy = scheduler.add_noise(latents, noise, timesteps)
     kind = scheduler.config.prediction_type
     target = scheduler.get_velocity(latents, noise, timesteps) if kind == "v_prediction" else noise
@@ -254,7 +255,7 @@ def draws(seed: int, call: int, process: int) -> tuple[np.random.Generator, torc
     return np.random.default_rng(data), torch.Generator().manual_seed(int(noise.generate_state(1)[0]))
 
 
-def train(
+def train_streaming(
     network: StreamingNetwork,
     data: SampleSource,
     scheduler: DDIMScheduler,
@@ -334,10 +335,10 @@ def _step(
         group["lr"] = learning_rate(config, step)
     total = 0.0
     for call in range(step * config.accumulate, (step + 1) * config.accumulate):
-        rng, dice = draws(config.seed, call, accelerator.process_index)
+        rng, random = draws(config.seed, call, accelerator.process_index)
         samples = [data.sample(rng) for _ in range(config.batch)]
         with accelerator.accumulate(task), accelerator.autocast():
-            loss = denoising_loss(task, sizes, samples, scheduler, dice, config.noise_draws)
+            loss = denoising_loss(task, sizes, samples, scheduler, random, config.noise_draws)
             accelerator.backward(loss)
             if accelerator.sync_gradients:
                 accelerator.clip_grad_norm_(task.parameters(), config.gradient_clip)

@@ -1,25 +1,25 @@
 """What several metrics read from the same frames is computed once.
 
 Optical flow and CLIP image features cost more than everything else together, and more than one metric reads them. A
-metric that reads such things names the `Source` of each; two metrics that name equal sources share one `Track`, which
-sees the frames once and ends as a dictionary of arrays. A metric with no interest in sharing ignores this module and
-implements `Metric` alone.
+metric that reads such things names the `Feature` of each; two metrics that name equal features share one `FeaturePass`,
+which sees the frames once and ends as a dictionary of arrays. A metric with no interest in sharing ignores this module
+and implements `Metric` alone.
 
-Example: a metric that reads one source.
+Example: a metric that reads one feature.
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
     ... class Grey:
     ...     '''Mean grey level of every frame.'''
     ...     def identity(self, prompt): return "grey 1"
     ...     def load(self): return self
-    ...     def track(self, prompt): return GreyTrack()
+    ...     def begin(self, prompt): return GreyTrack()
     >>> class GreyTrack:
     ...     def __init__(self): self.levels = []
     ...     def update(self, frames): self.levels += [float(f.mean()) for f in frames]
     ...     def arrays(self): return {"grey": np.array(self.levels)}
     >>> @dataclass
-    ... class Brightness(TrackReader):
-    ...     def sources(self): return (Grey(),)
+    ... class Brightness(FeatureReader):
+    ...     def features(self): return (Grey(),)
     ...     def read(self, tables, video): return Score(float(tables[Grey()]["grey"].mean()))
     ...     def window(self, series, start, stop): return None
     >>> accumulator = Brightness().begin("", fps=8.0)
@@ -39,14 +39,14 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .api import Frames, MetricInfo, Score, Series
+from metrics.api import Frames, MetricInfo, Score, Series
 
 Arrays = Mapping[str, NDArray[Any]]
-"""What a track found in a video: named arrays, small enough to keep on disk."""
+"""What a pass found in a video: named arrays, small enough to keep on disk."""
 
 
-class Track(Protocol):
-    """State of one source on one video; fresh per video."""
+class FeaturePass(Protocol):
+    """State of one feature on one video; fresh per video."""
 
     def update(self, frames: Frames) -> None:
         """Takes the next frames. How a video is cut into calls never changes a bit of the arrays."""
@@ -57,22 +57,22 @@ class Track(Protocol):
         ...
 
 
-class Network(Protocol):
-    """A loaded source."""
+class LoadedFeature(Protocol):
+    """A loaded feature."""
 
-    def track(self, prompt: str) -> Track:
-        """Returns a fresh track for one video."""
+    def begin(self, prompt: str) -> FeaturePass:
+        """Returns a fresh pass for one video."""
         ...
 
 
-class Source(Protocol):
-    """Settings of something computed from the frames: frozen and hashable, so that equal settings are one source."""
+class Feature(Protocol):
+    """Settings of something computed from the frames: frozen and hashable, so that equal settings are one feature."""
 
     def identity(self, prompt: str) -> str:
         """Returns all that its arrays depend on besides the frames, as one line: the name they are cached under."""
         ...
 
-    def load(self) -> Network:
+    def load(self) -> LoadedFeature:
         """Returns the loaded network; slow, and called once per metric at most."""
         ...
 
@@ -94,53 +94,53 @@ class VideoFacts:
     seams: tuple[int, ...] = ()
 
 
-class TrackReader(ABC):
-    """A metric whose score is read from tracks alone; `begin` makes it an ordinary `Metric`."""
+class FeatureReader(ABC):
+    """A metric whose score is read from passes alone; `begin` makes it an ordinary `Metric`."""
 
     info: ClassVar[MetricInfo]
 
     @cached_property
-    def _networks(self) -> dict[Source, Network]:
-        """Loaded networks by source; empty until the first video."""
+    def _networks(self) -> dict[Feature, LoadedFeature]:
+        """Loaded networks by feature; empty until the first video."""
         return {}
 
     @abstractmethod
-    def sources(self) -> tuple[Source, ...]:
-        """Returns the sources this metric reads."""
+    def features(self) -> tuple[Feature, ...]:
+        """Returns the features this metric reads."""
 
     @abstractmethod
-    def read(self, tables: Mapping[Source, Arrays], video: VideoFacts) -> Score:
-        """Returns the score, given the arrays of every source."""
+    def read(self, tables: Mapping[Feature, Arrays], video: VideoFacts) -> Score:
+        """Returns the score, given the arrays of every feature."""
 
     @abstractmethod
     def window(self, series: Series, start: int, stop: int) -> float | None:
         """Returns the value on frames start <= i < stop; see `Metric.window`."""
 
-    def open(self, source: Source, prompt: str) -> Track:
-        """Returns a fresh track of one of the metric's sources, loading its network the first time."""
-        if source not in self._networks:
-            self._networks[source] = source.load()
-        return self._networks[source].track(prompt)
+    def open(self, feature: Feature, prompt: str) -> FeaturePass:
+        """Returns a fresh pass of one of the metric's features, loading its network the first time."""
+        if feature not in self._networks:
+            self._networks[feature] = feature.load()
+        return self._networks[feature].begin(prompt)
 
-    def begin(self, prompt: str, fps: float) -> _OwnTracks:
-        """Returns a fresh accumulator that computes its own tracks; see `Metric.begin`."""
-        return _OwnTracks(self, prompt, fps)
+    def begin(self, prompt: str, fps: float) -> _OwnPasses:
+        """Returns a fresh accumulator that computes its own passes; see `Metric.begin`."""
+        return _OwnPasses(self, prompt, fps)
 
 
-class _OwnTracks:
-    """Accumulator of a track reader that shares with nobody."""
+class _OwnPasses:
+    """Accumulator of a feature reader that shares with nobody."""
 
-    def __init__(self, metric: TrackReader, prompt: str, fps: float) -> None:
+    def __init__(self, metric: FeatureReader, prompt: str, fps: float) -> None:
         self._metric, self._prompt, self._fps, self._num_frames = metric, prompt, fps, 0
-        self._tracks = {source: metric.open(source, prompt) for source in dict.fromkeys(metric.sources())}
+        self._passes = {feature: metric.open(feature, prompt) for feature in dict.fromkeys(metric.features())}
 
     def update(self, frames: Frames) -> None:
         self._num_frames += len(frames)
-        for track in self._tracks.values():
-            track.update(frames)
+        for pass_ in self._passes.values():
+            pass_.update(frames)
 
     def compute(self, seams: Sequence[int] = ()) -> Score:
-        tables = {source: track.arrays() for source, track in self._tracks.items()}
+        tables = {feature: pass_.arrays() for feature, pass_ in self._passes.items()}
         return self._metric.read(tables, VideoFacts(self._prompt, self._fps, self._num_frames, tuple(seams)))
 
 

@@ -23,9 +23,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import MetricError
-from .tracks import Arrays
-from .video import READER_VERSION, frame_files
+from metrics.decoding import READER_VERSION, frame_files
+from metrics.errors import MetricError
+from metrics.features.base import Arrays
 
 DEFAULT_LIMIT = 2 * 1024**3
 """Bytes a cache may take. A 240-frame video takes about half a megabyte, nearly all of it CLIP features."""
@@ -55,7 +55,7 @@ class FeatureCache:
 
         Args:
             content: hash of the video; see `content_hash`.
-            identity: of the source; see `metrics.tracks.Source.identity`.
+            identity: of the feature; see `metrics.features.base.Feature.identity`.
         """
         path = self._path(content, identity)
         try:

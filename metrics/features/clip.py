@@ -1,7 +1,7 @@
 """Which CLIP, and how frames are made to fit it: the settings that clip and seams share, readable without torch.
 
 Example:
-    >>> ClipSource().describe()
+    >>> ClipFeatures().describe()
     'ViT-B-32-quickgelu/openai'
 """
 
@@ -11,24 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import SettingError
+from metrics.errors import SettingError
 
 if TYPE_CHECKING:
-    from .clip_features import ClipNetwork
+    from metrics.features.clip_network import ClipNetwork
 
 CLIP_VERSION = 1
 """Changes whenever the same frames would give other features, so that kept ones are not read."""
 
 
 @dataclass(frozen=True)
-class ClipSource:
+class ClipFeatures:
     """Settings of the CLIP pass.
 
     Attributes:
         model: a model of open_clip. OpenAI's weights need a "-quickgelu" name.
         pretrained: one of its tags, or a weights file.
         weights: folder with `open_clip_config.json` and `open_clip_model.safetensors`; replaces model and pretrained.
-        preprocess: "crop", "squash" or "pad"; see `metrics.clip_features.fit`.
+        preprocess: "crop", "squash" or "pad"; see `metrics.features.clip_network.fit`.
         dtype: "float32", "float16" or "bfloat16", of the towers.
         device: a torch device.
     """
@@ -60,13 +60,13 @@ class ClipSource:
         Raises:
             WeightsError: if its weights are not there.
         """
-        from .clip_features import ClipNetwork
+        from metrics.features.clip_network import ClipNetwork
 
-        return ClipNetwork(self)
+        return ClipNetwork(self.model, self.pretrained, self.weights, self.preprocess, self.dtype, self.device)
 
     def _sha256(self) -> str:
         """Returns the hash of a local weights file; a published tag is its own name."""
-        from .flow_weights import sha256_of
+        from metrics.flow.weights import sha256_of
 
         local = Path(self.weights) / "open_clip_model.safetensors" if self.weights else Path(self.pretrained)
         return sha256_of(local) if local.is_file() else "published"

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,67 +23,68 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from .api import Frames
-from .errors import WeightsError
-from .tracks import Arrays, FrameBuffer
-
-if TYPE_CHECKING:
-    from .clip_source import ClipSource
+from metrics.api import Frames
+from metrics.errors import WeightsError
+from metrics.features.base import Arrays, FrameBuffer
 
 FRAMES_PER_BATCH = 16
 """Frames that go through the image tower together, always: batches of one size make scores independent of chunking."""
 
-PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+OPEN_CLIP_PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
 
 class ClipNetwork:
     """A loaded CLIP and what it needs around it."""
 
-    def __init__(self, source: ClipSource) -> None:
-        """Loads a model.
-
-        Args:
-            source: which one and how.
+    def __init__(
+        self,
+        model: str,
+        pretrained: str,
+        weights: str,
+        preprocess: str = "crop",
+        dtype: str = "float32",
+        device: str = "cpu",
+    ) -> None:
+        """Loads a model; the arguments are the settings of `metrics.features.clip.ClipFeatures`.
 
         Raises:
             WeightsError: if its weights are not there.
         """
         import open_clip
 
-        self.source = source
-        name = f"local-dir:{source.weights}" if source.weights else source.model
-        pretrained = None if source.weights else source.pretrained
+        self._preprocess, self._dtype, self._device = preprocess, dtype, device
+        name = f"local-dir:{weights}" if weights else model
         try:
             with _quiet():
                 self._model = open_clip.create_model(
                     name,
-                    pretrained=pretrained,
-                    precision=PRECISIONS[source.dtype],
-                    device=source.device,
+                    pretrained=None if weights else pretrained,
+                    precision=OPEN_CLIP_PRECISIONS[dtype],
+                    device=device,
                     require_pretrained=True,
                 ).eval()
         except (RuntimeError, ValueError, OSError) as error:
-            raise WeightsError(f"CLIP {source.describe()} cannot be loaded: {error}. {_advice(source)}") from error
+            raise WeightsError(f"CLIP {name} {pretrained} cannot be loaded: {error}. {_advice(weights)}") from error
         self._tokenizer = open_clip.get_tokenizer(name)
         self._preprocessing = self._model.visual.preprocess_cfg
         self._size = _side(self._model.visual.image_size)
         self._texts: dict[str, tuple[Tensor, bool]] = {}
 
-    def track(self, prompt: str) -> ClipTrack:
-        """Returns a fresh track for one video."""
-        return ClipTrack(self, prompt)
+    def begin(self, prompt: str) -> ClipFeaturesPass:
+        """Returns a fresh pass for one video."""
+        return ClipFeaturesPass(self, prompt)
 
     def preprocess(self, frames: Frames) -> Tensor:
         """Returns frames [T, H, W, 3] as normalised float32 [T, 3, side, side] on the CPU or the model's device."""
-        pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).to(self.source.device)
-        fitted = fit(pixels, self._size, self.source.preprocess, self._preprocessing["interpolation"])
+        pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).to(self._device)
+        fitted = fit(pixels, self._size, self._preprocess, self._preprocessing["interpolation"])
         mean = torch.tensor(self._preprocessing["mean"], device=fitted.device).view(3, 1, 1)
         std = torch.tensor(self._preprocessing["std"], device=fitted.device).view(3, 1, 1)
         return fitted.float().div_(255).sub_(mean).div_(std)
 
     def images(self, frames: Frames) -> Tensor:
         """Returns the raw image features float32 [T, D]; not normalised."""
-        pixels = self.preprocess(frames).to(getattr(torch, self.source.dtype))
+        pixels = self.preprocess(frames).to(getattr(torch, self._dtype))
         with torch.inference_mode():
             features: Tensor = self._model.encode_image(pixels)
         return features.float()
@@ -95,7 +96,7 @@ class ClipNetwork:
             longer = self._tokenizer([prompt], context_length=tokens.shape[1] + 1)
             padding = self._tokenizer([""], context_length=tokens.shape[1] + 1)[0, -1]
             with torch.inference_mode():
-                features = self._model.encode_text(tokens.to(self.source.device))[0].float()
+                features = self._model.encode_text(tokens.to(self._device))[0].float()
             self._texts[prompt] = features, bool(longer[0, -1] != padding)
         return self._texts[prompt]
 
@@ -105,7 +106,7 @@ class ClipNetwork:
         return next((name for name in named if "GELU" in name), "other")
 
 
-class ClipTrack:
+class ClipFeaturesPass:
     """CLIP features of one video.
 
     Arrays:
@@ -202,9 +203,9 @@ def _side(image_size: Any) -> int:
     return int(height)
 
 
-def _advice(source: ClipSource) -> str:
-    if source.weights:
-        return f"{Path(source.weights)} must hold open_clip_config.json and open_clip_model.safetensors"
+def _advice(weights: str) -> str:
+    if weights:
+        return f"{Path(weights)} must hold open_clip_config.json and open_clip_model.safetensors"
     return (
         "Fetch the weights once where there is a network (open_clip keeps them in the hub cache), "
         "or name a folder with open_clip_config.json and open_clip_model.safetensors as `weights`"

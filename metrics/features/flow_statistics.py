@@ -1,10 +1,10 @@
 """Per-pair numbers of a video from its optical flow: one pass, from which MAWE, seams and stillness all read.
 
 Example:
-    >>> source = FlowSource(flow="dis", size=64)
-    >>> track = source.load().track("")
-    >>> track.update(np.zeros((3, 48, 64, 3), np.uint8))
-    >>> track.arrays()["motion"].shape
+    >>> feature = FlowStatistics(flow="dis", size=64)
+    >>> pass_ = feature.load().begin("")
+    >>> pass_.update(np.zeros((3, 48, 64, 3), np.uint8))
+    >>> pass_.arrays()["motion"].shape
     (2,)
 """
 
@@ -16,32 +16,32 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .api import Frames
-from .errors import SettingError
-from .tracks import Arrays, FrameBuffer
+from metrics.api import Frames
+from metrics.errors import SettingError
+from metrics.features.base import Arrays, FrameBuffer
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .flow import FlowEstimator, FlowPairs
+    from metrics.flow.api import FlowEstimator, FlowPairs
 
 FRAMES_PER_BATCH = 8
 """Frames resized together: enough to keep a device busy, few enough for 720p frames to stay small in memory."""
 
-PAIRS_VERSION = 1
+FLOW_STATISTICS_VERSION = 1
 """Changes whenever the same frames would give other arrays, so that kept ones are not read."""
 
 
 @dataclass(frozen=True)
-class FlowSource:
+class FlowStatistics:
     """Settings of the flow pass.
 
     Attributes:
-        flow: estimator; see `metrics.flow.load_estimator`.
+        flow: estimator; see `metrics.flow.estimators.load_estimator`.
         size: side of the square the frames are squashed to, pixels; 0 keeps their size.
         weights: weights file or folder, empty for the default.
         device: a torch device.
-        precision: arithmetic of the network; see `metrics.flow_raft.PRECISIONS`.
+        precision: arithmetic of the network; see `metrics.flow.raft_streaming.PRECISIONS`.
     """
 
     flow: str = "raft_large"
@@ -52,37 +52,37 @@ class FlowSource:
 
     def identity(self, prompt: str) -> str:
         """Returns all the arrays depend on besides the frames; the device is left out, as it moves them little."""
-        from .flow import weights_identity
+        from metrics.flow.estimators import weights_identity
 
         weights = weights_identity(self.flow, self.weights)
-        return f"pairs {PAIRS_VERSION} {self.flow} {weights} {self.size} {self.precision}"
+        return f"pairs {FLOW_STATISTICS_VERSION} {self.flow} {weights} {self.size} {self.precision}"
 
-    def load(self) -> FlowNetwork:
+    def load(self) -> LoadedFlow:
         """Returns the loaded estimator.
 
         Raises:
             SettingError: for an unknown estimator or a negative size.
             WeightsError: if its weights are missing or wrong.
         """
-        from .flow import load_estimator
+        from metrics.flow.estimators import load_estimator
 
         if self.size < 0:
             raise SettingError(f"`size` is the side of a square in pixels, or 0 to keep the frames: not {self.size}")
-        return FlowNetwork(self, load_estimator(self.flow, self.weights, self.device, self.precision))
+        return LoadedFlow(self, load_estimator(self.flow, self.weights, self.device, self.precision))
 
 
-class FlowNetwork:
+class LoadedFlow:
     """A loaded flow estimator and the size it works at."""
 
-    def __init__(self, source: FlowSource, estimator: FlowEstimator) -> None:
-        self.source, self.estimator = source, estimator
+    def __init__(self, feature: FlowStatistics, estimator: FlowEstimator) -> None:
+        self.feature, self.estimator = feature, estimator
 
-    def track(self, prompt: str) -> PairTrack:
-        """Returns a fresh track for one video."""
-        return PairTrack(self.estimator, self.source.size)
+    def begin(self, prompt: str) -> FlowStatisticsPass:
+        """Returns a fresh pass for one video."""
+        return FlowStatisticsPass(self.estimator, self.feature.size)
 
 
-class PairTrack:
+class FlowStatisticsPass:
     """Per-pair numbers of one video.
 
     Arrays, all [P] for P frame pairs (pair i is frames i and i + 1) but the last:
@@ -122,13 +122,13 @@ class PairTrack:
         }
 
     def _push(self, batches: Iterable[Frames]) -> None:
-        from .warping import resize_frames
+        from metrics.flow.warping import resize_frames
 
         for batch in batches:
             self._take(self._stream.push(resize_frames(batch, self._size, self._device)))
 
     def _take(self, batches: Iterable[FlowPairs]) -> None:
-        from .warping import pair_numbers
+        from metrics.flow.warping import pair_numbers
 
         for pairs in batches:
             numbers = pair_numbers(pairs.left, pairs.right, pairs.flow)

@@ -1,11 +1,11 @@
-"""A glance at every frame: mean colour, a thumbnail, and how much it differs from the frame before.
+"""Statistics of every frame: mean colour, a thumbnail, and how much it differs from the frame before.
 
 Seams and stillness read these; they cost about as much as decoding.
 
 Example:
-    >>> track = GlanceSource().load().track("")
-    >>> track.update(np.stack([np.full((32, 32, 3), level, np.uint8) for level in (10, 12, 12)]))
-    >>> track.arrays()["difference"].tolist()
+    >>> pass_ = FrameStatistics().load().begin("")
+    >>> pass_.update(np.stack([np.full((32, 32, 3), level, np.uint8) for level in (10, 12, 12)]))
+    >>> pass_.arrays()["difference"].tolist()
     [2.0, 0.0]
 """
 
@@ -16,34 +16,34 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .api import Frames
-from .tracks import Arrays
+from metrics.api import Frames
+from metrics.features.base import Arrays
 
 THUMBNAIL = 16
 """Side of a thumbnail in pixels: small enough that codec noise averages out, large enough to tell poses apart."""
 
-GLANCE_VERSION = 1
+FRAME_STATISTICS_VERSION = 1
 """Changes whenever the same frames would give other arrays."""
 
 
 @dataclass(frozen=True)
-class GlanceSource:
-    """The glance pass; it has no settings and no weights."""
+class FrameStatistics:
+    """The frame-statistics pass; it has no settings and no weights."""
 
     def identity(self, prompt: str) -> str:
         """Returns the name of the pass."""
-        return f"glance {GLANCE_VERSION}"
+        return f"glance {FRAME_STATISTICS_VERSION}"
 
-    def load(self) -> GlanceSource:
+    def load(self) -> FrameStatistics:
         """Returns itself."""
         return self
 
-    def track(self, prompt: str) -> GlanceTrack:
-        """Returns a fresh track for one video."""
-        return GlanceTrack()
+    def begin(self, prompt: str) -> FrameStatisticsPass:
+        """Returns a fresh pass for one video."""
+        return FrameStatisticsPass()
 
 
-class GlanceTrack:
+class FrameStatisticsPass:
     """Looks of the frames of one video.
 
     Arrays:

@@ -1,10 +1,8 @@
-"""Optical flow of a video, by any estimator, behind one protocol that sees a stream of frames.
-
-An estimator gets the frames of a video in order and gives the flow from each to the next. Because it sees a stream and
-not pairs, a network can encode every frame once.
+"""The estimators of optical flow by name: RAFT in three sizes, OpenCV's DIS, and any network of ptlflow.
 
 Example: OpenCV's DIS, which needs no weights.
     >>> import numpy as np
+    >>> from metrics.flow.warping import resize_frames
     >>> stream = DisFlow().stream()
     >>> still = resize_frames(np.zeros((3, 64, 64, 3), np.uint8), 0)
     >>> [tuple(pairs.flow.shape) for pairs in stream.push(still)]
@@ -14,7 +12,6 @@ Example: OpenCV's DIS, which needs no weights.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,54 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .errors import SettingError, WeightsError
-from .warping import resize_frames
+from metrics.errors import SettingError, WeightsError
+from metrics.flow.api import FlowEstimator, FlowPairs, FlowStream
 
 ESTIMATORS = ("raft_large", "raft_small", "mini", "dis", "ptlflow:NAME")
 """The values of a metric's `flow` setting."""
-
-
-@dataclass(frozen=True)
-class FlowPairs:
-    """Flow of consecutive frame pairs.
-
-    Attributes:
-        left: uint8 [N, 3, H, W].
-        right: uint8 [N, 3, H, W], the frames that follow.
-        flow: float32 [N, 2, H, W] in pixels (x, y), from left to right, on left's pixels.
-    """
-
-    left: Tensor
-    right: Tensor
-    flow: Tensor
-
-
-class FlowStream(Protocol):
-    """Flow of one video; fresh per video."""
-
-    def push(self, frames: Tensor) -> Iterator[FlowPairs]:
-        """Yields the pairs these next frames complete (uint8 [T, 3, H, W] on the estimator's device), in order."""
-        ...
-
-    def flush(self) -> Iterator[FlowPairs]:
-        """Yields the pairs still held back at the end of the video."""
-        ...
-
-
-class FlowEstimator(Protocol):
-    """A loaded flow estimator.
-
-    Attributes:
-        weights_sha256: hash of its weights file, empty if it has none.
-        device: where it wants its frames.
-    """
-
-    weights_sha256: str
-    device: str
-
-    def stream(self) -> FlowStream:
-        """Returns a fresh stream for one video."""
-        ...
 
 
 def load_estimator(flow: str, weights: str = "", device: str = "cpu", precision: str = "float32") -> FlowEstimator:
@@ -80,7 +34,7 @@ def load_estimator(flow: str, weights: str = "", device: str = "cpu", precision:
         flow: "raft_large", "raft_small", "mini", "dis" or "ptlflow:NAME".
         weights: weights file of a released network, or folder of a "mini" one (`config.json`, `model.safetensors`).
         device: a torch device; "dis" always runs on the CPU.
-        precision: see `metrics.flow_raft.PRECISIONS`; only networks of torchvision know more than "float32".
+        precision: see `metrics.flow.raft_streaming.PRECISIONS`; only networks of torchvision know more than "float32".
 
     Raises:
         SettingError: if there is no such estimator.
@@ -90,12 +44,12 @@ def load_estimator(flow: str, weights: str = "", device: str = "cpu", precision:
         return DisFlow()
     if flow.startswith("ptlflow:"):
         return PtlFlow(flow.removeprefix("ptlflow:"), weights, device)
-    from .flow_raft import RaftFlow
+    from metrics.flow.raft_streaming import RaftFlow
 
     if flow in ("raft_large", "raft_small"):
-        from .flow_weights import load_released
+        from metrics.flow.weights import load_released_raft
 
-        model, sha256 = load_released(flow, weights)
+        model, sha256 = load_released_raft(flow, weights)
         return RaftFlow(model, sha256, device, precision)
     if flow == "mini":
         return RaftFlow(*_load_mini(weights), device=device, precision=precision)
@@ -107,7 +61,7 @@ def weights_identity(flow: str, weights: str) -> str:
 
     The SHA-256 of a named file or folder, or the published start of it for the default release.
     """
-    from .flow_weights import released, sha256_of
+    from metrics.flow.weights import released, sha256_of
 
     if flow == "mini" or weights:
         path = Path(weights) / "model.safetensors" if flow == "mini" else Path(weights)
@@ -116,8 +70,8 @@ def weights_identity(flow: str, weights: str) -> str:
 
 
 def _load_mini(folder: str) -> tuple[Any, str]:
-    from .flow_weights import sha256_of
-    from .raft import load_raft
+    from metrics.flow.raft import load_raft
+    from metrics.flow.weights import sha256_of
 
     if not folder:
         raise WeightsError("flow 'mini' needs `flow_weights`: a folder with config.json and model.safetensors")
@@ -227,16 +181,3 @@ class _PtlPair:
         with torch.inference_mode():
             flow: Tensor = self._model({"images": images})["flows"][0, 0]
         return flow.float()
-
-
-__all__ = [
-    "ESTIMATORS",
-    "DisFlow",
-    "FlowEstimator",
-    "FlowPairs",
-    "FlowStream",
-    "PtlFlow",
-    "load_estimator",
-    "resize_frames",
-    "weights_identity",
-]

@@ -5,7 +5,7 @@ eleven are thrown away, and convolves the context, which never changes, in each 
 changes the result, so none of it is done here; what is left runs on torchvision's own blocks.
 
 Example:
-    >>> from metrics.raft import RAFT_MINI, build_raft
+    >>> from metrics.flow.raft import RAFT_MINI, build_raft
     >>> stream = RaftFlow(build_raft(RAFT_MINI)).stream()
     >>> pairs = list(stream.push(torch.zeros(3, 3, 64, 64, dtype=torch.uint8))) + list(stream.flush())
     >>> sum(len(p.flow) for p in pairs)
@@ -25,8 +25,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .errors import SettingError
-from .flow import FlowPairs
+from metrics.errors import SettingError
+from metrics.flow.api import FlowPairs
 
 if TYPE_CHECKING:
     from torchvision.models.optical_flow import RAFT

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .api import Frames
+from metrics.api import Frames
 
 
 def resize_frames(frames: Frames, size: int | tuple[int, int], device: str | torch.device = "cpu") -> Tensor:

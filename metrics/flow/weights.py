@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import WeightsError
+from metrics.errors import WeightsError
 
 if TYPE_CHECKING:
     from torchvision.models.optical_flow import RAFT
@@ -53,7 +53,7 @@ def released(network: str) -> Release:
     return Release(network, str(weights.url), file, start, float(weights.meta["_file_size"]))
 
 
-def load_released(network: str, weights_file: str = "") -> tuple[RAFT, str]:
+def load_released_raft(network: str, weights_file: str = "") -> tuple[RAFT, str]:
     """Returns a released RAFT in evaluation mode, float32, on the CPU, and the SHA-256 of its weights file.
 
     Args:

@@ -7,28 +7,28 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from bench.catalog import Plugin, find
-from bench.contract import check_file, sample_start
+from bench.catalog import Plugin, find_plugins
+from bench.check import check_file, sample_start
 from bench.profile import Profile, load_profile
-from bench.settings import construct, resolve, run_settings
+from bench.settings import construct, resolve_settings, run_settings
 from generators.api import Frames, MethodInfo, Request
 from generators.weights import MissingWeightsError
 
 # diffusers 0.42 hands torch tensors to numpy in its schedulers
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
-METHODS = sorted(find().methods)
+METHODS = sorted(find_plugins().methods)
 
 
 def settings_of(plugin: Plugin[MethodInfo], profile: Profile) -> dict[str, object]:
     name = plugin.info.name
-    return resolve(plugin.cls, profile.methods.get(name, {}), run_settings(profile.run), f"methods.{name}")
+    return resolve_settings(plugin.cls, profile.methods.get(name, {}), run_settings(profile.run), f"methods.{name}")
 
 
 @pytest.fixture(params=METHODS)
 def plugin(request: pytest.FixtureRequest) -> Plugin[MethodInfo]:
     """Every registered method whose weights for the mini profile are here, complete."""
-    found = find().methods[request.param]
+    found = find_plugins().methods[request.param]
     try:
         video_of(found, quick_profile(found), seed=0, num_frames=17)
     except MissingWeightsError as missing:
@@ -51,7 +51,7 @@ def video_of(plugin: Plugin[MethodInfo], profile: Profile, seed: int, num_frames
 
 
 def test_no_registered_method_is_broken() -> None:
-    assert find().broken == {}
+    assert find_plugins().broken == {}
     table = {"dynamicrafter_xl", "freenoise", "i2vgen_xl", "opensora", "opensora_plan", "seine", "sparsectrl", "svd"}
     assert table | {"streaming_t2v", "freenoise_animatediff", "naive", "pan", "still"} <= set(METHODS)
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baselines.freenoise import FreeNoise
-from baselines.freenoise_animatediff import FreeNoiseAnimateDiff
-from baselines.i2vgen_xl import I2vgenXl
+from baselines.freenoise.animatediff import FreeNoiseAnimateDiff
+from baselines.freenoise.method import FreeNoise
+from baselines.i2vgen_xl.method import I2vgenXl
 from baselines.naive import Naive
-from baselines.sparsectrl import SparseCtrl
+from baselines.sparsectrl.method import SparseCtrl
 from baselines.svd import Svd
 from generators.api import Request, Start
 from generators.first_chunk import FirstChunk
@@ -454,7 +454,7 @@ def test_freenoise_makes_any_number_of_frames_without_seams(videocrafter: Path, 
 def test_freenoise_noise_comes_from_one_window() -> None:
     import torch
 
-    from baselines.noise_rescheduling import long_noise
+    from baselines.freenoise.noise_rescheduling import long_noise
 
     first = torch.randn(1, 4, 8, 2, 2)
     noise = long_noise(first, 14, 2, torch.Generator().manual_seed(0))

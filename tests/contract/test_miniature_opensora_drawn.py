@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baselines.opensora import OpenSora
-from baselines.opensora_plan import OpenSoraPlan
+from baselines.opensora.method import OpenSora
+from baselines.opensora_plan.method import OpenSoraPlan
 from bench.profile import load_profile
-from bench.settings import construct, resolve, run_settings
+from bench.settings import construct, resolve_settings, run_settings
 from generators.api import Frames, Request, Start
 
 METHODS = {"opensora": OpenSora, "opensora_plan": OpenSoraPlan}
@@ -23,7 +23,9 @@ def method(name: str, **settings: object) -> Any:
     profile = load_profile("mini")
     written = {**profile.methods[name], "num_inference_steps": 4, **settings}
     section = f"methods.{name}"
-    return construct(METHODS[name], resolve(METHODS[name], written, run_settings(profile.run), section), section)
+    return construct(
+        METHODS[name], resolve_settings(METHODS[name], written, run_settings(profile.run), section), section
+    )
 
 
 def start(colour: tuple[int, int, int] = (200, 40, 40)) -> Start:

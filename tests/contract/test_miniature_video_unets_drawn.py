@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baselines.dynamicrafter_xl import DynamiCrafterXl
-from baselines.freenoise import FreeNoise
-from baselines.i2vgen_xl import I2vgenXl
+from baselines.dynamicrafter_xl.method import DynamiCrafterXl
+from baselines.freenoise.method import FreeNoise
+from baselines.i2vgen_xl.method import I2vgenXl
 from bench.errors import ConfigError
 from bench.profile import load_profile
-from bench.settings import construct, resolve, run_settings
+from bench.settings import construct, resolve_settings, run_settings
 from generators.api import Frames, Request, Start
 
 METHODS = {"i2vgen_xl": I2vgenXl, "freenoise": FreeNoise, "dynamicrafter_xl": DynamiCrafterXl}
@@ -25,7 +25,9 @@ def method(name: str, **settings: object) -> Any:
     profile = load_profile("mini")
     written = {**profile.methods[name], "num_inference_steps": 2, **settings}
     section = f"methods.{name}"
-    return construct(METHODS[name], resolve(METHODS[name], written, run_settings(profile.run), section), section)
+    return construct(
+        METHODS[name], resolve_settings(METHODS[name], written, run_settings(profile.run), section), section
+    )
 
 
 def start(colour: tuple[int, int, int] = (200, 40, 40)) -> Start:

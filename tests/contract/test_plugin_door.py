@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.catalog import find
+from bench.catalog import find_plugins
+from bench.check import check_file
 from bench.cli import main
-from bench.contract import check_file
 from bench.profile import load_profile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,7 +74,7 @@ def test_the_document_shows_a_method_that_works(tmp_path: Path, capsys: pytest.C
         main(["check", str(file)])
     assert ended.value.code == 0
     assert "5 of 5 checks passed" in capsys.readouterr().out
-    assert "drift" in find([str(file)]).choose_methods("all")
+    assert "drift" in find_plugins([str(file)]).choose_methods("all")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +131,6 @@ def test_a_sound_metric_passes(tmp_path: Path) -> None:
 
 
 def test_ours_come_through_the_same_door() -> None:
-    catalog = find()
+    catalog = find_plugins()
     assert {"still", "pan", "naive", "svd"} <= set(catalog.choose_methods("all"))
     assert {"mawe", "scuts", "clip"} <= catalog.metrics.keys()

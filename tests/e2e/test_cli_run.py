@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.catalog import find
+from bench.catalog import find_plugins
 from bench.cli import main
+from bench.ffv1 import file_digest, read_video
 from bench.plan import plan
 from bench.profile import load_profile
-from bench.runner import save_start
 from bench.store import Store
-from bench.video import file_digest, read_video
 from generators.api import Start
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,12 +154,12 @@ def arguments(*options: str, out: str = "out", methods: str = "walk") -> list[st
 def lay_starts(out: str, overrides: Sequence[str] = ()) -> None:
     """Stores first chunks, so that no text-to-video model is needed."""
     profile = load_profile("tiny.toml", ["run.metrics=[]", *overrides])
-    spec = plan(find(), profile, methods="still", prompts="p.txt", seeds=[0, 1])
+    spec = plan(find_plugins(), profile, methods="still", prompts="p.txt", seeds=[0, 1])
     (Path(out) / "starts").mkdir(parents=True, exist_ok=True)
     for cell in spec.cells:
         rng = np.random.default_rng([cell.seed, len(cell.prompt.text)])
         frames = rng.integers(0, 256, (8, 16, 24, 3), dtype=np.uint8)
-        save_start(Store(out), cell.start_key, Start(frames, frames[:, ::2, ::2]), 8.0)
+        Store(out).save_start(cell.start_key, Start(frames, frames[:, ::2, ::2]), 8.0)
 
 
 def command(*options: str, out: str = "out", methods: str = "walk") -> int:

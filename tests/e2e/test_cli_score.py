@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from bench.cli import main
-from bench.video import VideoWriter
+from bench.ffv1 import VideoWriter
 
 PLUGIN = """
 from dataclasses import dataclass

@@ -20,13 +20,13 @@ import bench
 from bench.profile import load_profile
 from bench.prompts import load_prompts
 from bench.report.published import load_published
-from generators.weights import resolve
+from generators.weights import resolve_weights
 print(json.dumps({
     "home": str(Path(bench.__file__).parents[1]),
     "profile": load_profile("mini", []).name,
     "prompts": [len(load_prompts(name).prompts) for name in ("mini", "long50")],
     "template": files("bench.report").joinpath("index.html.j2").is_file(),
-    "weights": resolve("mini:text_to_video").name,
+    "weights": resolve_weights("mini:text_to_video").name,
     "published": len(load_published().methods),
 }))
 """

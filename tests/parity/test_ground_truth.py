@@ -5,24 +5,23 @@ import pytest
 import torch
 
 from bench.validate.cuts import PAN_SPEEDS, detect, detections
-from bench.validate.doses import SEAMS, Task, measure
-from bench.validate.flow_error import Task as FlowTask
-from bench.validate.flow_error import floor_of, measure_pairs, summarised
+from bench.validate.doses import SEAMS, DoseTask, measure_doses
+from bench.validate.flow_error import PairTask, floor_of, measure_pairs, summarised
 from bench.validate.instruments import find_instruments
 from bench.validate.invariances import KINDS, coded, enlarged
 from generators.mini.faults import Fault, FaultyClip
 from generators.mini.grammar import parse
 from generators.mini.world import FPS, Clip
+from metrics.flow.warping import pair_numbers
 from metrics.scoring import VideoScorer
 from metrics.scuts import SceneCuts
-from metrics.warping import pair_numbers
 
 TOOLS = find_instruments()
 SCENE = parse("a striped red square sliding left and right on sand, the camera pans left")
 
 
 def test_the_end_point_error_of_dis_is_below_that_of_no_flow():
-    found = summarised([measure_pairs(FlowTask("dis", "", clip)) for clip in range(8)])
+    found = summarised([measure_pairs(PairTask("dis", "", clip)) for clip in range(8)])
     assert found.everywhere < 0.7 * found.motion
     assert found.visible <= found.everywhere
 
@@ -30,7 +29,7 @@ def test_the_end_point_error_of_dis_is_below_that_of_no_flow():
 @pytest.mark.skipif(not TOOLS.raft, reason="the mini flow network has no weights here")
 def test_the_mini_network_is_better_than_dis():
     errors = {
-        name: summarised([measure_pairs(FlowTask(name, weights, clip)) for clip in range(4)])
+        name: summarised([measure_pairs(PairTask(name, weights, clip)) for clip in range(4)])
         for name, weights in (("dis", ""), ("mini", TOOLS.raft))
     }
     assert errors["mini"].everywhere < errors["dis"].everywhere
@@ -89,7 +88,7 @@ def test_freezing_is_seen_by_stillness_and_not_by_the_warp_error():
 
 
 def test_a_measured_scene_answers_to_flicker():
-    curves = measure(Task(TOOLS, 2, kinds=("flicker",)))
+    curves = measure_doses(DoseTask(TOOLS, 2, kinds=("flicker",)))
     assert curves["warp_error"]["flicker"] == sorted(curves["warp_error"]["flicker"])
 
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from metrics.clip import ClipScore
-from metrics.clip_features import fit, resize_tensor
+from metrics.features.clip_network import fit, resize_tensor
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "metrics"
 pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason="golden data are not beside this checkout")
@@ -64,7 +64,7 @@ def test_cosines_scores_and_prefixes(tiny, golden, clip):
 
 def test_raw_features(tiny, golden):
     activation, metric = tiny
-    source = metric.sources()[0]
+    source = metric.features()[0]
     track = metric.open(source, json.loads((GOLDEN / "clip" / "prompts.json").read_text())[0])
     track.update(read_clip("zoom"))
     arrays = track.arrays()
@@ -80,6 +80,6 @@ def test_preprocessing_on_the_cpu_is_pils_and_on_tensors_within_a_grey_step(gold
     expected = golden[key].reshape(-1, side, side, 3).transpose(0, 3, 1, 2)
     pixels = torch.from_numpy(read_clip(clip)[: len(expected)]).permute(0, 3, 1, 2)
     np.testing.assert_array_equal(fit(pixels, side, "crop", "bicubic").numpy(), expected)
-    monkeypatch.setattr("metrics.clip_features._resize_pil", resize_tensor)
+    monkeypatch.setattr("metrics.features.clip_network._resize_pil", resize_tensor)
     tensor = fit(pixels, side, "crop", "bicubic").numpy()
     assert np.abs(tensor.astype(int) - expected).max() <= 1

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torchvision.models.optical_flow import raft_large
 
-from metrics.flow_raft import RaftFlow
+from metrics.features.flow_statistics import FlowStatisticsPass
+from metrics.flow.raft_streaming import RaftFlow
+from metrics.flow.warping import forward_warp, pair_numbers, resize_frames
 from metrics.mawe import Mawe, official_mawe
-from metrics.pairs import PairTrack
-from metrics.warping import forward_warp, pair_numbers, resize_frames
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "metrics"
 pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason="golden data are not beside this checkout")
@@ -65,7 +65,7 @@ class GivenFlow:
         self.flow = torch.from_numpy(flow.astype(np.float32))
 
     def stream(self):
-        from metrics.flow import _PairwiseStream
+        from metrics.flow.estimators import _PairwiseStream
 
         replay = iter(self.flow)
         return _PairwiseStream(lambda left, right: next(replay))
@@ -76,7 +76,7 @@ def test_given_flow_gives_the_scripts_numbers(name):
     data = load(name)
     frames = read_clip(name if name in ("near_static", "hard_cut") else clip_of(name, data))[: int(data["n_frames"])]
     size = tuple(int(s) for s in data["size"]) if "size" in data else 0
-    track = PairTrack(GivenFlow(data["flow"]), size)
+    track = FlowStatisticsPass(GivenFlow(data["flow"]), size)
     track.update(frames)
     pairs = track.arrays()
     np.testing.assert_array_equal(pairs["known"], data["known_pixels"])

@@ -44,7 +44,7 @@ def test_cuts_of_both_rules_and_of_every_prefix(name):
 @pytest.mark.skipif(not CLIPS.is_dir(), reason="the real clips are not beside this checkout")
 @pytest.mark.parametrize("name", ["nasa_13013_multistream.mp4", "seine_long_panda_swing_100f.mp4"])
 def test_cuts_of_real_clips(name):
-    from metrics.video import probe, read_frames
+    from metrics.decoding import probe, read_frames
 
     manifest = {clip["file"]: clip for clip in json.loads((CLIPS / "manifest.json").read_text())}
     accumulator = SceneCuts().begin("", probe(CLIPS / name).fps)

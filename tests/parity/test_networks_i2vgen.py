@@ -11,7 +11,7 @@ from diffusers import I2VGenXLUNet
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from baselines.networks.i2vgen_xl import convert_vgen_keys, double_image_latents
+from baselines.i2vgen_xl.network import convert_vgen_keys, double_image_latents
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "baselines" / "i2vgen_xl_unet"
 pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason="golden data of the baselines is not beside the repository")

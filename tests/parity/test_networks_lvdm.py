@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from baselines.networks.dynamicrafter import DynamiCrafterUNet
-from baselines.networks.freenoise_attention import attend_in_windows, reschedule_noise
-from baselines.networks.resampler import Resampler, convert_resampler_keys
+from baselines.dynamicrafter_xl.network import DynamiCrafterUNet
+from baselines.dynamicrafter_xl.resampler import Resampler, convert_resampler_keys
+from baselines.freenoise.windows import attend_in_windows, reschedule_noise
 from baselines.networks.videocrafter import VideoCrafterUNet, convert_videocrafter_keys
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "baselines"

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from baselines.networks.opensora_vae import TemporalVAE, TemporalVAEConfig
-from baselines.networks.rectified_flow import guided, sample, transform_timesteps, transformed_timesteps
-from baselines.networks.stdit3 import STDiT3, STDiT3Config, load_released
+from baselines.opensora.rectified_flow import guided_velocity, sample, transform_timesteps, transformed_timesteps
+from baselines.opensora.stdit3 import STDiT3, STDiT3Config, load_released_stdit3
+from baselines.opensora.vae import TemporalVAE, TemporalVAEConfig
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "baselines"
 pytestmark = pytest.mark.skipif(
@@ -35,7 +35,7 @@ def assert_near(ours: Tensor, theirs: Tensor, tolerance: float) -> None:
 def transformer() -> STDiT3:
     config = json.loads((GOLDEN / "opensora12_stdit3" / "config.json").read_text())
     network = STDiT3(STDiT3Config.from_json(config["constructor"])).eval()
-    load_released(network, load_file(GOLDEN / "opensora12_stdit3" / "weights.safetensors"))
+    load_released_stdit3(network, load_file(GOLDEN / "opensora12_stdit3" / "weights.safetensors"))
     assert sum(value.numel() for value in network.state_dict().values()) == config["parameters"]
     return network
 
@@ -129,7 +129,7 @@ def test_masked_rectified_flow() -> None:
     )
     noises = iter(io["step_noise"])
     seen: list = []
-    velocity = guided(toy_network(io, seen), constructor["cfg_scale"])
+    velocity = guided_velocity(toy_network(io, seen), constructor["cfg_scale"])
     result = sample(velocity, io["z"], io["mask"], steps, lambda _z: next(noises))
     assert_near(result, io["result"], tolerance)
     assert_near(torch.stack([t for _, t, _ in seen]), io["timesteps"], tolerance)
@@ -141,5 +141,5 @@ def test_masked_rectified_flow() -> None:
 def test_rectified_flow_without_mask() -> None:
     config, io, tolerance = read("opensora12_rflow_loop")
     steps = transformed_timesteps(6, height=config["height"], width=config["width"], num_frames=config["num_frames"])
-    velocity = guided(toy_network(io, []), config["constructor"]["cfg_scale"])
+    velocity = guided_velocity(toy_network(io, []), config["constructor"]["cfg_scale"])
     assert_near(sample(velocity, io["z"], None, steps, torch.randn_like), io["result_no_mask"], tolerance)

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from baselines.networks.causal_vae import CausalVAE, CausalVAEConfig
-from baselines.networks.opensora_plan_inpaint import InpaintConfig, InpaintTransformer, fold_mask, given_frames_mask
+from baselines.opensora_plan.transformer import InpaintConfig, InpaintTransformer, fold_mask, given_frames_mask
+from baselines.opensora_plan.vae import CausalVAE, CausalVAEConfig
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "baselines"
 pytestmark = pytest.mark.skipif(

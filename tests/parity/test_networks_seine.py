@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from baselines.networks.seine import SeineUNet, convert_seine_keys
+from baselines.seine.network import SeineUNet, convert_seine_keys
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "baselines" / "seine_unet"
 pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason="golden data of the baselines is not beside the repository")

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torchvision.models.optical_flow import raft_large
 
-from metrics.flow_raft import RaftFlow
+from metrics.flow.raft_streaming import RaftFlow
+from metrics.flow.warping import pair_numbers, resize_frames
 from metrics.mawe import official_mawe
 from metrics.scuts import SceneCuts
-from metrics.warping import pair_numbers, resize_frames
 
 REQUIRED_SPEEDUP = {256: 1.3, 720: 1.45}
 
@@ -96,7 +96,7 @@ def test_streaming_raft_is_faster_and_the_same(benchmark, model, side, pairs):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
 @pytest.mark.parametrize("batch", [1, 4, 8])
 def test_streaming_raft_on_a_gpu(benchmark, model, batch, monkeypatch):
-    monkeypatch.setattr("metrics.flow_raft._pairs_per_batch", lambda device: batch)
+    monkeypatch.setattr("metrics.flow.raft_streaming._pairs_per_batch", lambda device: batch)
     frames = panning(17, 720).cuda()
     estimator = RaftFlow(model, device="cuda")
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):

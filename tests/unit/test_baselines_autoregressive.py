@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from baselines.autoregressive import autoregress
 from generators.api import Request, Start
-from generators.first_chunk import chunk_seed
+from generators.seeds import chunk_seed
 
 
 @dataclass

@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from bench.cost import Meter
-from bench.executors import _next
+from bench.executors.processes import _next
 from bench.progress import Estimate
 from bench.provenance import provenance
-from bench.runner import Task
 from bench.spec import Cell, Prompt
+from bench.worker import Task
 
 
 def counted(run: object) -> float:

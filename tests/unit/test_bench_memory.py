@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from bench.catalog import find
+from bench.catalog import find_plugins
 from bench.errors import ConfigError
+from bench.files import read_json
 from bench.memory import ran_out, stronger
 from bench.plan import plan
 from bench.profile import load_profile
-from bench.runner import Task, Worker, save_start
 from bench.settings import identity
 from bench.spec import RunSpec
-from bench.store import Record, Store, read_json
+from bench.store import Record, Store
+from bench.worker import Task, Worker
 from generators.api import Start
 from generators.first_chunk import FirstChunk
 from generators.streaming_t2v.method import StreamingT2V
@@ -80,13 +81,15 @@ def file(tmp_path: Path) -> str:
 def worker(file: str, tmp_path: Path, method: str, *overrides: str) -> tuple[Worker, RunSpec]:
     """A worker over three prompts whose first chunks are there already."""
     small = ["video.num_frames=12", "video.height=16", "video.width=16", "run.metrics=[]"]
-    spec = plan(find([file]), load_profile("mini", [*small, *overrides]), methods=method, prompts="3", plugins=[file])
+    spec = plan(
+        find_plugins([file]), load_profile("mini", [*small, *overrides]), methods=method, prompts="3", plugins=[file]
+    )
     store = Store(tmp_path / "results")
     (store.path / "starts").mkdir(parents=True, exist_ok=True)
     (store.path / "cells" / method).mkdir(parents=True, exist_ok=True)
     frames = np.zeros((8, 16, 16, 3), np.uint8)
     for cell in spec.cells:
-        save_start(store, cell.start_key, Start(frames, frames), 10.0)
+        store.save_start(cell.start_key, Start(frames, frames), 10.0)
     return Worker(spec, store), spec
 
 

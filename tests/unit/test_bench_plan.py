@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.catalog import find, load_file
+from bench.catalog import find_plugins, load_file
 from bench.errors import ConfigError, PluginError
 from bench.plan import choose_prompts, plan, run_name
 from bench.profile import Profile, load_profile
-from bench.settings import identity, located, locations, resolve
+from bench.settings import identity, located, locations, resolve_settings
 from bench.spec import RunSpec, content_key
 from generators.weights import MissingWeightsError
 
@@ -53,7 +53,7 @@ def profile(*overrides: str) -> Profile:
 
 def grid(file: str, prompts: str, *overrides: str, **choices: Any) -> RunSpec:
     options = {"methods": "grey", "prompts": prompts, "plugins": [file]} | choices
-    return plan(find([file]), profile(*overrides), **options)
+    return plan(find_plugins([file]), profile(*overrides), **options)
 
 
 def keys(spec: RunSpec) -> list[str]:
@@ -111,7 +111,7 @@ def test_the_same_command_has_the_same_name(grey: str, prompts: str) -> None:
 def test_groups_and_names_are_chosen(tmp_path: Path) -> None:
     file = tmp_path / "ablation.py"
     file.write_text(METHOD.format(group="extras"))
-    catalog = find([str(file)])
+    catalog = find_plugins([str(file)])
     assert "grey" not in catalog.choose_methods("all")
     assert catalog.choose_methods("extras") == ["grey"]
     assert catalog.choose_methods("still,grey, still") == ["still", "grey"]
@@ -126,12 +126,12 @@ def test_groups_and_names_are_chosen(tmp_path: Path) -> None:
 def test_settings_come_from_section_then_run_then_default(grey: str) -> None:
     (plugin,), _ = load_file(grey)
     offered = {"device": "cuda", "weights_dir": "", "dtype": "float16"}
-    assert resolve(plugin.cls, {"level": 7}, offered, "m") == {"level": 7, "device": "cuda", "weights_dir": ""}
-    assert resolve(plugin.cls, {"device": "cpu"}, offered, "m")["device"] == "cpu"
+    assert resolve_settings(plugin.cls, {"level": 7}, offered, "m") == {"level": 7, "device": "cuda", "weights_dir": ""}
+    assert resolve_settings(plugin.cls, {"device": "cpu"}, offered, "m")["device"] == "cpu"
     with pytest.raises(ConfigError, match="unknown setting 'lvl'; there are device, level, weights_dir"):
-        resolve(plugin.cls, {"lvl": 7}, {}, "m")
+        resolve_settings(plugin.cls, {"lvl": 7}, {}, "m")
     with pytest.raises(ConfigError, match="must be a whole number"):
-        resolve(plugin.cls, {"level": "high"}, {}, "m")
+        resolve_settings(plugin.cls, {"level": "high"}, {}, "m")
 
 
 def test_classes_that_are_no_dataclass_or_lack_defaults_are_refused() -> None:
@@ -143,9 +143,9 @@ def test_classes_that_are_no_dataclass_or_lack_defaults_are_refused() -> None:
         level: int
 
     with pytest.raises(PluginError, match="not a dataclass"):
-        resolve(Plain, {}, {}, "methods.plain")
+        resolve_settings(Plain, {}, {}, "methods.plain")
     with pytest.raises(PluginError, match="has no default"):
-        resolve(Bare, {}, {}, "methods.bare")
+        resolve_settings(Bare, {}, {}, "methods.bare")
 
 
 def test_wrong_sections_and_settings_stop_before_the_run(grey: str, prompts: str) -> None:
@@ -211,14 +211,14 @@ def test_broken_plugins_say_what_is_wrong(tmp_path: Path, source: str, words: st
     file = tmp_path / "plugin.py"
     file.write_text(source)
     with pytest.raises(PluginError) as error:
-        find([str(file)])
+        find_plugins([str(file)])
     assert words in str(error.value)
     assert str(file) in str(error.value)
 
 
 def test_plugin_files_must_be_python_files(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match="cannot be read"):
-        find([str(tmp_path / "missing.py")])
+        find_plugins([str(tmp_path / "missing.py")])
     (tmp_path / "plugin.txt").write_text("")
     with pytest.raises(PluginError, match=r"ends in \.py"):
-        find([str(tmp_path / "plugin.txt")])
+        find_plugins([str(tmp_path / "plugin.txt")])

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from bench.errors import StoreError
+from bench.files import replacing
 from bench.spec import SCHEMA, Cell, Prompt
-from bench.store import Record, RunInfo, Store, StoredScore, latest, replacing
+from bench.store import Record, RunInfo, Store, StoredScore, latest
 from metrics.api import MetricInfo
 
 PROMPT = Prompt("p001", "a red circle", ("colour",))

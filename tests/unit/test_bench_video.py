@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.errors import StoreError
-from bench.video import VideoWriter, file_digest, frames_digest, pick_frames, read_video
+from bench.ffv1 import VideoWriter, file_digest, frames_digest, pick_frames, read_video
 
 
 def noise(*shape: int) -> np.ndarray:

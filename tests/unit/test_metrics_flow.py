@@ -9,12 +9,12 @@ import pytest
 import torch
 from torchvision.models.optical_flow import raft_small
 
-from metrics import flow_weights
 from metrics.errors import SettingError, WeightsError
-from metrics.flow import load_estimator
-from metrics.flow_raft import RaftFlow, StreamingRaft
-from metrics.raft import RAFT_MINI, RaftConfigError, build_raft, load_raft, save_raft
-from metrics.warping import resize_frames
+from metrics.flow import weights as flow_weights
+from metrics.flow.estimators import load_estimator
+from metrics.flow.raft import RAFT_MINI, RaftConfigError, build_raft, load_raft, save_raft
+from metrics.flow.raft_streaming import RaftFlow, StreamingRaft
+from metrics.flow.warping import resize_frames
 
 PRECISIONS_TRIED = ("float32", "bfloat16")
 PLAIN = {**RAFT_MINI, "mask_hidden": None, "gru_kernels": [[3, 3]], "gru_paddings": [[1, 1]], "context_norm": "none"}
@@ -60,7 +60,7 @@ def test_running_out_of_memory_halves_the_batch_and_changes_nothing(monkeypatch)
     model = seeded(lambda: build_raft(RAFT_MINI))
     frames = resize_frames(moving(7, 64), 0)
     expected = flow_of(RaftFlow(model), frames)
-    monkeypatch.setattr("metrics.flow_raft._pairs_per_batch", lambda device: 6)
+    monkeypatch.setattr("metrics.flow.raft_streaming._pairs_per_batch", lambda device: 6)
     plain = StreamingRaft.flow
 
     def tight(self, pictures, *rest):

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from metrics.api import Score, mean_or_none, metric
 from metrics.clip import ClipScore
 from metrics.errors import SettingError, WeightsError
+from metrics.flow.raft import RAFT_MINI, build_raft, save_raft
 from metrics.mawe import Mawe
-from metrics.raft import RAFT_MINI, build_raft, save_raft
 from metrics.scoring import VideoScorer
 from metrics.scuts import SceneCuts
 from metrics.seams import Seams

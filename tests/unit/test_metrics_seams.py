@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metrics.cache import FeatureCache
 from metrics.clip import ClipScore
 from metrics.curves import first_against_last, prefixes, sliding, theil_sen, trend
+from metrics.features.cache import FeatureCache
 from metrics.files import score_file
 from metrics.scoring import VideoScorer
 from metrics.seam_search import guess_boundaries

@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 import metrics
-from metrics.cache import FeatureCache, content_hash
+from metrics.decoding import DEFAULT_FPS, Probe, probe, read_frames
 from metrics.errors import MetricError, VideoError
+from metrics.features.cache import FeatureCache, content_hash
+from metrics.features.flow_statistics import FlowStatistics
 from metrics.files import score_file
 from metrics.mawe import Mawe
-from metrics.pairs import FlowSource
 from metrics.scuts import SceneCuts
-from metrics.video import DEFAULT_FPS, Probe, probe, read_frames
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "clips"
 real_clips = pytest.mark.skipif(not CLIPS.is_dir(), reason="the real clips are not beside this checkout")
@@ -157,7 +157,7 @@ def test_scoring_again_in_another_mode_computes_no_flow(tmp_path, monkeypatch):
     cache = FeatureCache(tmp_path / "cache")
     first = score_file(path, {"mawe": Mawe(flow="dis", size=0)}, cache=cache)
     moved = shutil.copy(path, tmp_path / "renamed.mkv")
-    monkeypatch.setattr(FlowSource, "load", lambda self: pytest.fail("flow was loaded again"))
+    monkeypatch.setattr(FlowStatistics, "load", lambda self: pytest.fail("flow was loaded again"))
     again = score_file(moved, {"mawe": Mawe(flow="dis", size=0)}, cache=cache)
     paper = score_file(moved, {"mawe": Mawe(mode="paper", flow="dis", size=0)}, cache=cache)
     assert again.scores == first.scores
@@ -167,7 +167,7 @@ def test_scoring_again_in_another_mode_computes_no_flow(tmp_path, monkeypatch):
 def test_the_cache_knows_content_settings_and_length_apart(tmp_path):
     a, b = (write(tmp_path / f"{s}.mkv", picture_frames(seed=s)) for s in (0, 1))
     assert len({content_hash(a), content_hash(b), content_hash(a, 5)}) == 3
-    names = {FlowSource("dis", size).identity("") for size in (0, 64)}
+    names = {FlowStatistics("dis", size).identity("") for size in (0, 64)}
     assert len(names) == 2
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metrics.warping import forward_warp, pair_numbers, resize_frames
+from metrics.flow.warping import forward_warp, pair_numbers, resize_frames
 
 
 def warp_by_loop(image, flow):

@@ -124,7 +124,7 @@ def test_blur_takes_the_fine_detail_and_keeps_the_mean():
 def test_the_other_object_moves_as_the_first_one_did():
     scene = other_object(SCENE, np.random.default_rng(0))
     before, after = SCENE.things[0], scene.things[0]
-    assert (before.color, before.shape) != (after.color, after.shape)
+    assert (before.colour, before.shape) != (after.colour, after.shape)
     assert before.motion == after.motion
     assert scene.background == SCENE.background
     np.testing.assert_allclose(Clip(scene, 7).flow(3)[0][:, 32, 32], Clip(SCENE, 7).flow(3)[0][:, 32, 32])
@@ -136,7 +136,7 @@ def test_replacements_are_another_place_and_a_visible_object():
         scene = random_scene(rng, two_things=0.5)
         assert elsewhere(scene, rng).background != scene.background
         thing = other_object(scene, rng).things[0]
-        assert thing.color not in {t.color for t in scene.things}
+        assert thing.colour not in {t.colour for t in scene.things}
 
 
 def test_spliced_clips_follow_each_other():

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from bench.studies.raft_training import flow_batch
 from generators.mini.data import random_frames
-from generators.mini.grammar import COLORS, MOTIONS, SHAPES
-from generators.mini.tasks.clip import SIBLINGS, family, spoil
-from generators.mini.tasks.raft import flow_batch
+from generators.mini.grammar import COLOURS, MOTIONS, SHAPES
+from generators.mini.tasks.clip import SIBLINGS, family, spoil_frames
 from generators.mini.tokenizer import build_tokenizer
-from generators.mini.training import Recipe, one_cycle, roll, train, update_average
+from generators.mini.training import Recipe, StepRandom, one_cycle, train_task, update_average
 
 
 class Line:
@@ -20,14 +20,14 @@ class Line:
 
     name = "line"
     recipe = Recipe(steps=60, batch=8, learning_rate=0.2, average=0.9, save_minutes=60)
-    hot = ()
+    compiled = ()
 
     def build(self):
         return nn.Linear(1, 1, bias=False)
 
-    def loss(self, network, dice):
-        x = torch.randn(self.recipe.batch, 1, generator=dice.noise)
-        return (network(x) - 3 * x).square().mean(), {"drawn": float(dice.scenes.random())}
+    def loss(self, network, random):
+        x = torch.randn(self.recipe.batch, 1, generator=random.noise)
+        return (network(x) - 3 * x).square().mean(), {"drawn": float(random.scenes.random())}
 
     def export(self, network, weights):
         weights.mkdir()
@@ -35,10 +35,10 @@ class Line:
 
 
 def test_a_run_that_stopped_ends_where_an_unbroken_one_does(tmp_path):
-    whole = train(Line(), tmp_path / "a", tmp_path / "wa")
-    train(Line(), tmp_path / "b", tmp_path / "wb", until=25)
+    whole = train_task(Line(), tmp_path / "a", tmp_path / "wa")
+    train_task(Line(), tmp_path / "b", tmp_path / "wb", until=25)
     assert not (tmp_path / "wb").exists()
-    parts = train(Line(), tmp_path / "b", tmp_path / "wb")
+    parts = train_task(Line(), tmp_path / "b", tmp_path / "wb")
     assert torch.equal(whole.weight, parts.weight)
     assert json.loads((tmp_path / "wb" / "line.json").read_text()) == pytest.approx(3, abs=0.1)
     log = [json.loads(line) for line in (tmp_path / "a" / "line.jsonl").read_text().splitlines()]
@@ -46,8 +46,8 @@ def test_a_run_that_stopped_ends_where_an_unbroken_one_does(tmp_path):
 
 
 def test_dice_depend_on_task_and_step_only():
-    assert roll("a", 3).scenes.random() == roll("a", 3).scenes.random()
-    draws = {roll(name, step).scenes.random() for name in "ab" for step in range(3)}
+    assert StepRandom.of("a", 3).scenes.random() == StepRandom.of("a", 3).scenes.random()
+    draws = {StepRandom.of(name, step).scenes.random() for name in "ab" for step in range(3)}
     assert len(draws) == 6
 
 
@@ -69,7 +69,7 @@ def test_the_average_follows_slowly():
 
 def test_every_word_of_the_grammar_is_one_token():
     tokenizer = build_tokenizer()
-    for phrase in (*COLORS, *SHAPES, *MOTIONS):
+    for phrase in (*COLOURS, *SHAPES, *MOTIONS):
         assert len(tokenizer.tokenize(phrase)) == len(phrase.split())
     assert tokenizer.decode(tokenizer("a panda, 12 bananas").input_ids, skip_special_tokens=True).split() == [
         "a", "panda", ",", "1", "2", "bananas",
@@ -91,7 +91,7 @@ def test_batches_have_the_shapes_and_ranges_they_say():
     assert frames.shape == (3, 3, 64, 64)
     assert len(captions) == 3
     assert frames.abs().max() <= 1
-    spoiled = spoil(frames, torch.Generator().manual_seed(0))
+    spoiled = spoil_frames(frames, torch.Generator().manual_seed(0))
     assert spoiled.abs().max() <= 1
     assert not torch.equal(spoiled, frames)
     first, second, flow, weight = flow_batch(rng, 2)

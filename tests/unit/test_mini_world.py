@@ -26,7 +26,7 @@ def test_a_caption_is_read_back_as_its_scene(seed):
 @given(st.integers(0, 10_000))
 def test_scenes_can_be_seen_and_move(seed):
     scene = random_scene(np.random.default_rng(seed), two_things=0.5)
-    assert all((thing.color, scene.background) not in CAMOUFLAGE for thing in scene.things)
+    assert all((thing.colour, scene.background) not in CAMOUFLAGE for thing in scene.things)
     assert scene.camera != "stays" or any(thing.motion != "standing still" for thing in scene.things)
 
 

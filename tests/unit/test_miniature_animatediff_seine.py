@@ -11,17 +11,19 @@ import pytest
 import torch
 from diffusers import MotionAdapter, UNet2DConditionModel
 
-from baselines.freenoise_animatediff import FreeNoiseAnimateDiff
-from baselines.miniature import animatediff, seine, sparsectrl
-from baselines.networks.seine import SeineUNet
-from baselines.seine import Seine
-from baselines.sparsectrl import SparseCtrl
+from baselines.animatediff import training as animatediff_training
+from baselines.freenoise.animatediff import FreeNoiseAnimateDiff
+from baselines.seine import training as seine_training
+from baselines.seine.method import Seine
+from baselines.seine.network import SeineUNet
+from baselines.sparsectrl import training as sparsectrl_training
+from baselines.sparsectrl.method import SparseCtrl
 from bench.profile import load_profile
 from generators.api import Frames, Request, Start
 from generators.mini.denoising import WEIGHTS
 from generators.mini.grammar import parse
 from generators.mini.latents import Library
-from generators.mini.training import roll
+from generators.mini.training import StepRandom
 from generators.mini.world import Clip
 
 CIRCLE, SQUARE = "a red circle bouncing up and down on grass", "a blue square spinning on sand"
@@ -39,7 +41,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.randn(shape, generator=generator).half() for shape in [(2, 25, 4, 8, 8), (2, 96), (2, 4, 8, 8)]
     )
     small = Library(clips, [CIRCLE, SQUARE], looks, stills, [CIRCLE, SQUARE], 1.0)
-    for module in (animatediff, sparsectrl, seine):
+    for module in (animatediff_training, sparsectrl_training, seine_training):
         monkeypatch.setattr(module, "load_library", lambda cache, weights: small)
 
 
@@ -54,14 +56,14 @@ def trained(network: torch.nn.Module) -> set[str]:
 
 def learning(task: Any, network: Any) -> set[str]:
     """The parameters that a step of training moves."""
-    loss, _ = task.loss(network, roll("test", 0))
+    loss, _ = task.loss(network, StepRandom.of("test", 0))
     assert loss.isfinite()
     loss.backward()
     return {name for name, parameter in network.named_parameters() if parameter.grad is not None}
 
 
 def test_motion_starts_as_single_frames_and_alone_is_trained(image_network: Any, tmp_path: Path) -> None:
-    task = animatediff.AnimateDiff()
+    task = animatediff_training.AnimateDiffTask()
     network = task.build()
     noisy, context = torch.randn(1, 4, 16, 8, 8), torch.randn(1, 32, 96)
     with torch.no_grad():
@@ -76,11 +78,11 @@ def test_motion_starts_as_single_frames_and_alone_is_trained(image_network: Any,
 
 
 def test_the_sparse_encoder_starts_without_effect_and_alone_is_trained() -> None:
-    task = sparsectrl.SparseCtrl()
+    task = sparsectrl_training.SparseCtrlTask()
     network: Any = task.build()
     assert {name.partition(".")[0] for name in trained(network)} == {"encoder"}
     noisy, context, times = torch.randn(1, 4, 16, 8, 8), torch.randn(16, 32, 96), torch.tensor([500])
-    shown, mask = sparsectrl.sparse(noisy, torch.tensor([4]))
+    shown, mask = sparsectrl_training.sparse(noisy, torch.tensor([4]))
     assert mask[0, 0, :, 0, 0].tolist() == [1] * 4 + [0] * 12
     assert torch.equal(shown[:, :, :4], noisy[:, :, :4])
     assert not shown[:, :, 4:].any()
@@ -93,7 +95,7 @@ def test_the_sparse_encoder_starts_without_effect_and_alone_is_trained() -> None
 
 
 def test_seine_starts_as_the_image_network_and_reads_mask_and_grey(image_network: Any) -> None:
-    task = seine.Seine()
+    task = seine_training.SeineTask()
     network: Any = task.build()
     state = {name.removeprefix("unet."): tensor for name, tensor in network.state_dict().items()}
     copied = [
@@ -111,28 +113,28 @@ def test_seine_starts_as_the_image_network_and_reads_mask_and_grey(image_network
         predicted: torch.Tensor = network(clip, times, text)
         return predicted
 
-    loss, _ = task.loss(watched, roll("test", 1))
+    loss, _ = task.loss(watched, StepRandom.of("test", 1))
     assert loss.isfinite()
     for clip in seen[0]:
         mask, given = clip[4, :, 0, 0], clip[5:]
         count = int((mask == 0).sum())
         assert mask.tolist() == [0] * count + [1] * (16 - count)
-        assert 1 <= count <= seine.MOST_GIVEN
+        assert 1 <= count <= seine_training.MOST_GIVEN
         torch.testing.assert_close(given[:, count:], task.grey[:, None].expand(-1, 16 - count, -1, -1))
         assert not torch.allclose(given[:, count - 1], task.grey)
 
 
 def test_numbers_of_given_frames() -> None:
-    counts = seine.given_counts(np.random.default_rng(0), 4000)
+    counts = seine_training.given_counts(np.random.default_rng(0), 4000)
     assert set(counts.tolist()) == {1, 2, 3, 4, 5}
     assert (counts == 1).mean() == pytest.approx(0.6, abs=0.03)
 
 
 def test_shipped_networks_are_small_and_have_the_sizes_of_the_tasks() -> None:
     for folder, config, megabytes in [
-        ("motion_adapter", animatediff.CONFIG, 1.6),
-        ("sparsectrl", sparsectrl.CONFIG, 1.6),
-        ("seine/unet", seine.CONFIG, 2.6),
+        ("motion_adapter", animatediff_training.CONFIG, 1.6),
+        ("sparsectrl", sparsectrl_training.CONFIG, 1.6),
+        ("seine/unet", seine_training.CONFIG, 2.6),
     ]:
         shipped = json.loads((WEIGHTS / folder / "config.json").read_text(encoding="utf-8"))
         for name, value in config.items():

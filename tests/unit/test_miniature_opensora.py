@@ -12,19 +12,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from baselines.miniature import opensora, opensora_plan, opensora_plan_vae, opensora_vae, t5_text
-from baselines.miniature.train import TASKS
-from baselines.networks.opensora_continuation import load_autoencoder as load_opensora_vae
-from baselines.networks.opensora_plan_continuation import load_autoencoder as load_plan_vae
-from baselines.networks.text_embeddings import TextEncoder
-from baselines.opensora import OpenSora
-from baselines.opensora_plan import OpenSoraPlan
+from baselines.networks import miniature_t5
+from baselines.networks.text_embeddings import PromptEncoder
+from baselines.opensora import training as opensora_training
+from baselines.opensora import vae_training as opensora_vae_training
+from baselines.opensora.continuation import load_opensora_vae
+from baselines.opensora.method import OpenSora
+from baselines.opensora_plan import training as opensora_plan_training
+from baselines.opensora_plan import vae_training as opensora_plan_vae_training
+from baselines.opensora_plan.continuation import load_causal_vae
+from baselines.opensora_plan.method import OpenSoraPlan
+from baselines.train import BASELINE_TASKS
 from generators.api import Request, Start
 from generators.mini.denoising import WEIGHTS
 from generators.mini.grammar import caption, random_scene
 from generators.mini.latents import Library
 from generators.mini.train import load_task
-from generators.mini.training import Dice, roll, train
+from generators.mini.training import StepRandom, train_task
 
 TRANSFORMERS = ["opensora", "opensora_plan"]
 
@@ -45,10 +49,12 @@ def data(monkeypatch: pytest.MonkeyPatch) -> None:
         "stills": draw(30, 4, 1, 8, 8), "chunks": draw(4, 4, 13, 8, 8), "masked": draw(4, 4, 13, 8, 8),
         "grey_still": draw(1, 4, 1, 8, 8), "grey_chunk": draw(1, 4, 13, 8, 8),
     }  # fmt: skip
-    for module in (opensora, opensora_vae):
+    for module in (opensora_training, opensora_vae_training):
         monkeypatch.setattr(module, "load_library", lambda cache, weights: library)
-    monkeypatch.setattr(opensora, "load_frames", lambda cache, weights: (draw(4, 51, 4, 8, 8), texts))
-    monkeypatch.setattr(opensora_plan, "load_latents", lambda cache, weights: (latents, dict.fromkeys(latents, texts)))
+    monkeypatch.setattr(opensora_training, "load_frames", lambda cache, weights: (draw(4, 51, 4, 8, 8), texts))
+    monkeypatch.setattr(
+        opensora_plan_training, "load_latents", lambda cache, weights: (latents, dict.fromkeys(latents, texts))
+    )
 
 
 class Seen(nn.Module):
@@ -67,22 +73,22 @@ class Seen(nn.Module):
         return torch.zeros_like(arguments[0][:, :4])
 
 
-def shown(task: Any, step: int) -> tuple[Seen, Dice]:
+def shown(task: Any, step: int) -> tuple[Seen, StepRandom]:
     """Returns what the task's network is shown at one step."""
     network = task.build()
     seen = Seen(network["transformer"])
     with torch.no_grad():
-        task.loss(nn.ModuleDict({"transformer": seen, "text": network["text"]}), roll(task.name, step))
-    return seen, roll(task.name, step)
+        task.loss(nn.ModuleDict({"transformer": seen, "text": network["text"]}), StepRandom.of(task.name, step))
+    return seen, StepRandom.of(task.name, step)
 
 
 def test_given_latents_are_shown_clean() -> None:
-    task = opensora.OpenSora()
+    task = opensora_training.OpenSoraTask()
     kinds = set()
     for step in range(task.still_steps, task.still_steps + 8):
-        seen, dice = shown(task, step)
+        seen, random = shown(task, step)
         noisy, live = seen.arguments[0], seen.x_mask
-        clean = task.chunks[dice.scenes.integers(len(task.chunks), size=task.recipe.batch)]
+        clean = task.chunks[random.scenes.integers(len(task.chunks), size=task.recipe.batch)]
         same = (noisy == clean).flatten(3).all(-1).all(1)
         assert torch.equal(same, ~live)
         kinds |= set((~live).sum(1).tolist())
@@ -90,16 +96,16 @@ def test_given_latents_are_shown_clean() -> None:
 
 
 def test_single_frames_are_all_to_make() -> None:
-    seen, _ = shown(opensora.OpenSora(), 0)
+    seen, _ = shown(opensora_training.OpenSoraTask(), 0)
     assert seen.arguments[0].shape == (96, 4, 1, 8, 8)
     assert bool(seen.x_mask.all())
 
 
 def test_the_plan_is_shown_the_masked_video_and_the_folded_mask() -> None:
-    task = opensora_plan.OpenSoraPlan()
-    seen, dice = shown(task, task.still_steps)
+    task = opensora_plan_training.OpenSoraPlanTask()
+    seen, random = shown(task, task.still_steps)
     _, masked, mask = seen.arguments[0].chunk(3, dim=1)
-    rows = dice.scenes.integers(len(task.latents["chunks"]), size=task.recipe.batch)
+    rows = random.scenes.integers(len(task.latents["chunks"]), size=task.recipe.batch)
     told = mask.flatten(1).amin(1) == 0
     assert 0 < told.sum() < len(told)
     assert torch.equal(masked[told], task.latents["masked"][rows][told].float())
@@ -110,21 +116,21 @@ def test_the_plan_is_shown_the_masked_video_and_the_folded_mask() -> None:
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
 def test_a_step_depends_on_its_dice_only(name: str) -> None:
-    task = load_task(TASKS[name])
+    task = load_task(BASELINE_TASKS[name])
     network = task.build()
-    losses = [task.loss(network, roll(name, step))[0].item() for step in (0, 0, 1)]
+    losses = [task.loss(network, StepRandom.of(name, step))[0].item() for step in (0, 0, 1)]
     assert losses[0] == losses[1] != losses[2]
 
 
 def trained(name: str, folder: Path, **recipe: int) -> list[str]:
     """Trains a task for a few steps, exports it and returns the names of the tensors that did not change."""
-    task: Any = load_task(TASKS[name])
+    task: Any = load_task(BASELINE_TASKS[name])
     task.recipe = replace(task.recipe, **recipe)
     if name in TRANSFORMERS:
         task.still_steps = 2
     torch.manual_seed(zlib.crc32(name.encode()))
     begun = task.build().state_dict()
-    after = train(task, folder / "cache", folder).state_dict()
+    after = train_task(task, folder / "cache", folder).state_dict()
     return [key for key, tensor in after.items() if torch.equal(tensor, begun[key].to(tensor))]
 
 
@@ -153,7 +159,7 @@ def plan_beside(folder: Path, settings: dict[str, Any]) -> OpenSoraPlan:
     (folder / "vae").symlink_to(WEIGHTS / "opensora_plan" / "vae")
     return OpenSoraPlan(
         weights=str(folder), transformer="transformer", num_frames=5, height=0, width=0, num_inference_steps=4,
-        max_text_tokens=t5_text.LENGTH, **settings,
+        max_text_tokens=miniature_t5.T5_TOKENS, **settings,
     )  # fmt: skip
 
 
@@ -162,19 +168,19 @@ def test_the_temporal_autoencoder_is_trained_and_exported(tmp_path: Path) -> Non
     (tmp_path / "text_to_video" / "vae").symlink_to(WEIGHTS / "text_to_video" / "vae")
     assert trained("opensora_vae", tmp_path, steps=3, batch=2) == []
     vae = load_opensora_vae(tmp_path / "opensora" / "vae", "cpu", torch.float32, tmp_path / "text_to_video" / "vae")
-    clips = opensora_vae.OpenSoraVae().library.clips
-    latents = opensora.normalised(vae, clips[:, :17].transpose(1, 2))
+    clips = opensora_vae_training.OpenSoraVaeTask().library.clips
+    latents = opensora_training.normalised(vae, clips[:, :17].transpose(1, 2))
     spread, centre = torch.std_mean(latents, dim=(0, 2, 3, 4))
     torch.testing.assert_close(spread, torch.ones(4), atol=0.01, rtol=0)
     torch.testing.assert_close(centre, torch.zeros(4), atol=0.01, rtol=0)
 
 
 def test_the_causal_autoencoder_is_trained_and_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opensora_plan_vae.OpenSoraPlanVae, "lengths", ((1, 2), (5, 1)))
-    monkeypatch.setattr(opensora_plan_vae.OpenSoraPlanVae, "shares", (0.5, 0.5))
+    monkeypatch.setattr(opensora_plan_vae_training.OpenSoraPlanVaeTask, "lengths", ((1, 2), (5, 1)))
+    monkeypatch.setattr(opensora_plan_vae_training.OpenSoraPlanVaeTask, "shares", (0.5, 0.5))
     assert trained("opensora_plan_vae", tmp_path, steps=3) == []
-    vae = load_plan_vae(tmp_path / "opensora_plan" / "vae", "cpu", torch.float32)
-    video = opensora_plan_vae.draw_video(np.random.default_rng(0), 4, 9)
+    vae = load_causal_vae(tmp_path / "opensora_plan" / "vae", "cpu", torch.float32)
+    video = opensora_plan_vae_training.draw_video(np.random.default_rng(0), 4, 9)
     latents = vae.encode(video)[0] * vae.config.scaling_factor
     assert latents.shape == (4, 4, 3, 8, 8)
     assert 0.7 < latents.std() < 1.4
@@ -182,44 +188,46 @@ def test_the_causal_autoencoder_is_trained_and_exported(tmp_path: Path, monkeypa
 
 def test_both_autoencoders_show_the_world() -> None:
     """Weights of the repository on clips they have not seen: well above what a blurred frame gives."""
-    video = opensora_plan_vae.draw_video(np.random.default_rng(7), 4, 17)
+    video = opensora_plan_vae_training.draw_video(np.random.default_rng(7), 4, 17)
     frame_vae = WEIGHTS / "text_to_video" / "vae"
     sora = load_opensora_vae(WEIGHTS / "opensora" / "vae", "cpu", torch.float32, frame_vae)
-    plan = load_plan_vae(WEIGHTS / "opensora_plan" / "vae", "cpu", torch.float32)
+    plan = load_causal_vae(WEIGHTS / "opensora_plan" / "vae", "cpu", torch.float32)
     for again, least in ((sora.decode(sora.encode(video), 17), 22.0), (plan.decode(plan.encode(video)[0]), 19.0)):
         assert 10 * torch.log10(4 / (again - video).square().mean()) > least
 
 
 def test_latents_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    for module in (opensora, opensora_plan):
+    for module in (opensora_training, opensora_plan_training):
         monkeypatch.setattr(module, "CLIPS", 1)
-    monkeypatch.setattr(opensora_plan, "STILLS", 50)
-    frames, captions = opensora.load_frames(tmp_path, WEIGHTS)
+    monkeypatch.setattr(opensora_plan_training, "STILLS", 50)
+    frames, captions = opensora_training.load_frames(tmp_path, WEIGHTS)
     assert (frames.shape, len(captions)) == ((1, 51, 4, 8, 8), 1)
-    latents, texts = opensora_plan.load_latents(tmp_path, WEIGHTS)
+    latents, texts = opensora_plan_training.load_latents(tmp_path, WEIGHTS)
     assert {name: tuple(value.shape) for name, value in latents.items()} == {
         "stills": (50, 4, 1, 8, 8), "chunks": (1, 4, 13, 8, 8), "masked": (1, 4, 13, 8, 8),
         "grey_still": (1, 4, 1, 8, 8), "grey_chunk": (1, 4, 13, 8, 8),
     }  # fmt: skip
     assert {name: len(value) for name, value in texts.items()} == {"stills": 50, "chunks": 1}
     nowhere = tmp_path / "nowhere"  # the second time nothing is encoded
-    assert torch.equal(opensora.load_frames(tmp_path, nowhere)[0], frames)
-    assert torch.equal(opensora_plan.load_latents(tmp_path, nowhere)[0]["masked"], latents["masked"])
+    assert torch.equal(opensora_training.load_frames(tmp_path, nowhere)[0], frames)
+    assert torch.equal(opensora_plan_training.load_latents(tmp_path, nowhere)[0]["masked"], latents["masked"])
 
 
 def test_every_caption_fits_the_text_encoder(tmp_path: Path) -> None:
-    tokenizer, rng = t5_text.build_tokenizer(), np.random.default_rng(0)
+    tokenizer, rng = miniature_t5.build_t5_tokenizer(), np.random.default_rng(0)
     longest = 0
     for _ in range(2000):
         numbers = tokenizer(caption(random_scene(rng, two_things=1.0))).input_ids
         assert tokenizer.unk_token_id not in numbers
         longest = max(longest, len(numbers))
-    assert longest == t5_text.LENGTH
-    assert max(tokenizer.get_vocab().values()) < t5_text.build_encoder().config.vocab_size
-    encoder = t5_text.build_encoder()
-    tokens, mask = t5_text.encode(encoder, tokenizer, ["a red circle on grass"])
-    t5_text.export_text(encoder, tokenizer, tmp_path)
-    (read,) = TextEncoder(str(tmp_path), "", t5_text.LENGTH, "float32", "cpu").encode(["a red circle on grass"])
+    assert longest == miniature_t5.T5_TOKENS
+    assert max(tokenizer.get_vocab().values()) < miniature_t5.build_t5_encoder().config.vocab_size
+    encoder = miniature_t5.build_t5_encoder()
+    tokens, mask = miniature_t5.encode_captions(encoder, tokenizer, ["a red circle on grass"])
+    miniature_t5.export_text(encoder, tokenizer, tmp_path)
+    (read,) = PromptEncoder(str(tmp_path), "", miniature_t5.T5_TOKENS, "float32", "cpu").encode(
+        ["a red circle on grass"]
+    )
     assert torch.equal(read.mask, mask)
     torch.testing.assert_close(read.tokens, tokens, atol=2e-2, rtol=0)

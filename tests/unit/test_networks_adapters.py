@@ -16,9 +16,11 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from baselines.dynamicrafter_xl import DynamiCrafterXl
+from baselines.dynamicrafter_xl.method import DynamiCrafterXl
+from baselines.dynamicrafter_xl.network import DynamiCrafterUNet
+from baselines.dynamicrafter_xl.resampler import Resampler
 from baselines.networks import checkpoints
-from baselines.networks.checkpoints import network_folder, split_lvdm, write_seine
+from baselines.networks.checkpoints import network_folder, split_lvdm
 from baselines.networks.clip_encoders import (
     PIXEL_DEVIATION,
     PIXEL_MEAN,
@@ -26,10 +28,9 @@ from baselines.networks.clip_encoders import (
     encode_text,
     load_image_tower,
 )
-from baselines.networks.dynamicrafter import DynamiCrafterUNet
-from baselines.networks.resampler import Resampler
-from baselines.networks.seine import SeineUNet
-from baselines.seine import Seine
+from baselines.seine.checkpoint import write_seine
+from baselines.seine.method import Seine
+from baselines.seine.network import SeineUNet
 from generators.api import Request, Start
 from generators.weights import MissingWeightsError
 
@@ -206,7 +207,8 @@ def test_defaults_match_the_sheet() -> None:
 
 
 def test_adapters_import_without_torch() -> None:
-    code = "import sys, baselines.seine, baselines.dynamicrafter_xl; print({'torch', 'diffusers'} & set(sys.modules))"
+    modules = "baselines.seine.method, baselines.dynamicrafter_xl.method"
+    code = f"import sys, {modules}; print({{'torch', 'diffusers'}} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
 
@@ -291,8 +293,8 @@ def test_deepspeed_file_of_dynamicrafter_is_converted(
     first_stage = {ldm_name(key): as_released(key, tensor) for key, tensor in vae.state_dict().items()}
     state = {f"_forward_module.first_stage_model.{key}": tensor for key, tensor in first_stage.items()}
     torch.save({"module": state}, tmp_path / "model.ckpt")
-    read = checkpoints.split_lvdm(checkpoints._read(tmp_path / "model.ckpt", "state_dict", "module"))
+    read = checkpoints.split_lvdm(checkpoints.read_state_dict(tmp_path / "model.ckpt", "state_dict", "module"))
     monkeypatch.setattr(checkpoints, "AUTOENCODER", AUTOENCODER)
-    checkpoints._write_autoencoder(read[checkpoints.VAE], tmp_path / "vae")
+    checkpoints.write_autoencoder(read[checkpoints.VAE], tmp_path / "vae")
     loaded = AutoencoderKL.from_pretrained(tmp_path / "vae").state_dict()
     assert all(torch.equal(loaded[key], tensor) for key, tensor in vae.state_dict().items())

@@ -12,11 +12,11 @@ from diffusers import I2VGenXLUNet
 from torch import Tensor, nn
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from baselines.networks.dynamicrafter import DynamiCrafterUNet
-from baselines.networks.freenoise_attention import attend_in_windows, reschedule_noise, shuffled_indices
-from baselines.networks.resampler import Resampler, convert_resampler_keys
-from baselines.networks.seine import SeineUNet, convert_seine_keys, distance_buckets
+from baselines.dynamicrafter_xl.network import DynamiCrafterUNet
+from baselines.dynamicrafter_xl.resampler import Resampler, convert_resampler_keys
+from baselines.freenoise.windows import attend_in_windows, reschedule_noise, shuffled_indices
 from baselines.networks.videocrafter import VideoCrafterUNet, convert_videocrafter_keys
+from baselines.seine.network import SeineUNet, convert_seine_keys, distance_buckets
 
 KEYS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "keys"
 TINY = {"block_out_channels": (32, 64), "attention_levels": (True, False), "layers_per_block": 1}

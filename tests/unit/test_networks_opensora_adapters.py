@@ -13,13 +13,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from baselines.networks.causal_vae import CausalVAE, CausalVAEConfig
-from baselines.networks.opensora_plan_inpaint import InpaintConfig, InpaintTransformer
-from baselines.networks.opensora_vae import OpenSoraVAE
-from baselines.networks.stdit3 import STDiT3, STDiT3Config
-from baselines.networks.text_embeddings import TextEncoder
-from baselines.opensora import OpenSora
-from baselines.opensora_plan import OpenSoraPlan
+from baselines.networks.text_embeddings import PromptEncoder
+from baselines.opensora.method import OpenSora
+from baselines.opensora.stdit3 import STDiT3, STDiT3Config
+from baselines.opensora.vae import OpenSoraVAE
+from baselines.opensora_plan.method import OpenSoraPlan
+from baselines.opensora_plan.transformer import InpaintConfig, InpaintTransformer
+from baselines.opensora_plan.vae import CausalVAE, CausalVAEConfig
 from generators.api import Request, Start
 from generators.weights import MissingWeightsError
 
@@ -256,8 +256,8 @@ def test_missing_weights_are_named(tmp_path: Path, text_folder: Path) -> None:
         run(plan(tmp_path, text_folder), request_(), start())
 
 
-def encoder(location: str, weights_dir: Path | str = "", max_tokens: int = 8) -> TextEncoder:
-    return TextEncoder(location, str(weights_dir), max_tokens, "float32", "cpu")
+def encoder(location: str, weights_dir: Path | str = "", max_tokens: int = 8) -> PromptEncoder:
+    return PromptEncoder(location, str(weights_dir), max_tokens, "float32", "cpu")
 
 
 def test_texts_are_padded_and_kept_in_memory(text_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +266,7 @@ def test_texts_are_padded_and_kept_in_memory(text_folder: Path, monkeypatch: pyt
     assert short.tokens.shape == long.tokens.shape == (1, 8, TEXT_WIDTH)
     assert short.mask.tolist() == [[1, 1, 1, 1, 0, 0, 0, 0]]
     assert bool(long.mask.all())
-    monkeypatch.setattr(TextEncoder, "_run", lambda *_: pytest.fail("encoded twice"))
+    monkeypatch.setattr(PromptEncoder, "_run", lambda *_: pytest.fail("encoded twice"))
     assert texts.encode(["ab"])[0] is short
 
 
@@ -292,7 +292,8 @@ def test_sentencepiece_is_asked_for_where_it_is_needed(tmp_path: Path, monkeypat
 
 
 def test_adapters_import_without_torch() -> None:
-    code = "import sys, baselines.opensora, baselines.opensora_plan; print({'torch', 'diffusers'} & set(sys.modules))"
+    modules = "baselines.opensora.method, baselines.opensora_plan.method"
+    code = f"import sys, {modules}; print({{'torch', 'diffusers'}} & set(sys.modules))"
     root = Path(__file__).resolve().parents[2]
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert out.stdout.strip() == "set()"

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
-from baselines.networks.causal_vae import CausalVAE, CausalVAEConfig, unwrapped
-from baselines.networks.causal_vae_tiling import Tiling, decoded_in_tiles, encoded_in_tiles, in_tiles
-from baselines.networks.checkpoint_files import read_checkpoint, read_config
-from baselines.networks.opensora_plan_continuation import denoise
-from baselines.networks.opensora_plan_inpaint import InpaintConfig, InpaintTransformer, fold_mask, given_frames_mask
-from baselines.networks.opensora_vae import FrameVAEConfig, OpenSoraVAE, TemporalVAE, TemporalVAEConfig, latent_frames
-from baselines.networks.rectified_flow import guided, sample, transform_timesteps, transformed_timesteps
-from baselines.networks.stdit3 import STDiT3, STDiT3Config, load_released
+from baselines.networks.checkpoint_files import read_checkpoint, read_released_config
+from baselines.opensora.rectified_flow import guided_velocity, sample, transform_timesteps, transformed_timesteps
+from baselines.opensora.stdit3 import STDiT3, STDiT3Config, load_released_stdit3
+from baselines.opensora.vae import FrameVAEConfig, OpenSoraVAE, TemporalVAE, TemporalVAEConfig, latent_frames
+from baselines.opensora_plan.continuation import denoise
+from baselines.opensora_plan.transformer import InpaintConfig, InpaintTransformer, fold_mask, given_frames_mask
+from baselines.opensora_plan.vae import CausalVAE, CausalVAEConfig, unwrapped
+from baselines.opensora_plan.vae_tiling import Tiling, decoded_in_tiles, encoded_in_tiles, in_tiles
 from generators.weights import MissingWeightsError
 
 KEYS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "keys"
@@ -86,13 +86,15 @@ def tiny_stdit3() -> STDiT3:
 def test_repeats_of_rotary_frequencies_are_the_only_tensors_left_out() -> None:
     network = tiny_stdit3()
     state = dict(network.state_dict())
-    load_released(network, state | {"temporal_blocks.0.rope.freqs": state["rope.freqs"].clone()})
+    load_released_stdit3(network, state | {"temporal_blocks.0.rope.freqs": state["rope.freqs"].clone()})
     with pytest.raises(ValueError, match=r"temporal_blocks\.0\.rope\.freqs"):
-        load_released(network, state | {"temporal_blocks.0.rope.freqs": state["rope.freqs"] + 1})
+        load_released_stdit3(network, state | {"temporal_blocks.0.rope.freqs": state["rope.freqs"] + 1})
     with pytest.raises(RuntimeError, match="mystery"):
-        load_released(network, state | {"mystery": torch.ones(1)})
+        load_released_stdit3(network, state | {"mystery": torch.ones(1)})
     with pytest.raises(RuntimeError, match=r"final_layer\.linear\.bias"):
-        load_released(network, {name: value for name, value in state.items() if name != "final_layer.linear.bias"})
+        load_released_stdit3(
+            network, {name: value for name, value in state.items() if name != "final_layer.linear.bias"}
+        )
 
 
 def test_stdit3_reads_text_only_where_the_mask_keeps_it_and_every_condition() -> None:
@@ -199,7 +201,7 @@ def test_given_frames_never_move_and_guidance_mixes() -> None:
     given_frames = (mask == 0)[:, None, :, None, None].expand_as(z)
     assert torch.equal(out[given_frames], z[given_frames])
     torch.testing.assert_close(out[~given_frames], z[~given_frames] + float(steps[0]) / 1000)
-    velocity = guided(lambda z, t, live: torch.cat([z[:1], 0 * z[1:]]).repeat(1, 2, 1, 1, 1), 7.0)
+    velocity = guided_velocity(lambda z, t, live: torch.cat([z[:1], 0 * z[1:]]).repeat(1, 2, 1, 1, 1), 7.0)
     torch.testing.assert_close(velocity(z[:1], steps[:1], None), 7.0 * z[:1])
 
 
@@ -354,10 +356,10 @@ def test_checkpoints_are_data(tmp_path: Path) -> None:
 
 def test_config_files_are_checked(tmp_path: Path) -> None:
     with pytest.raises(MissingWeightsError, match=r"config\.json"):
-        read_config(tmp_path)
+        read_released_config(tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="no JSON"):
-        read_config(tmp_path)
+        read_released_config(tmp_path)
     (tmp_path / "config.json").write_text("[1]")
     with pytest.raises(ValueError, match="list"):
-        read_config(tmp_path)
+        read_released_config(tmp_path)

@@ -18,7 +18,7 @@ from baselines.networks.ddim import (
     trailing_schedule,
     uniform_schedule,
 )
-from baselines.networks.ddpm_respaced import ddpm_sample, ddpm_scheduler
+from baselines.seine.ddpm import ddpm_sample, ddpm_scheduler
 
 SPREAD = 0.5
 

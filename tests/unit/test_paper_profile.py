@@ -9,14 +9,14 @@ import huggingface_hub
 import numpy as np
 import pytest
 
-from bench.catalog import find
+from bench.catalog import find_plugins
 from bench.plan import plan
 from bench.profile import load_profile
 from bench.report.published import load_published
-from bench.runner import Task, Worker, save_start
-from bench.settings import construct, resolve, run_settings
+from bench.settings import construct, resolve_settings, run_settings
 from bench.spec import RunSpec
 from bench.store import Store
+from bench.worker import Task, Worker
 from generators.api import Start
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +28,7 @@ def spec_of(method: str) -> RunSpec:
     """The paper's settings of a method for one short and small video."""
     small = ["video.num_frames=20", "video.height=64", "video.width=64", "run.metrics=[]"]
     profile = load_profile("paper", small)
-    return plan(find(), profile, methods=method, prompts="1")
+    return plan(find_plugins(), profile, methods=method, prompts="1")
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +49,8 @@ def test_every_system_of_table_1_has_a_section() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_section_builds_its_method(method: str) -> None:
-    cls = find().methods[method].cls
-    settings = resolve(cls, PROFILE.methods[method], run_settings(PROFILE.run), method)
+    cls = find_plugins().methods[method].cls
+    settings = resolve_settings(cls, PROFILE.methods[method], run_settings(PROFILE.run), method)
     built = construct(cls, settings, method)
     assert built.device == "cuda"
     assert {name: getattr(built, name) for name in PROFILE.methods[method]} == PROFILE.methods[method]
@@ -63,7 +63,7 @@ def test_without_weights_a_row_is_skipped_and_says_what_to_type(method: str, tmp
     (store.path / "starts").mkdir(parents=True)
     (store.path / "cells" / method).mkdir(parents=True)
     frames, base = np.zeros((16, 64, 64, 3), np.uint8), np.zeros((16, 256, 256, 3), np.uint8)
-    save_start(store, spec.cells[0].start_key, Start(frames, base), spec.profile.video.fps)
+    store.save_start(spec.cells[0].start_key, Start(frames, base), spec.profile.video.fps)
     record = Worker(spec, store).run(Task("video", spec.cells[0])).record
     assert record is not None
     assert record.status == "skipped", record.reason

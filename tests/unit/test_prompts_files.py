@@ -7,7 +7,7 @@ import pytest
 
 from bench import prompts as module
 from bench.errors import ConfigError
-from bench.prompts import PAPER_LABEL, fingerprint, load_prompts, packaged
+from bench.prompts import PAPER_LABEL, load_prompts, packaged, prompts_fingerprint
 
 
 def test_long50_is_fifty_different_tagged_prompts() -> None:
@@ -89,16 +89,16 @@ def test_unknown_names_missing_folders_and_other_encodings(tmp_path: Path) -> No
 
 
 def test_fingerprint_sees_words_and_order_and_nothing_else() -> None:
-    plain = fingerprint(['it\'s "late"', "a fox"])
-    assert fingerprint(["  it\u2019s \u201clate\u201d ", "", "a\u00a0 fox\t"]) == plain
-    assert fingerprint(["a fox", 'it\'s "late"']) != plain
-    assert fingerprint(["\uff41 fox"]) == fingerprint(["a fox"])  # NFKC: full-width letters
+    plain = prompts_fingerprint(['it\'s "late"', "a fox"])
+    assert prompts_fingerprint(["  it\u2019s \u201clate\u201d ", "", "a\u00a0 fox\t"]) == plain
+    assert prompts_fingerprint(["a fox", 'it\'s "late"']) != plain
+    assert prompts_fingerprint(["\uff41 fox"]) == prompts_fingerprint(["a fox"])  # NFKC: full-width letters
 
 
 def test_the_papers_list_is_recognised_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "whatever.txt"
     file.write_text("a \u201cfox\u201d\nan otter\n")
-    monkeypatch.setattr(module, "PAPER_SHA256", fingerprint(['a "fox"', "an otter"]))
+    monkeypatch.setattr(module, "PAPER_SHA256", prompts_fingerprint(['a "fox"', "an otter"]))
     assert load_prompts(str(file)).label == PAPER_LABEL
     file.write_text("a fox\nan otter\n")
     assert load_prompts(str(file)).label == "whatever.txt"

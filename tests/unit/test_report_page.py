@@ -15,18 +15,18 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from bench.ffv1 import VideoWriter
 from bench.report import write_report
 from bench.report.contact import COLUMNS, MARGIN, TEXT_WIDTH, frames_over_time
 from bench.report.curves import windows_for
 from bench.report.figures import COLOURS, MARKERS, _figure, _legend
-from bench.report.findings import Findings, Row, find, other_start
-from bench.report.html import coded
+from bench.report.findings import ReportData, TableRow, other_start, report_data
+from bench.report.html import with_code
 from bench.report.published import load_published
-from bench.report.seams import profiles
-from bench.report.tables import latex, markdown, shown, tex
+from bench.report.seams import seam_profiles
+from bench.report.tables import latex, markdown, shown_value, tex
 from bench.spec import SCHEMA, Prompt
 from bench.store import Record, RunInfo, Store, StoredScore
-from bench.video import VideoWriter
 from metrics.api import MetricInfo
 
 NUM_FRAMES, FPS = 24, 2.0
@@ -137,18 +137,18 @@ def report(store: Store) -> Path:
 
 
 @pytest.fixture(scope="module")
-def findings(store: Store) -> Findings:
-    return find(store.info(), store.records(), load_published())
+def findings(store: Store) -> ReportData:
+    return report_data(store.info(), store.records(), load_published())
 
 
-def row(findings: Findings, method: str) -> Row:
+def row(findings: ReportData, method: str) -> TableRow:
     return next(row for row in findings.rows if row.method == method)
 
 
 # -- findings ----------------------------------------------------------------------------------------------------------
 
 
-def test_means_leave_out_undefined_values_and_count_them(findings: Findings) -> None:
+def test_means_leave_out_undefined_values_and_count_them(findings: ReportData) -> None:
     wobble = row(findings, "alpha").scores["wobble"]
     factor = 2.0 * np.mean([1 + t / NUM_FRAMES for t in range(NUM_FRAMES)])
     assert wobble.mean == pytest.approx(1.5 * factor)
@@ -159,14 +159,14 @@ def test_means_leave_out_undefined_values_and_count_them(findings: Findings) -> 
     ]
 
 
-def test_failed_skipped_and_unmade_videos_are_counted(findings: Findings) -> None:
+def test_failed_skipped_and_unmade_videos_are_counted(findings: ReportData) -> None:
     gamma = row(findings, "gamma")
     assert (gamma.planned, gamma.ok, gamma.failed, gamma.skipped, gamma.pending) == (3, 0, 1, 1, 1)
     assert gamma.scores["match"].mean is None
     assert {problem.status for problem in findings.problems if problem.method == "gamma"} == {"failed", "skipped"}
 
 
-def test_a_row_with_another_start_is_neither_ranked_nor_tested(findings: Findings) -> None:
+def test_a_row_with_another_start_is_neither_ranked_nor_tested(findings: ReportData) -> None:
     delta = row(findings, "delta")
     assert delta.scores["wobble"].mean < row(findings, "alpha").scores["wobble"].mean
     assert not delta.ranked
@@ -175,7 +175,7 @@ def test_a_row_with_another_start_is_neither_ranked_nor_tested(findings: Finding
     assert {name for c in findings.comparisons for name in (c.first, c.second)} == {"alpha", "beta"}
 
 
-def test_best_and_second_follow_the_direction_of_the_metric(findings: Findings) -> None:
+def test_best_and_second_follow_the_direction_of_the_metric(findings: ReportData) -> None:
     assert row(findings, "alpha").marks == {"wobble": "best", "match": "best"}
     assert row(findings, "beta").marks == {"wobble": "second", "match": "second"}
     assert row(findings, "gamma").marks == {}
@@ -185,7 +185,7 @@ def test_ties_share_a_mark() -> None:
     info = run_info(("a", "b", "c"), Path("none"))
     levels = {"a": 1.0, "b": 1.0, "c": 2.0}
     records = [record(method, prompt, level) for method, level in levels.items() for prompt in PROMPTS]
-    marks = {row.method: row.marks["match"] for row in find(info, records, load_published()).rows}
+    marks = {row.method: row.marks["match"] for row in report_data(info, records, load_published()).rows}
     assert marks == {"a": "best", "b": "best", "c": "second"}
 
 
@@ -198,7 +198,7 @@ def test_the_start_most_methods_had_is_the_shared_one() -> None:
     assert other_start([made("a", "x"), made("b", "")]) == frozenset()
 
 
-def test_scores_of_the_mini_profile_are_called_not_comparable(findings: Findings) -> None:
+def test_scores_of_the_mini_profile_are_called_not_comparable(findings: ReportData) -> None:
     assert not findings.comparable
     assert "not comparable with the published ones" in findings.notes[0]
     assert "`mini` profile" in findings.notes[0]
@@ -206,7 +206,7 @@ def test_scores_of_the_mini_profile_are_called_not_comparable(findings: Findings
 
 def test_published_rows_stand_beside_measured_ones() -> None:
     info = run_info(("svd",), Path("none"))
-    findings = find(info, [record("svd", PROMPTS[0], 1.0)], load_published())
+    findings = report_data(info, [record("svd", PROMPTS[0], 1.0)], load_published())
     assert findings.rows[0].published == {"mawe": 857.2, "scuts": 1.1, "clip": 23.95}
     assert "857.2 / 1.1 / 23.95" in markdown(findings)
     assert findings.rows[0].group == "I2V"
@@ -230,7 +230,7 @@ def test_frozen_videos_are_flagged_and_cannot_win() -> None:
         for level, (method, of_method) in enumerate(flags.items(), start=1)
         for prompt, flag in zip(PROMPTS, of_method, strict=True)
     ]
-    rows = find(run_info(tuple(flags), Path("none")), records, load_published()).rows
+    rows = report_data(run_info(tuple(flags), Path("none")), records, load_published()).rows
     assert [[flag.word for flag in row.flags] for row in rows] == [["frozen 2/3"], ["frozen 1/3"], []]
     assert [row.ranked for row in rows] == [False, True, True]
     assert [row.marks.get("match") for row in rows] == [None, "best", "second"]
@@ -239,7 +239,7 @@ def test_frozen_videos_are_flagged_and_cannot_win() -> None:
 def test_videos_that_needed_less_memory_are_flagged_and_still_ranked() -> None:
     records = [record(method, prompt, 1.0) for method in ("a", "b") for prompt in PROMPTS]
     records[1] = replace(records[1], memory='offload = "model", because with "none" a raised OutOfMemoryError: x')
-    first, second = find(run_info(("a", "b"), Path("none")), records, load_published()).rows
+    first, second = report_data(run_info(("a", "b"), Path("none")), records, load_published()).rows
     assert [flag.word for flag in first.flags] == ["offloaded 1/3"]
     assert "because with" in first.flags[0].sentence
     assert (first.ranked, second.flags) == (True, ())
@@ -251,7 +251,7 @@ def test_seam_profile_averages_each_seam_over_videos() -> None:
         return record("a", prompt, 1.0, scores={"seams": StoredScore(2.0, {}, series)})
 
     records = [seamed(PROMPTS[0], [2.0, 5.0]), seamed(PROMPTS[1], [4.0, None])]
-    (profile,) = profiles(find(run_info(("a",), Path("none")), records, load_published()))
+    (profile,) = seam_profiles(report_data(run_info(("a",), Path("none")), records, load_published()))
     assert profile.frames == (8, 16)
     assert [(point.mean, point.n, point.undefined) for point in profile.points] == [(3.0, 2, 0), (5.0, 1, 1)]
 
@@ -260,14 +260,14 @@ def test_loading_time_stays_out_of_the_wait_for_the_first_chunk() -> None:
     cold = record("a", PROMPTS[0], 1.0, cost={"seconds_to_first_chunk": 60.0, "cold": 1.0})
     warm = record("a", PROMPTS[1], 1.0, cost={"seconds_to_first_chunk": 2.0, "cold": 0.0})
     info = run_info(("a",), Path("none"))
-    assert find(info, [cold, warm], load_published()).rows[0].cost["seconds_to_first_chunk"] == 2.0
-    assert find(info, [cold], load_published()).rows[0].cost["seconds_to_first_chunk"] == 60.0
+    assert report_data(info, [cold, warm], load_published()).rows[0].cost["seconds_to_first_chunk"] == 2.0
+    assert report_data(info, [cold], load_published()).rows[0].cost["seconds_to_first_chunk"] == 60.0
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
 
 
-def test_csv_holds_full_precision(report: Path, findings: Findings) -> None:
+def test_csv_holds_full_precision(report: Path, findings: ReportData) -> None:
     lines = {line["method"]: line for line in read_csv(report / "table1.csv")}
     assert float(lines["alpha"]["wobble_mean"]) == row(findings, "alpha").scores["wobble"].mean
     assert lines["alpha"]["wobble_undefined"] == "1"
@@ -287,7 +287,7 @@ def test_markdown_is_one_table_with_marks_counts_and_notes(report: Path) -> None
     assert len({line.count("|") for line in heads}) == 1
 
 
-def test_latex_is_booktabs_with_everything_escaped(findings: Findings, report: Path) -> None:
+def test_latex_is_booktabs_with_everything_escaped(findings: ReportData, report: Path) -> None:
     info = replace(findings.info, prompt_set="a_b & 50%")
     hostile = replace(findings, info=info, rows=tuple(replace(r, title="X_1 & {y}") for r in findings.rows))
     text = latex(hostile)
@@ -411,7 +411,7 @@ def test_a_metric_that_cannot_read_its_series_costs_its_curves_only(store: Store
     [(None, "–"), (0.0, "0.00"), (6069.7, "6069.7"), (52.34, "52.34"), (0.04, "0.04"), (-0.00123, "-0.0012")],
 )
 def test_numbers_as_tables_show_them(value: float | None, text: str) -> None:
-    assert shown(value) == text
+    assert shown_value(value) == text
 
 
 def test_latex_escapes() -> None:
@@ -419,7 +419,7 @@ def test_latex_escapes() -> None:
 
 
 def test_backticks_become_code_and_the_rest_stays_text() -> None:
-    assert coded("a <b> `x < y` c") == "a &lt;b&gt; <code>x &lt; y</code> c"
+    assert with_code("a <b> `x < y` c") == "a &lt;b&gt; <code>x &lt; y</code> c"
 
 
 def test_markers_tell_methods_of_one_colour_apart() -> None:

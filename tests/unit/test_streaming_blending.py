@@ -22,7 +22,7 @@ from generators.streaming_t2v.blending import (
     spans,
     wavefront,
 )
-from generators.streaming_t2v.sdedit import FrameNoise, SDEdit, guided, refiner_sigmas, solver_sigmas
+from generators.streaming_t2v.sdedit import FrameNoise, SDEdit, guided_prediction, refiner_sigmas, solver_sigmas
 
 
 def toy(latents: Tensor, timestep: int) -> tuple[Tensor, Tensor]:
@@ -165,6 +165,6 @@ def test_refiner_noise_levels() -> None:
 
 def test_rescaled_guidance_keeps_the_prompts_spread() -> None:
     negative, positive = torch.randn(2, 4, 50, generator=torch.Generator().manual_seed(0)).unbind(0)
-    assert torch.allclose(guided(negative, positive, 1.0, 0.3), positive)
-    full = guided(negative, positive, 7.5, 1.0)
+    assert torch.allclose(guided_prediction(negative, positive, 1.0, 0.3), positive)
+    full = guided_prediction(negative, positive, 7.5, 1.0)
     assert float(full.std()) == pytest.approx(float(positive.std()), rel=1e-5)

@@ -85,7 +85,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=16,
         projection_dim=6,
     )  # fmt: skip
-    alive(CLIPVisionModelWithProjection(vision)).save_pretrained(root / "eye" / "image_encoder")  # type: ignore[operator]
+    alive(CLIPVisionModelWithProjection(vision)).save_pretrained(root / "image_tower" / "image_encoder")  # type: ignore[operator]
     refiner = UNet3DConditionModel(
         down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"), up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
         block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4, attention_head_dim=4, cross_attention_dim=8,
@@ -96,7 +96,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def build(weights: Path, name: str = "streaming_t2v", **settings: Any) -> StreamingT2V:
     values: dict[str, Any] = {
-        "weights": str(weights / name), "base_weights": str(weights / "base"), "image_weights": str(weights / "eye"),
+        "weights": str(weights / name), "base_weights": str(weights / "base"),
+        "image_weights": str(weights / "image_tower"),
         "refiner_weights": str(weights / "refiner"), "base_height": 32, "base_width": 32, "num_inference_steps": 2,
         "refiner_steps": 2, "refiner_chunk": 10, "refiner_overlap": 4, "canvas_height": 64, "canvas_width": 96,
     }  # fmt: skip
@@ -277,7 +278,7 @@ def test_wrong_or_missing_weights(weights: Path) -> None:
             Request("a", 0, 29, 256, 256, 8.0), Start(*(np.zeros((16, 256, 256, 3), np.uint8),) * 2)
         ))  # fmt: skip
     with pytest.raises(MissingWeightsError, match=r'neither a folder "network" nor a file streaming_t2v\.ckpt'):
-        next(replace(build(weights), weights=str(weights / "eye")).generate(request(), start()))
+        next(replace(build(weights), weights=str(weights / "image_tower")).generate(request(), start()))
     with pytest.raises(MissingWeightsError, match="image_encoder"):
         next(build(weights, image_weights="").generate(request(), start()))
 

@@ -26,7 +26,7 @@ from generators.streaming_t2v.training import (
     draws,
     learning_rate,
     parameter_table,
-    train,
+    train_streaming,
     training_mode,
 )
 from generators.streaming_t2v.unet import VideoUNetConfig
@@ -152,10 +152,10 @@ def test_the_loss_is_the_error_of_the_prediction(prediction: str) -> None:
     schedule = DDIMScheduler(prediction_type=prediction)
     samples = [clips().sample(np.random.default_rng(seed)) for seed in range(2)]
     loss = denoising_loss(Zero(), SIZES, samples, schedule, torch.Generator().manual_seed(0))
-    dice = torch.Generator().manual_seed(0)
+    random = torch.Generator().manual_seed(0)
     latents = torch.stack([sample.latents for sample in samples])
-    noise = torch.randn(latents.shape, generator=dice)
-    times = torch.randint(1000, (2,), generator=dice)
+    noise = torch.randn(latents.shape, generator=random)
+    times = torch.randint(1000, (2,), generator=random)
     target = noise if prediction == "epsilon" else schedule.get_velocity(latents, noise, times)
     assert float(loss) == pytest.approx(float(target.square().mean()))
 
@@ -173,9 +173,9 @@ def test_more_draws_mean_more_noise() -> None:
 
     means = []
     for draws_of_noise in (1, 3):
-        network, dice = Seen(), torch.Generator().manual_seed(0)
+        network, random = Seen(), torch.Generator().manual_seed(0)
         samples = [clips().sample(np.random.default_rng(0))] * 200
-        denoising_loss(network, SIZES, samples, scheduler(), dice, draws_of_noise)
+        denoising_loss(network, SIZES, samples, scheduler(), random, draws_of_noise)
         means.append(np.mean(network.times))
     assert means == [pytest.approx(500, abs=60), pytest.approx(750, abs=50)]
 
@@ -217,9 +217,9 @@ def test_every_memory_learns_in_two_steps() -> None:
     task, optimiser = WindowTask(network), torch.optim.SGD(chosen, lr=0.5)
     data = clips()
     for call in range(3):
-        rng, dice = draws(0, call, 0)
+        rng, random = draws(0, call, 0)
         optimiser.zero_grad()
-        loss = denoising_loss(task, SIZES, [data.sample(rng)], scheduler(), dice)
+        loss = denoising_loss(task, SIZES, [data.sample(rng)], scheduler(), random)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     for name in ("cam.controlnet_cond_embedding.conv_in", "cam.encoder.conv_in", "anchor_tokens.context_embedding.0"):
@@ -233,7 +233,7 @@ def run(out: Path, stop_after: int | None = None, **settings: object) -> Streami
     config = replace(
         TrainingConfig(4, batch=1, accumulate=2, learning_rate=1e-2, trained="memories"), **settings  # type: ignore[arg-type]
     )  # fmt: skip
-    for _ in train(network, clips(dropout=0.2), scheduler(), config, out, stop_after=stop_after):
+    for _ in train_streaming(network, clips(dropout=0.2), scheduler(), config, out, stop_after=stop_after):
         pass
     return network
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from generators.mini.latents import Library
-from generators.mini.windows import ANCHORS, SPOILT, Views, Windows, spoil
-from generators.streaming_t2v.network import read_config
+from generators.mini.windows import ANCHORS, SPOILT, Views, Windows, spoil_latents
+from generators.streaming_t2v.network import read_network_config
 
 CONFIG = Path(__file__).parents[2] / "generators" / "mini" / "streaming_t2v.json"
 
@@ -32,7 +32,7 @@ def source() -> Windows:
     library = Library(latents, ["a", "b"], torch.zeros(2, 96), latents[:, 0], ["a", "b"], 1.0)
     anchors = torch.arange(2.0 * ANCHORS).reshape(2, ANCHORS, 1).expand(-1, -1, 96)
     views = Views(latents[:, :17].float() + 0.5, frames, anchors, torch.full((96,), -1.0))
-    return Windows(library, views, Text(), read_config(CONFIG.read_text(), CONFIG), dropout=0.3)  # type: ignore[arg-type]
+    return Windows(library, views, Text(), read_network_config(CONFIG.read_text(), CONFIG), dropout=0.3)  # type: ignore[arg-type]
 
 
 def test_windows_are_cut_as_streaming_sees_them(source: Windows) -> None:
@@ -57,11 +57,11 @@ def test_windows_are_cut_as_streaming_sees_them(source: Windows) -> None:
 
 
 def test_conditioning_latents_are_spoilt_within_bounds() -> None:
-    dice = torch.Generator().manual_seed(0)
-    latents = torch.randn(17, 4, 8, 8, generator=dice)
+    random = torch.Generator().manual_seed(0)
+    latents = torch.randn(17, 4, 8, 8, generator=random)
     amounts = []
     for _ in range(50):
-        added = spoil(latents, dice) - latents
+        added = spoil_latents(latents, random) - latents
         amounts.append(float(added.std()))
         assert float((added[1:] - added[:-1]).std()) < float(added.std()) * 1.5  # partly the same in all frames
     assert max(amounts) < 1.5 * SPOILT

@@ -10,12 +10,12 @@ from click.testing import CliRunner
 from bench.cli import cli
 from bench.validate import pages
 from bench.validate.cores import Cores
-from bench.validate.cuts import NUM_FRAMES, Cuts, Detection, Video, detect, detections, random_cuts
+from bench.validate.cuts import CUT_FRAMES, Cuts, CutVideo, Detection, detect, detections, random_cuts
 from bench.validate.definitions import DEFINITIONS
-from bench.validate.doses import STRENGTHS, DoseTable, Task, dose, measure
-from bench.validate.findings import QUICK, Findings
+from bench.validate.doses import STRENGTHS, DoseTable, DoseTask, dose, measure_doses
+from bench.validate.findings import QUICK, ValidationResults
 from bench.validate.flow_error import EstimatorError, Floor, FlowErrors
-from bench.validate.instruments import READINGS, Instruments
+from bench.validate.instruments import MEASUREMENTS, Instruments
 from bench.validate.invariances import Invariance, Tolerance, coded, compare, enlarged
 from bench.validate.ranks import answer
 from generators.mini.faults import UNITS
@@ -27,7 +27,7 @@ NO_WEIGHTS = Instruments("", "")
 
 def test_every_metric_and_every_fault_has_its_place():
     assert {definition.name for definition in DEFINITIONS} == set(BUILT_IN)
-    assert {reading.metric for reading in READINGS} == set(BUILT_IN)
+    assert {reading.metric for reading in MEASUREMENTS} == set(BUILT_IN)
     assert set(STRENGTHS) == set(UNITS)
     for kind, strengths in STRENGTHS.items():
         assert len(strengths) == 5
@@ -40,18 +40,18 @@ def test_random_cuts_respect_the_shortest_scene(count):
     rng = np.random.default_rng(count)
     for _ in range(50):
         cuts = random_cuts(rng, count)
-        edges = np.array([0, *cuts, NUM_FRAMES])
+        edges = np.array([0, *cuts, CUT_FRAMES])
         assert len(cuts) == count
         assert np.diff(edges).min() >= MIN_SCENE_LEN
-        assert not cuts or cuts[-1] <= NUM_FRAMES - LOOK_AROUND - MIN_SCENE_LEN
+        assert not cuts or cuts[-1] <= CUT_FRAMES - LOOK_AROUND - MIN_SCENE_LEN
 
 
 def test_precision_and_recall_count_exact_frames():
-    found = detections([Video((20.0, 40.0), (20.0,)), Video((), (30.0,)), Video((50.0,), (51.0,))])
+    found = detections([CutVideo((20.0, 40.0), (20.0,)), CutVideo((), (30.0,)), CutVideo((50.0,), (51.0,))])
     assert (found.cuts, found.found, found.hits) == (3, 3, 1)
     assert found.precision == found.recall == found.f1 == pytest.approx(1 / 3)
     assert found.by_count == ((2, 1), (0, 1), (1, 1))
-    assert detections([Video((), ())]).f1 == 1.0
+    assert detections([CutVideo((), ())]).f1 == 1.0
 
 
 def test_the_detector_is_asked_about_the_same_video_every_time():
@@ -61,7 +61,7 @@ def test_the_detector_is_asked_about_the_same_video_every_time():
 
 
 def test_a_scene_is_measured_at_every_dose():
-    curves = measure(Task(NO_WEIGHTS, 1, kinds=("freeze",)))
+    curves = measure_doses(DoseTask(NO_WEIGHTS, 1, kinds=("freeze",)))
     assert "clip" not in curves
     frozen = curves["stillness"]["freeze"]
     assert np.array(frozen[1:]) - frozen[0] == pytest.approx(
@@ -103,13 +103,13 @@ def test_results_come_in_order():
 
 def synthetic():
     rng = np.random.default_rng(0)
-    names = [reading.name for reading in READINGS if reading.name not in ("clip", "mawe_mini")]
+    names = [reading.name for reading in MEASUREMENTS if reading.name not in ("clip", "mawe_mini")]
     curves = {n: {k: np.cumsum(rng.random((2, 6)), axis=1).tolist() for k in STRENGTHS} for n in names}
     curves["mawe"]["freeze"] = [[1.0, 2.0, None, None, None, None]] * 2
     answers = {n: {k: answer(v, "lower") for k, v in kinds.items()} for n, kinds in curves.items()}
     error = EstimatorError(2, 0.5, 0.4, None, 2.0, 0.5, 0.9, {"sand": 0.5}, (9.0, 3.0, 50.0))
     found = Detection(2, 3, 3, 3, 1.0, 1.0, 1.0, ((1, 1), (2, 2)))
-    return Findings(
+    return ValidationResults(
         QUICK,
         NO_WEIGHTS.absent(),
         FlowErrors({"dis": error}, [Floor(64, 4.0, 9.0, 12.0, 50.0), Floor(128, 1.0, 3.0, 5.0, 40.0)]),

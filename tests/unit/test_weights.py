@@ -9,9 +9,19 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from bench.catalog import find as find_methods
+from bench.catalog import find_plugins
 from generators import weights
-from generators.weights import TABLE, MissingWeightsError, Weights, fetch, find, lacking, needed, resolve, verify
+from generators.weights import (
+    TABLE,
+    MissingWeightsError,
+    Weights,
+    fetch_weights,
+    find_weights,
+    lacking,
+    needed,
+    resolve_weights,
+    verify,
+)
 
 SVD = "stabilityai/stable-video-diffusion-img2vid-xt"
 
@@ -60,46 +70,46 @@ def test_every_system_of_table_1_and_every_scorer_is_listed() -> None:
 def test_miniature_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "weights" / "svd" / "unet").mkdir(parents=True)
     monkeypatch.setattr(weights.importlib.resources, "files", lambda package: tmp_path)
-    assert resolve("mini:svd") == tmp_path / "weights" / "svd"
-    assert resolve("mini:svd/unet") == tmp_path / "weights" / "svd" / "unet"
+    assert resolve_weights("mini:svd") == tmp_path / "weights" / "svd"
+    assert resolve_weights("mini:svd/unet") == tmp_path / "weights" / "svd" / "unet"
     for name in ("nobody", "", "../weights/svd"):
         with pytest.raises(MissingWeightsError, match=r"docs/mini\.md"):
-            resolve(f"mini:{name}")
+            resolve_weights(f"mini:{name}")
 
 
 def test_plain_paths(tmp_path: Path) -> None:
-    assert resolve(str(tmp_path)) == tmp_path
+    assert resolve_weights(str(tmp_path)) == tmp_path
     for location in ("", str(tmp_path / "nothing")):
         with pytest.raises(MissingWeightsError, match="hub:OWNER/NAME"):
-            resolve(location)
+            resolve_weights(location)
 
 
 def test_hub_weights_in_the_cache(tmp_path: Path) -> None:
     (entry,) = needed("svd")
     folder = cached(tmp_path / "hub", entry)
-    assert resolve(f"hub:{SVD}") == folder
-    assert resolve(f"hub:{SVD}@main") == folder
-    assert resolve(f"hub:{SVD}/some") == folder / "some"
-    assert find(entry) == folder
+    assert resolve_weights(f"hub:{SVD}") == folder
+    assert resolve_weights(f"hub:{SVD}@main") == folder
+    assert resolve_weights(f"hub:{SVD}/some") == folder / "some"
+    assert find_weights(entry) == folder
     (folder / "some" / "some.fp16.safetensors").unlink()
-    assert find(entry) is None
+    assert find_weights(entry) is None
     with pytest.raises(MissingWeightsError, match=r"without \*/\*\.fp16\.safetensors"):
-        resolve(f"hub:{SVD}")
+        resolve_weights(f"hub:{SVD}")
 
 
 def test_hub_weights_in_a_folder(tmp_path: Path) -> None:
     (entry,) = needed("svd")
     folder = fill(tmp_path / "w" / SVD, entry)
-    assert resolve(f"hub:{SVD}", str(tmp_path / "w")) == folder
-    assert find(entry, str(tmp_path / "w")) == folder
+    assert resolve_weights(f"hub:{SVD}", str(tmp_path / "w")) == folder
+    assert find_weights(entry, str(tmp_path / "w")) == folder
     entry = next(entry for entry in needed("freenoise") if entry.files == ("model.ckpt",))
     file = fill(tmp_path / "w" / entry.repository, entry) / "model.ckpt"
-    assert resolve(f"hub:{entry.repository}/model.ckpt", str(tmp_path / "w")) == file
+    assert resolve_weights(f"hub:{entry.repository}/model.ckpt", str(tmp_path / "w")) == file
 
 
 def test_missing_weights_say_what_to_do() -> None:
     with pytest.raises(MissingWeightsError) as gated:
-        resolve(f"hub:{SVD}", "/tmp/w")
+        resolve_weights(f"hub:{SVD}", "/tmp/w")
     for part in (
         SVD,
         "accept its licence",
@@ -109,7 +119,7 @@ def test_missing_weights_say_what_to_do() -> None:
     ):
         assert part in str(gated.value), part
     with pytest.raises(MissingWeightsError, match=r"hf download someone/else --revision v2"):
-        resolve("hub:someone/else@v2/unet")
+        resolve_weights("hub:someone/else@v2/unet")
 
 
 def test_lacking_reads_patterns(tmp_path: Path) -> None:
@@ -138,7 +148,7 @@ def test_fetch_downloads_what_is_listed(monkeypatch: pytest.MonkeyPatch, tmp_pat
         return str(fill(tmp_path / "w" / repository, entry))
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    assert fetch(entry, str(tmp_path / "w")) == tmp_path / "w" / SVD
+    assert fetch_weights(entry, str(tmp_path / "w")) == tmp_path / "w" / SVD
     assert asked["allow_patterns"] == list(entry.files)
     assert asked["local_dir"] == tmp_path / "w" / SVD
     assert asked["revision"] == entry.revision
@@ -152,10 +162,10 @@ def test_fetch_translates_what_goes_wrong(monkeypatch: pytest.MonkeyPatch, tmp_p
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
     with pytest.raises(MissingWeightsError, match="no connection; check the connection"):
-        fetch(entry)
+        fetch_weights(entry)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda repository, **options: str(tmp_path))
     with pytest.raises(MissingWeightsError, match="layout has changed"):
-        fetch(entry)
+        fetch_weights(entry)
 
 
 def test_torchvision_weights_are_found_where_torch_keeps_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -163,10 +173,10 @@ def test_torchvision_weights_are_found_where_torch_keeps_them(monkeypatch: pytes
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     (entry,) = needed("mawe")
-    assert find(entry) is None
+    assert find_weights(entry) is None
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / entry.files[0]).touch()
-    assert find(entry) == tmp_path / "checkpoints" / entry.files[0]
+    assert find_weights(entry) == tmp_path / "checkpoints" / entry.files[0]
 
 
 def test_the_guide_names_every_repository_and_real_settings() -> None:
@@ -174,7 +184,7 @@ def test_the_guide_names_every_repository_and_real_settings() -> None:
     for entry in TABLE:
         if entry.source == "hub":
             assert entry.repository in guide, entry.repository
-    catalog = find_methods().methods
+    catalog = find_plugins().methods
     for name, setting in re.findall(r"methods\.(\w+)\.(\w+)", guide):
         if name in catalog:
             assert setting in {field.name for field in dataclasses.fields(catalog[name].cls)}, (name, setting)

@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from generators.mini.data import random_frames
-from generators.mini.training import Dice, Recipe, roll
+from generators.mini.training import Recipe, StepRandom
 
 # Widths: 64 channels are two per group under the 32 groups that Stable Video Diffusion's decoder fixes.
 CONFIG = {
@@ -29,24 +29,24 @@ CONFIG = {
 }
 
 
-class Autoencoder:
+class AutoencoderTask:
     """Reconstruction of single frames: L1 + 2 MSE + 1e-6 KL."""
 
     name = "autoencoder"
     recipe = Recipe(steps=1900, batch=16, learning_rate=2e-3, average=0.995, half=True)
-    hot = ("encoder", "decoder")
+    compiled = ("encoder", "decoder")
 
     def build(self) -> nn.Module:
         """Returns the network at initialisation."""
         network: nn.Module = AutoencoderKL(**CONFIG).to(memory_format=torch.channels_last)
         return network
 
-    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the reconstruction loss of one batch and its PSNR in dB."""
-        frames, _ = random_frames(dice.scenes, self.recipe.batch)
+        frames, _ = random_frames(random.scenes, self.recipe.batch)
         frames = frames.contiguous(memory_format=torch.channels_last)
         posterior = network.encode(frames).latent_dist
-        latents = posterior.sample(generator=dice.noise)
+        latents = posterior.sample(generator=random.noise)
         error = network.decode(latents).sample.float() - frames
         mse = error.square().mean()
         divergence = posterior.kl().mean() / latents[0].numel()
@@ -55,7 +55,7 @@ class Autoencoder:
 
     def export(self, network: Any, weights: Path) -> None:
         """Writes `text_to_video/vae` with the scaling factor that gives latents unit variance."""
-        frames, _ = random_frames(roll("autoencoder-scale", 0).scenes, 512)
+        frames, _ = random_frames(StepRandom.of("autoencoder-scale", 0).scenes, 512)
         with torch.no_grad():
             latents = torch.cat([network.encode(part).latent_dist.mean for part in torch.split(frames, 64)])
         network.register_to_config(scaling_factor=round(1 / latents.std().item(), 5))

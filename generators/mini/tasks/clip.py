@@ -1,7 +1,7 @@
-"""The two CLIPs of the miniature world, trained apart: `Scorer` judges videos, `Eye` conditions the methods.
+"""The two CLIPs of the miniature world, trained apart: the scorer judges videos, the image encoder conditions methods.
 
-The scorer is `open_clip`'s CLIP. The eye is transformers' CLIP, whose image half becomes the image encoder of the
-methods, so no method sees the network it is scored with.
+The scorer is `open_clip`'s CLIP. The image encoder is the image half of transformers' CLIP: no method sees the network
+it is scored with.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from generators.mini import grammar
 from generators.mini.data import to_tensor
 from generators.mini.grammar import Scene, Thing, caption, random_scene
 from generators.mini.tokenizer import build_tokenizer
-from generators.mini.training import Dice, Recipe
+from generators.mini.training import Recipe, StepRandom
 from generators.mini.world import Clip
 
-LENGTH = 77
+CLIP_TOKENS = 77
 """Tokens of a caption, as in every CLIP."""
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -41,7 +41,7 @@ SCORER = {
     "embed_dim": 96,
     "vision_cfg": {"image_size": 64, "layers": [1, 2, 2, 1], "width": 12, "head_width": 32},  # a small RN50
     "text_cfg": {
-        "context_length": LENGTH,
+        "context_length": CLIP_TOKENS,
         "vocab_size": 640,
         "width": 96,
         "heads": 4,
@@ -51,19 +51,19 @@ SCORER = {
     "quick_gelu": True,
 }
 
-EYE_TEXT = {
+IMAGE_ENCODER_TEXT = {
     "vocab_size": 640,
     "hidden_size": 96,
     "intermediate_size": 256,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
-    "max_position_embeddings": LENGTH,
+    "max_position_embeddings": CLIP_TOKENS,
     "bos_token_id": 638,
     "eos_token_id": 639,
     "pad_token_id": 639,
     "projection_dim": 96,
 }
-EYE_VISION = {
+IMAGE_ENCODER_VISION = {
     "hidden_size": 96,
     "intermediate_size": 256,
     "num_hidden_layers": 3,
@@ -86,15 +86,15 @@ class _Contrastive:
     recipe: Recipe
 
     def __init__(self) -> None:
-        self.tokenizer = build_tokenizer(LENGTH)
+        self.tokenizer = build_tokenizer(CLIP_TOKENS)
 
-    def batch(self, dice: Dice) -> tuple[Tensor, Tensor]:
+    def batch(self, random: StepRandom) -> tuple[Tensor, Tensor]:
         """Returns frames [N, 3, 64, 64] in 0..1 with the defects of generated video, and token numbers [N, 77]."""
-        scenes = [s for _ in range(self.recipe.batch // SIBLINGS) for s in family(dice.scenes)]
-        clips = [Clip(scene, int(dice.scenes.integers(2**31))) for scene in scenes]
-        frames = to_tensor(np.concatenate([clip.render_at(dice.scenes.uniform(0, 100, 1)) for clip in clips]))
+        scenes = [s for _ in range(self.recipe.batch // SIBLINGS) for s in family(random.scenes)]
+        clips = [Clip(scene, int(random.scenes.integers(2**31))) for scene in scenes]
+        frames = to_tensor(np.concatenate([clip.render_at(random.scenes.uniform(0, 100, 1)) for clip in clips]))
         tokens = self.tokenizer([caption(scene) for scene in scenes], padding="max_length", return_tensors="pt")
-        return spoil(frames, dice.noise) / 2 + 0.5, tokens.input_ids
+        return spoil_frames(frames, random.noise) / 2 + 0.5, tokens.input_ids
 
     def match(self, logits: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Returns the symmetric cross entropy of an N x N table of similarities, and how often the best is right."""
@@ -103,12 +103,12 @@ class _Contrastive:
         return loss, {"right": (logits.argmax(1) == truth).float().mean().item()}
 
 
-class Scorer(_Contrastive):
+class ScorerTask(_Contrastive):
     """The CLIP that gives the CLIP score."""
 
     name = "scorer"
     recipe = Recipe(steps=3400, batch=64, learning_rate=1.5e-3, weight_decay=0.05)
-    hot = ()
+    compiled = ()
 
     def build(self) -> nn.Module:
         """Returns the network at initialisation."""
@@ -116,9 +116,9 @@ class Scorer(_Contrastive):
         network: nn.Module = open_clip.CLIP(**config)
         return network
 
-    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the contrastive loss of one batch."""
-        frames, tokens = self.batch(dice)
+        frames, tokens = self.batch(random)
         image, text, scale = network(normalise(frames), tokens)
         return self.match(scale.clamp(max=100).float() * image.float() @ text.float().T)
 
@@ -133,22 +133,24 @@ class Scorer(_Contrastive):
         self.tokenizer.save_pretrained(folder)
 
 
-class Eye(_Contrastive):
+class ImageEncoderTask(_Contrastive):
     """The CLIP that tells methods what a frame shows."""
 
-    name = "eye"
+    name = "image_encoder"
     recipe = Recipe(steps=1500, batch=64, learning_rate=1.5e-3, weight_decay=0.05)
-    hot = ()
+    compiled = ()
 
     def build(self) -> nn.Module:
         """Returns the network at initialisation."""
-        network: nn.Module = CLIPModel(CLIPConfig(text_config=EYE_TEXT, vision_config=EYE_VISION, projection_dim=96))
+        network: nn.Module = CLIPModel(
+            CLIPConfig(text_config=IMAGE_ENCODER_TEXT, vision_config=IMAGE_ENCODER_VISION, projection_dim=96)
+        )
         return network
 
-    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the contrastive loss of one batch."""
-        frames, tokens = self.batch(dice)
-        side = EYE_VISION["image_size"]
+        frames, tokens = self.batch(random)
+        side = IMAGE_ENCODER_VISION["image_size"]
         large = interpolate(frames, size=(side, side), mode="bilinear", align_corners=False)
         output = network(input_ids=tokens, pixel_values=normalise(large))
         return self.match(output.logits_per_image.float())
@@ -159,7 +161,7 @@ class Eye(_Contrastive):
         vision.vision_model.load_state_dict(network.vision_model.state_dict())
         vision.visual_projection.load_state_dict(network.visual_projection.state_dict())
         vision.half().save_pretrained(weights / "svd" / "image_encoder")
-        side = EYE_VISION["image_size"]
+        side = IMAGE_ENCODER_VISION["image_size"]
         CLIPImageProcessor(
             size={"shortest_edge": side}, crop_size={"height": side, "width": side}, image_mean=MEAN, image_std=STD
         ).save_pretrained(weights / "svd" / "feature_extractor")
@@ -179,9 +181,9 @@ def family(rng: np.random.Generator) -> list[Scene]:
 def vary(scene: Scene, rng: np.random.Generator) -> Scene:
     """Returns the scene with one attribute, of one of its things or of the whole, drawn anew."""
     # Shape is by far the slowest to learn; motion and camera cannot be seen in one frame and are left to chance.
-    attribute = rng.choice(["shape", "shape", "shape", "shape", "color", "texture", "background"])
+    attribute = rng.choice(["shape", "shape", "shape", "shape", "colour", "texture", "background"])
     options = {
-        "color": grammar.COLORS,
+        "colour": grammar.COLOURS,
         "shape": grammar.SHAPES,
         "texture": grammar.TEXTURES,
         "background": grammar.BACKGROUNDS,
@@ -194,7 +196,7 @@ def vary(scene: Scene, rng: np.random.Generator) -> Scene:
     return replace(scene, things=(*scene.things[:index], changed, *scene.things[index + 1 :]))
 
 
-def spoil(frames: Tensor, noise: torch.Generator) -> Tensor:
+def spoil_frames(frames: Tensor, noise: torch.Generator) -> Tensor:
     """Returns frames in -1..1, some blurred, noisy or off in brightness as generated frames are."""
     count = len(frames)
     blurred = interpolate(avg_pool2d(frames, 3, 1, 1), scale_factor=0.5, mode="bilinear", align_corners=False)

@@ -11,7 +11,7 @@ from diffusers import EulerDiscreteScheduler, UNetSpatioTemporalConditionModel
 from torch import Tensor, nn
 
 from generators.mini.latents import load_library
-from generators.mini.training import Dice, Recipe
+from generators.mini.training import Recipe, StepRandom
 
 HERE = Path(__file__).parents[1]
 
@@ -31,7 +31,7 @@ CONFIG = {
     "transformer_layers_per_block": 1,
 }
 
-SCHEDULE = {
+SVD_SCHEDULE = {
     "beta_start": 0.00085,
     "beta_end": 0.012,
     "beta_schedule": "scaled_linear",
@@ -50,7 +50,7 @@ FPS_ID, MOTION_BUCKET, NOISE_AUG = 6.0, 127.0, 0.02
 """Micro-conditioning of the released model at its default call (the pipeline passes fps - 1)."""
 
 
-class Svd:
+class SvdTask:
     """Denoises 25 frames given the first: EDM's preconditioning with v-prediction and log-normal noise levels.
 
     Source: Blattmann et al., Stable Video Diffusion (arXiv:2311.15127), appendix D; Karras et al., EDM
@@ -59,7 +59,7 @@ class Svd:
 
     name = "svd"
     recipe = Recipe(steps=1900, batch=4, learning_rate=1.5e-3, average=0.998)
-    hot: tuple[str, ...] = ()
+    compiled: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.library = load_library(HERE / "cache", HERE / "weights")
@@ -69,16 +69,16 @@ class Svd:
         network: nn.Module = UNetSpatioTemporalConditionModel(**CONFIG)
         return network
 
-    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the weighted squared error of the denoised clip, weight (1 + sigma^2) / sigma^2."""
         count = self.recipe.batch
-        rows = dice.scenes.integers(len(self.library.clips), size=count)
+        rows = random.scenes.integers(len(self.library.clips), size=count)
         clean = self.library.clips[rows].float()
-        told = torch.from_numpy(dice.scenes.random(count) > 0.1).float()
+        told = torch.from_numpy(random.scenes.random(count) > 0.1).float()
         look = self.library.looks[rows].float().unsqueeze(1) * told.view(-1, 1, 1)
         first = clean[:, :1] / self.library.scaling_factor * told.view(-1, 1, 1, 1, 1)
-        sigma = torch.exp(0.7 + 1.6 * torch.randn(count, generator=dice.noise)).view(-1, 1, 1, 1, 1)
-        noisy = clean + sigma * torch.randn(clean.shape, generator=dice.noise)
+        sigma = torch.exp(0.7 + 1.6 * torch.randn(count, generator=random.noise)).view(-1, 1, 1, 1, 1)
+        noisy = clean + sigma * torch.randn(clean.shape, generator=random.noise)
         scaled = noisy / (sigma.square() + 1).sqrt()
         ids = torch.tensor([[FPS_ID, MOTION_BUCKET, NOISE_AUG]]).repeat(count, 1)
         times = 0.25 * sigma.log().flatten()
@@ -91,7 +91,7 @@ class Svd:
         """Writes `svd/{unet,scheduler}` and the index of the pipeline."""
         folder = weights / "svd"
         network.half().save_pretrained(folder / "unet")
-        EulerDiscreteScheduler(**SCHEDULE).save_pretrained(folder / "scheduler")
+        EulerDiscreteScheduler(**SVD_SCHEDULE).save_pretrained(folder / "scheduler")
         index = {
             "_class_name": "StableVideoDiffusionPipeline",
             "feature_extractor": ["transformers", "CLIPImageProcessor"],

@@ -17,9 +17,9 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from generators.mini.denoising import CACHE, SCHEDULE, WEIGHTS, draw_stills, left_out, levels
 from generators.mini.latents import load_library
-from generators.mini.tasks.clip import EYE_TEXT
+from generators.mini.tasks.clip import IMAGE_ENCODER_TEXT
 from generators.mini.tokenizer import LENGTH, build_tokenizer
-from generators.mini.training import Dice, Recipe
+from generators.mini.training import Recipe, StepRandom
 
 CONFIG = {
     "sample_size": 8,
@@ -35,15 +35,15 @@ CONFIG = {
     "use_linear_projection": True,  # as in Stable Diffusion 2, whose family the video networks' blocks belong to
 }
 
-TEXT = EYE_TEXT | {"max_position_embeddings": LENGTH}
+TEXT = IMAGE_ENCODER_TEXT | {"max_position_embeddings": LENGTH}
 
 
-class TextToImage:
+class TextToImageTask:
     """Denoising single frames with v-prediction; one caption in ten is left out, for guidance."""
 
     name = "text_to_image"
     recipe = Recipe(steps=5000, batch=96, learning_rate=2e-3, average=0.998)
-    hot: tuple[str, ...] = ()
+    compiled: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.library = load_library(CACHE, WEIGHTS)
@@ -54,14 +54,14 @@ class TextToImage:
         """Returns the denoiser and its text encoder at initialisation."""
         return nn.ModuleDict({"unet": UNet2DConditionModel(**CONFIG), "text": CLIPTextModel(CLIPTextConfig(**TEXT))})
 
-    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the mean squared error of v on one batch."""
-        clean, captions = draw_stills(self.library, dice, self.recipe.batch)
-        told = left_out(captions, dice)
+        clean, captions = draw_stills(self.library, random, self.recipe.batch)
+        told = left_out(captions, random)
         tokens = self.tokenizer(told, padding="max_length", truncation=True, return_tensors="pt").input_ids
         context = network["text"](tokens).last_hidden_state
-        noise = torch.randn(clean.shape, generator=dice.noise)
-        times = torch.randint(0, 1000, (len(clean),), generator=dice.noise)
+        noise = torch.randn(clean.shape, generator=random.noise)
+        times = torch.randint(0, 1000, (len(clean),), generator=random.noise)
         signal, spread = levels(self.alphas, times, clean.ndim)
         v = network["unet"](signal * clean + spread * noise, times, context).sample
         return (v - (signal * noise - spread * clean)).square().mean(), {}

@@ -27,7 +27,7 @@ from generators.mini.denoising import (
     start_from_image_model,
 )
 from generators.mini.latents import load_library
-from generators.mini.training import Dice, Recipe
+from generators.mini.training import Recipe, StepRandom
 
 CONFIG = {
     "sample_size": 8,
@@ -43,12 +43,12 @@ CONFIG = {
 }
 
 
-class TextToVideo:
+class TextToVideoTask:
     """Denoising with v-prediction; one caption in ten is left out, for guidance."""
 
     name = "text_to_video"
     recipe = Recipe(steps=3600, batch=8, learning_rate=1.5e-3, average=0.998)
-    hot: tuple[str, ...] = ()
+    compiled: tuple[str, ...] = ()
     still_every = 4
     """Every how many steps single frames are drawn in place of clips: as many samples as a clip batch has frames."""
 
@@ -66,17 +66,17 @@ class TextToVideo:
         silence_temporal(network)
         return network
 
-    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the mean squared error of v on one batch of stills or clips."""
-        if dice.step % self.still_every == 0:
-            stills, captions = draw_stills(self.library, dice, self.recipe.batch * self.num_frames)
+        if random.step % self.still_every == 0:
+            stills, captions = draw_stills(self.library, random, self.recipe.batch * self.num_frames)
             clean = stills.unsqueeze(2)
         else:
-            clips, captions, _ = draw_clips(self.library, dice, self.recipe.batch, self.num_frames)
+            clips, captions, _ = draw_clips(self.library, random, self.recipe.batch, self.num_frames)
             clean = clips.transpose(1, 2)
-        context = self.text.encode(left_out(captions, dice))
-        noise = torch.randn(clean.shape, generator=dice.noise)
-        times = torch.randint(0, 1000, (len(clean),), generator=dice.noise)
+        context = self.text.encode(left_out(captions, random))
+        noise = torch.randn(clean.shape, generator=random.noise)
+        times = torch.randint(0, 1000, (len(clean),), generator=random.noise)
         signal, spread = levels(self.alphas, times, clean.ndim)
         v = network(signal * clean + spread * noise, times, context).sample
         return (v - (signal * noise - spread * clean)).square().mean(), {"frames": float(clean.shape[2])}

@@ -1,4 +1,7 @@
-"""The flow network of the miniature world: torchvision's RAFT, small, trained on the world's exact flow."""
+"""`python -m bench.studies.raft_training raft`: trains the flow network of the miniature world on its exact flow.
+
+It is torchvision's RAFT, small. It is trained here and not beside the generators because it is a part of the metrics.
+"""
 
 from __future__ import annotations
 
@@ -11,35 +14,36 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from generators.mini.data import random_clip, to_tensor
-from generators.mini.training import Dice, Recipe
-from metrics.raft import RAFT_MINI, build_raft, save_raft
+from generators.mini.train import train_named
+from generators.mini.training import Recipe, StepRandom
+from metrics.flow.raft import RAFT_MINI, build_raft, save_raft
 
-SIZE = 128
+PAIR_SIZE = 128
 """Side of the frames the network sees, as the mini profile's MAWE resizes them."""
 
 UPDATES = 4
 """Recurrent updates in training: fewer than at use, which held-out errors do not mind, and a fifth cheaper than six."""
 
 
-class Raft:
+class RaftTask:
     """Flow between two frames of a clip: L1 over all updates, later ones weighing more."""
 
     name = "raft"
     recipe = Recipe(steps=18000, batch=6, learning_rate=9e-4, weight_decay=1e-4, average=0.998, half=True)
-    hot = ()
+    compiled = ()
 
     def build(self) -> nn.Module:
         """Returns the network at initialisation."""
         network: nn.Module = build_raft(RAFT_MINI)
         return network
 
-    def loss(self, network: Any, dice: Dice) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the sequence loss of one batch and its end-point error in pixels at 128 x 128.
 
         Source: Teed and Deng, RAFT (arXiv:2003.12039), eq. 7 with gamma 0.8.
         """
-        first, second, truth, weight = flow_batch(dice.scenes, self.recipe.batch)
-        flows = network(augment(first, dice.noise), augment(second, dice.noise), num_flow_updates=UPDATES)
+        first, second, truth, weight = flow_batch(random.scenes, self.recipe.batch)
+        flows = network(augment(first, random.noise), augment(second, random.noise), num_flow_updates=UPDATES)
         errors = [((flow.float() - truth).abs() * weight).mean() for flow in flows]
         loss = torch.stack([0.8 ** (UPDATES - 1 - i) * error for i, error in enumerate(errors)]).sum()
         epe = (flows[-1].float() - truth).norm(dim=1).mean()
@@ -63,9 +67,11 @@ def flow_batch(rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, Te
         t = rng.uniform(0, 200)
         step = 1.0 if rng.random() < 0.85 else rng.uniform(-3, 3)
         pairs.append(clip.render_at(np.array([t, t + step])))
-        flows.append(clip.flow(t, step, SIZE)[0])
-        things.append(clip.layers(t, SIZE) > 0)
-    frames = interpolate(to_tensor(np.concatenate(pairs)), size=(SIZE, SIZE), mode="bilinear", align_corners=False)
+        flows.append(clip.flow(t, step, PAIR_SIZE)[0])
+        things.append(clip.layers(t, PAIR_SIZE) > 0)
+    frames = interpolate(
+        to_tensor(np.concatenate(pairs)), size=(PAIR_SIZE, PAIR_SIZE), mode="bilinear", align_corners=False
+    )
     weight = 1 + torch.from_numpy(np.stack(things)).float().unsqueeze(1)
     return frames[::2], frames[1::2], torch.from_numpy(np.stack(flows)), weight / weight.mean()
 
@@ -80,3 +86,9 @@ def augment(frames: Tensor, noise: torch.Generator) -> Tensor:
     strength = 0.03 * torch.rand(count, 1, 1, 1, generator=noise)
     light = 0.03 * torch.randn(count, 1, 1, 1, generator=noise)
     return (frames + spoilt * (strength * torch.randn(frames.shape, generator=noise) + light)).clamp(-1, 1)
+
+
+if __name__ == "__main__":
+    train_named(
+        {"raft": "bench.studies.raft_training:RaftTask"}, "python -m bench.studies.raft_training", __doc__ or ""
+    )

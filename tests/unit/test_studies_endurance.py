@@ -1,4 +1,4 @@
-"""What `generators.streaming_t2v.measure` compares, on the miniature weights."""
+"""What `bench.studies.endurance` compares, on the miniature weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from generators.streaming_t2v import measure
+from bench.studies import endurance
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -15,11 +15,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 def test_one_call_in_half_precision(guidance: float) -> None:
     """One prediction is comparable between precisions, with guidance or without."""
-    start = measure.start_of(measure.PROMPT)
-    plain = replace(measure.method_of(), guidance_scale=guidance)
-    exact = measure.one_call(plain, start)
-    half = measure.one_call(replace(plain, dtype="bfloat16"), start)
+    start = endurance.start_of(endurance.PROMPT)
+    plain = replace(endurance.method_of(), guidance_scale=guidance)
+    exact = endurance.one_call(plain, start)
+    half = endurance.one_call(replace(plain, dtype="bfloat16"), start)
     assert exact.shape == half.shape == (1, 4, 16, 8, 8)
     error = float((half - exact).norm() / exact.norm())
-    assert torch.equal(measure.one_call(plain, start), exact)
+    assert torch.equal(endurance.one_call(plain, start), exact)
     assert 0 < error < 0.05

@@ -1,0 +1,1 @@
+"""AnimateDiff, which SparseCtrl and one FreeNoise stand on: pipeline, miniature training of its motion modules."""

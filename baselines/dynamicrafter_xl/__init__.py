@@ -1,0 +1,1 @@
+"""DynamiCrafter-XL: method, network, resampler, miniature training."""

@@ -1,0 +1,1 @@
+"""I2VGen-XL: method, released names, miniature training."""

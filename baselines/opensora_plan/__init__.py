@@ -1,0 +1,1 @@
+"""OpenSoraPlan 1.2: method, transformer, causal autoencoder, miniature training."""

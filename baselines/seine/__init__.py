@@ -1,0 +1,1 @@
+"""SEINE: method, network, sampler, miniature training."""

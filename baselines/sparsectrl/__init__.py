@@ -1,0 +1,1 @@
+"""SparseCtrl: method, miniature training."""

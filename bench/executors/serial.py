@@ -1,0 +1,23 @@
+"""Carries tasks out in this process, one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bench.spec import RunSpec
+from bench.store import Store
+from bench.worker import Outcome, Task, Worker
+
+
+class Serial:
+    """Runs tasks in this process, one after another."""
+
+    workers = 1
+
+    def __init__(self, spec: RunSpec, store: Store) -> None:
+        self._worker = Worker(spec, store)
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
+        """Yields one outcome per task, in order."""
+        for task in tasks:
+            yield self._worker.run(task)

@@ -1,0 +1,92 @@
+"""Files that appear whole or not at all, and JSON in which an undefined number is null.
+
+Example:
+    >>> with replacing(Path("a.json")) as temporary:     # doctest: +SKIP
+    ...     temporary.write_text("{}")
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.errors import StoreError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Returns a temporary path beside `path` that takes its place when the block ends without an error.
+
+    Raises:
+        StoreError: the folder cannot be written or is full.
+    """
+    temporary = path.with_name(f".tmp-{_host()}-{os.getpid()}~{path.name}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as cause:
+        raise StoreError(f"{path}: cannot be written ({cause.strerror or cause})") from cause
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes one JSON file in one step; NaN and infinities become null, which is what an undefined number is."""
+    text = json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns the object in a JSON file.
+
+    Raises:
+        StoreError: it is missing, torn, or not an object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as cause:
+        raise StoreError(f"{path}: not found; make it with `python -m bench run`") from cause
+    except (OSError, ValueError) as cause:
+        raise StoreError(f"{path}: torn or unreadable ({cause}); the same `run` command makes it anew") from cause
+    if not isinstance(content, dict):
+        raise StoreError(f"{path}: torn (no JSON object); the same `run` command makes it anew")
+    return content
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes temporary files that dead processes of this machine left below a folder."""
+    for path in folder.rglob(".tmp-*"):
+        host, _, process = path.name.removeprefix(".tmp-").split("~")[0].rpartition("-")
+        if host == _host() and process.isdigit() and not _alive(int(process)):
+            path.unlink(missing_ok=True)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _host() -> str:
+    return socket.gethostname().replace("~", "_").replace("/", "_")
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,1 @@
+"""Measurements about the project itself: miniature networks, endurance, operations, ablations."""

@@ -1,0 +1,1 @@
+"""What several metrics read from the same frames, computed once per video."""

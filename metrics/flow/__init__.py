@@ -1,0 +1,1 @@
+"""Optical flow: estimators behind one protocol, released weights, warping."""
