@@ -28,7 +28,7 @@ from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts, li
 from metrics.features.flow_statistics import FlowStatistics
 
 
-@metric(name="mawe", title="MAWE", unit="grey levels² per pixel of motion", better="lower", version="1")
+@metric(name="mawe", title="MAWE", unit="grey levels² per pixel of motion", better="lower", version="2")
 @dataclass
 class Mawe(FeatureReader):
     """The motion-aware warp error.

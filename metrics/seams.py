@@ -40,7 +40,7 @@ LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of R, G, B in luminance. Source: ITU-R BT.601."""
 
 
-@metric(name="seams", title="Seams", unit="× inside of chunks", better="lower", version="1")
+@metric(name="seams", title="Seams", unit="× inside of chunks", better="lower", version="2")
 @dataclass
 class Seams(FeatureReader):
     """Mean contrast of the chunk boundaries; 1 is a join that cannot be told from the inside of its chunks.

@@ -22,7 +22,7 @@ PAIR_SIZE = 128
 """Side of the frames the network sees, as the mini profile's MAWE resizes them."""
 
 UPDATES = 4
-"""Recurrent updates in training: fewer than at use, which held-out errors do not mind, and a fifth cheaper than six."""
+"""Recurrent updates in training: one more than in use, and a fifth cheaper than six."""
 
 
 class RaftTask:

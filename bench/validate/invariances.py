@@ -229,7 +229,8 @@ def _flows(folder: str, frames: Frames) -> dict[int, np.ndarray]:
     from metrics.flow.raft_streaming import StreamingRaft
     from metrics.flow.warping import resize_frames
 
-    network = StreamingRaft(load_raft(folder))
+    model, config = load_raft(folder)
+    network = StreamingRaft(model, config.updates)
     pictures = resize_frames(frames, FLOW_SIZE).float() / 127.5 - 1
     flows = {}
     with torch.inference_mode():

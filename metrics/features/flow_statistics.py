@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FRAMES_PER_BATCH = 8
 """Frames resized together: enough to keep a device busy, few enough for 720p frames to stay small in memory."""
 
-FLOW_STATISTICS_VERSION = 1
+FLOW_STATISTICS_VERSION = 2
 """Changes whenever the same frames would give other arrays, so that kept ones are not read."""
 
 

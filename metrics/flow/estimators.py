@@ -26,6 +26,9 @@ from metrics.flow.api import FlowEstimator, FlowPairs, FlowStream
 ESTIMATORS = ("raft_large", "raft_small", "mini", "dis", "ptlflow:NAME")
 """The values of a metric's `flow` setting."""
 
+MINI_FILES = ("config.json", "model.safetensors")
+"""What the folder of a "mini" network holds; either changes its flow."""
+
 
 def load_estimator(flow: str, weights: str = "", device: str = "cpu", precision: str = "float32") -> FlowEstimator:
     """Returns a loaded estimator.
@@ -52,34 +55,37 @@ def load_estimator(flow: str, weights: str = "", device: str = "cpu", precision:
         model, sha256 = load_released_raft(flow, weights)
         return RaftFlow(model, sha256, device, precision)
     if flow == "mini":
-        return RaftFlow(*_load_mini(weights), device=device, precision=precision)
+        model, sha256, updates = _load_mini(weights)
+        return RaftFlow(model, sha256, device, precision, updates)
     raise SettingError(f"no flow estimator is called {flow!r}: choose one of {', '.join(ESTIMATORS)}")
 
 
 def weights_identity(flow: str, weights: str) -> str:
     """Returns what the weights of an estimator are known by, without loading them; empty if it has none.
 
-    The SHA-256 of a named file or folder, or the published start of it for the default release.
+    The SHA-256 of a named file, or of each of the two files of a folder, or the published start of it for the default
+    release.
     """
     from metrics.flow.weights import released, sha256_of
 
     if flow == "mini" or weights:
-        path = Path(weights) / "model.safetensors" if flow == "mini" else Path(weights)
-        return sha256_of(path) if path.is_file() else "missing"
+        files = [Path(weights) / name for name in MINI_FILES] if flow == "mini" else [Path(weights)]
+        return " ".join(sha256_of(file) if file.is_file() else "missing" for file in files)
     return released(flow).sha256_start if flow in ("raft_large", "raft_small") else ""
 
 
-def _load_mini(folder: str) -> tuple[Any, str]:
+def _load_mini(folder: str) -> tuple[Any, str, int]:
+    """Returns the network, the hash of its weights and how often it updates the flow."""
     from metrics.flow.raft import load_raft
     from metrics.flow.weights import sha256_of
 
     if not folder:
         raise WeightsError("flow 'mini' needs `flow_weights`: a folder with config.json and model.safetensors")
     try:
-        model = load_raft(folder)
+        model, config = load_raft(folder)
     except (FileNotFoundError, ValueError) as error:
         raise WeightsError(str(error)) from error
-    return model, sha256_of(Path(folder) / "model.safetensors")
+    return model, sha256_of(Path(folder) / "model.safetensors"), config.updates
 
 
 class DisFlow:

@@ -2,7 +2,9 @@
 
 RAFT is over 98 % of the cost of MAWE. Called pair by pair it encodes every frame twice, upsamples twelve flows of which
 eleven are thrown away, and convolves the context, which never changes, in each of its twelve updates. None of that
-changes the result, so none of it is done here; what is left runs on torchvision's own blocks.
+changes the result, so none of it is done here; what is left runs on torchvision's own blocks, several pairs at once
+where that is faster. Batches lie at fixed places of the video and are always full, so a pair's flow depends neither on
+how the video was cut into pushes nor on where it ends.
 
 Example:
     >>> from metrics.flow.raft import RAFT_MINI, build_raft
@@ -34,6 +36,12 @@ if TYPE_CHECKING:
 PRECISIONS = MappingProxyType({"float32": None, "tf32": None, "bfloat16": torch.bfloat16, "float16": torch.float16})
 """Arithmetic of the networks: "float32" is the parity setting, the others are faster and move the flow."""
 
+PAIRS_PER_BATCH = 8
+"""Pairs that go through a network together, where that pays."""
+
+SMALL_FRAME = 128 * 128
+"""Largest frame, in pixels, whose pairs are batched on a CPU."""
+
 NUM_UPDATES = 12
 """Updates of the flow. Source: torchvision's default argument, which the released MAWE script leaves as it is."""
 
@@ -41,7 +49,14 @@ NUM_UPDATES = 12
 class RaftFlow:
     """A RAFT network as a flow estimator."""
 
-    def __init__(self, model: RAFT, weights_sha256: str = "", device: str = "cpu", precision: str = "float32") -> None:
+    def __init__(
+        self,
+        model: RAFT,
+        weights_sha256: str = "",
+        device: str = "cpu",
+        precision: str = "float32",
+        updates: int = NUM_UPDATES,
+    ) -> None:
         """Takes a network.
 
         Args:
@@ -49,6 +64,7 @@ class RaftFlow:
             weights_sha256: hash of the file its weights came from.
             device: a torch device.
             precision: a key of `PRECISIONS`.
+            updates: how often the flow of a pair is updated, >= 1.
 
         Raises:
             SettingError: for an unknown precision.
@@ -56,19 +72,24 @@ class RaftFlow:
         if precision not in PRECISIONS:
             raise SettingError(f"no flow precision is called {precision!r}: choose one of {', '.join(PRECISIONS)}")
         self.weights_sha256, self.device, self.precision = weights_sha256, device, precision
-        self._network = StreamingRaft(model.to(device).eval())
+        self._network = StreamingRaft(model.to(device).eval(), updates)
 
     def stream(self) -> _RaftStream:
         """Returns a fresh stream for one video."""
-        return _RaftStream(self._network, self.precision, pairs_per_batch=_pairs_per_batch(self.device))
+        return _RaftStream(self._network, self.precision)
 
 
 class StreamingRaft:
     """The parts of a RAFT, called in an order that does no work twice."""
 
-    def __init__(self, model: RAFT) -> None:
-        """Takes a torchvision RAFT in evaluation mode; its parameters are used, not copied, but for the GRU's."""
-        self._model = model
+    def __init__(self, model: RAFT, updates: int = NUM_UPDATES) -> None:
+        """Takes a torchvision RAFT in evaluation mode; its parameters are used, not copied, but for the GRU's.
+
+        Args:
+            model: the network.
+            updates: how often the flow is updated, >= 1.
+        """
+        self._model, self._updates = model, updates
         self.smallest_side = 8 * 2**model.corr_block.num_levels  # in pixels: the coarsest level keeps 2 x 2 cells
         block = model.update_block
         context = block.recurrent_block.convgru1.convz.in_channels - block.hidden_state_size
@@ -83,14 +104,13 @@ class StreamingRaft:
         features: Tensor = self._model.feature_encoder(frames)
         return features
 
-    def flow(self, frames: Tensor, features: Tensor, next_features: Tensor, num_updates: int = NUM_UPDATES) -> Tensor:
+    def flow(self, frames: Tensor, features: Tensor, next_features: Tensor) -> Tensor:
         """Returns the flow float32 [N, 2, H, W], in pixels (x, y), from frames to the frames that follow them.
 
         Args:
             frames: the left frames [N, 3, H, W] in -1..1.
             features: their features.
             next_features: the features of the right frames.
-            num_updates: how often the flow is updated, >= 1.
         """
         model = self._model
         self._correlate(features, next_features)
@@ -99,7 +119,7 @@ class StreamingRaft:
         n, _, height, width = features.shape
         start = _grid(n, height, width, frames.device)
         coordinates = start
-        for _ in range(num_updates):
+        for _ in range(self._updates):
             looked_up = model.corr_block.index_pyramid(centroids_coords=coordinates)
             motion = model.update_block.motion_encoder(coordinates - start, looked_up)
             for gru, terms in zip(self._grus, steady, strict=True):
@@ -185,27 +205,36 @@ def _grid(n: int, height: int, width: int, device: torch.device) -> Tensor:
 
 
 class _RaftStream:
-    """Flow of one video: every frame is encoded once, pairs go through the updates in fixed batches."""
+    """Flow of one video: every frame is encoded once, pairs go through the network in fixed batches."""
 
-    def __init__(self, network: StreamingRaft, precision: str, pairs_per_batch: int) -> None:
-        self._network, self._precision, self._batch = network, precision, pairs_per_batch
+    def __init__(self, network: StreamingRaft, precision: str) -> None:
+        self._network, self._precision = network, precision
+        self._batch = 0  # pairs, known when the first frame is
         self._frames: list[Tensor] = []
         self._features: Tensor | None = None  # of the last frame that was encoded
 
     def push(self, frames: Tensor) -> Iterator[FlowPairs]:
+        if not self._batch:
+            _check_size(frames, self._network)
+            self._batch = _pairs_per_batch(frames)
         for frame in frames:
             self._frames.append(frame)
             if len(self._frames) == self._batch + 1:
                 yield from self._run()
 
     def flush(self) -> Iterator[FlowPairs]:
-        if len(self._frames) > 1:
-            yield from self._run()
+        """Fills the last batch with its last frame: networks may round differently in batches of another size."""
+        missing = len(self._frames) - 1
+        self._frames += self._frames[-1:] * (self._batch - missing)
+        for pairs in self._run() if missing > 0 else ():
+            yield FlowPairs(pairs.left[:missing], pairs.right[:missing], pairs.flow[:missing])
+            missing -= len(pairs.flow)
+            if missing <= 0:
+                return
 
     def _run(self) -> Iterator[FlowPairs]:
         held = torch.stack(self._frames)
         self._frames = self._frames[-1:]
-        _check_size(held, self._network)
         with torch.inference_mode(), _arithmetic(self._precision, held.device):
             yield from self._pairs(held)
 
@@ -230,10 +259,8 @@ class _RaftStream:
         """Returns the flow of every pair of the held frames, and the features of the last frame."""
         pictures = held.float().div_(127.5).sub_(1)
         fresh = pictures if self._features is None else pictures[1:]
-        # One frame at a time on a CPU, where a batch saves nothing and costs memory.
-        parts = [fresh] if held.is_cuda else [frame[None] for frame in fresh]
-        encoded = [self._network.encode(part) for part in parts]
-        features = torch.cat(encoded if self._features is None else [self._features, *encoded])
+        encoded = self._network.encode(fresh)
+        features = encoded if self._features is None else torch.cat([self._features, encoded])
         flow = self._network.flow(pictures[:-1], features[:-1], features[1:])
         return flow, features[-1:]
 
@@ -247,9 +274,13 @@ def _check_size(frames: Tensor, network: StreamingRaft) -> None:
         )
 
 
-def _pairs_per_batch(device: str) -> int:
-    """Returns how many pairs go through the updates at once: batching helps a GPU and not a CPU (measured)."""
-    return 8 if torch.device(device).type == "cuda" else 1
+def _pairs_per_batch(frames: Tensor) -> int:
+    """Returns how many pairs of these frames go through the network at once: many on a GPU, or where frames are small.
+
+    On a CPU, calling an operator costs more than its arithmetic at 128 x 128 pixels, and no longer matters at 256 x 256.
+    """
+    small = frames.shape[-2] * frames.shape[-1] <= SMALL_FRAME
+    return PAIRS_PER_BATCH if frames.is_cuda or small else 1
 
 
 @contextlib.contextmanager

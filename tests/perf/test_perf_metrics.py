@@ -96,7 +96,7 @@ def test_streaming_raft_is_faster_and_the_same(benchmark, model, side, pairs):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
 @pytest.mark.parametrize("batch", [1, 4, 8])
 def test_streaming_raft_on_a_gpu(benchmark, model, batch, monkeypatch):
-    monkeypatch.setattr("metrics.flow.raft_streaming._pairs_per_batch", lambda device: batch)
+    monkeypatch.setattr("metrics.flow.raft_streaming._pairs_per_batch", lambda frames: batch)
     frames = panning(17, 720).cuda()
     estimator = RaftFlow(model, device="cuda")
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):

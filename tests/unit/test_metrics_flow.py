@@ -11,7 +11,7 @@ from torchvision.models.optical_flow import raft_small
 
 from metrics.errors import SettingError, WeightsError
 from metrics.flow import weights as flow_weights
-from metrics.flow.estimators import load_estimator
+from metrics.flow.estimators import load_estimator, weights_identity
 from metrics.flow.raft import RAFT_MINI, RaftConfigError, build_raft, load_raft, save_raft
 from metrics.flow.raft_streaming import RaftFlow, StreamingRaft
 from metrics.flow.warping import resize_frames
@@ -56,11 +56,44 @@ def test_streaming_gives_torchvisions_flow(build):
     assert difference < 1e-4 * max(1.0, float(expected.abs().max()))
 
 
+@pytest.mark.parametrize("cuts", [(), (1, 2), (9,), (3, 10, 11)])
+def test_neither_cuts_nor_the_end_of_a_video_change_the_flow_of_a_pair(cuts):
+    estimator = RaftFlow(seeded(lambda: build_raft(RAFT_MINI)), updates=2)
+    frames = resize_frames(moving(19, 64), 0)
+    whole = flow_of(estimator, frames)
+    stream = estimator.stream()
+    pieces = [pairs for part in torch.tensor_split(frames[:13], cuts) for pairs in stream.push(part)]
+    pieces += stream.flush()
+    assert torch.equal(torch.cat([pairs.flow for pairs in pieces]), whole[:12])
+    assert torch.equal(torch.cat([pairs.right for pairs in pieces]), frames[1:13])
+
+
+def test_a_video_of_one_frame_has_no_pairs():
+    estimator = RaftFlow(seeded(lambda: build_raft(RAFT_MINI)))
+    stream = estimator.stream()
+    assert [*stream.push(resize_frames(moving(1, 64), 0)), *stream.flush()] == []
+    assert list(estimator.stream().flush()) == []
+
+
+def test_the_folder_says_how_often_the_flow_is_updated(tmp_path):
+    model = seeded(lambda: build_raft(RAFT_MINI))
+    frames = resize_frames(moving(2, 64), 0)
+    identities, flows = [], []
+    for updates in (1, 2):
+        save_raft(model, {**RAFT_MINI, "updates": updates}, tmp_path)
+        identities.append(weights_identity("mini", str(tmp_path)))
+        flows.append(flow_of(load_estimator("mini", str(tmp_path)), frames))
+    assert identities[0] != identities[1]
+    expected = flow_of(RaftFlow(load_raft(tmp_path)[0], updates=2), frames)
+    assert torch.equal(flows[1], expected)
+    assert not torch.equal(flows[0], expected)
+
+
 def test_running_out_of_memory_halves_the_batch_and_changes_nothing(monkeypatch):
     model = seeded(lambda: build_raft(RAFT_MINI))
     frames = resize_frames(moving(7, 64), 0)
     expected = flow_of(RaftFlow(model), frames)
-    monkeypatch.setattr("metrics.flow.raft_streaming._pairs_per_batch", lambda device: 6)
+    monkeypatch.setattr("metrics.flow.raft_streaming._pairs_per_batch", lambda frames: 6)
     plain = StreamingRaft.flow
 
     def tight(self, pictures, *rest):
@@ -95,7 +128,7 @@ def test_sizes_raft_cannot_take_are_named():
 def test_a_mini_folder_round_trips_through_half_precision(tmp_path):
     model = seeded(lambda: build_raft(RAFT_MINI))
     save_raft(model, RAFT_MINI, tmp_path)
-    loaded = load_raft(tmp_path)
+    loaded, _ = load_raft(tmp_path)
     for name, tensor in model.state_dict().items():
         stored = tensor.half().float() if tensor.is_floating_point() else tensor
         torch.testing.assert_close(loaded.state_dict()[name], stored, rtol=0, atol=0)
@@ -110,6 +143,7 @@ def test_a_mini_folder_round_trips_through_half_precision(tmp_path):
         ({"feature_norm": "layer"}, "'instance', 'batch' or 'none'"),
         ({"feature_layers": [1, 2]}, "five widths"),
         ({"colour": 1}, "unknown"),
+        ({"updates": 0}, "whole number of at least 1"),
     ],
 )
 def test_wrong_configurations_are_named(change, message):
