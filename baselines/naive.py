@@ -24,6 +24,7 @@ from generators.first_chunk import FirstChunk
     paper="",
     licence="CC-BY-NC-4.0 (ModelScope text-to-video)",
     continues_start=True,
+    group="floor",
 )
 @dataclass
 class Naive(FirstChunk):

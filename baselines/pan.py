@@ -21,7 +21,7 @@ from generators.api import Frames, Request, Start, method
 from generators.seeds import chunk_seed
 
 
-@method(name="pan", title="Pan", paper="", licence="none", continues_start=True)
+@method(name="pan", title="Pan", paper="", licence="none", continues_start=True, group="floor")
 @dataclass
 class Pan:
     """Slides a window over the mirrored last frame at constant velocity.

@@ -17,7 +17,7 @@ import numpy as np
 from generators.api import Frames, Request, Start, method
 
 
-@method(name="still", title="Still", paper="", licence="none", continues_start=True)
+@method(name="still", title="Still", paper="", licence="none", continues_start=True, group="floor")
 @dataclass
 class Still:
     """Repeats the last frame of the first chunk.

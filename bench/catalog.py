@@ -26,6 +26,9 @@ from bench.errors import ConfigError, PluginError, foreign
 from generators.api import MethodInfo
 from metrics.api import MetricInfo
 
+DEFAULT_GROUPS = ("table", "floor")
+"""The groups that `all` means in every profile."""
+
 Info = TypeVar("Info", MethodInfo, MetricInfo)
 
 
@@ -61,11 +64,12 @@ class Catalog:
     metrics: Mapping[str, Plugin[MetricInfo]]
     broken: Mapping[str, str]
 
-    def choose_methods(self, selection: str) -> list[str]:
+    def choose_methods(self, selection: str, also: Sequence[str] = ()) -> list[str]:
         """Returns the names that a selection means, in its order and without repeats.
 
         Args:
-            selection: "all" for the rows of the table, a group such as "ablations", names, or a comma list of them.
+            selection: "all" for systems and floors, a group such as "ablations", names, or a comma list of them.
+            also: what the profile puts into "all" beside them.
 
         Raises:
             ConfigError: a name is unknown.
@@ -73,8 +77,10 @@ class Catalog:
         """
         groups: dict[str, list[str]] = {"all": []}
         for name, plugin in self.methods.items():
-            group = "all" if plugin.info.group == "table" else plugin.info.group
+            group = plugin.info.group
             groups.setdefault(group, []).append(name)
+            if group in DEFAULT_GROUPS or name in also:
+                groups["all"].append(name)
         if not self.methods:
             raise ConfigError("no methods found: install this package, for example with `pip install -e .`")
         chosen: dict[str, None] = {}

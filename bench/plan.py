@@ -82,7 +82,7 @@ def plan(
     """
     offered = run_settings(profile.run)
     _refuse_unknown_sections(catalog, profile)
-    names = catalog.choose_methods(methods)
+    names = catalog.choose_methods(methods, profile.run.also)
     chosen = choose_prompts(prompts, profile)
     start = resolve_settings(FirstChunk, profile.first_chunk, offered, "first_chunk")
     construct(FirstChunk, start, "first_chunk")
@@ -147,6 +147,7 @@ def run_info(spec: RunSpec, catalog: Catalog, name: str) -> RunInfo:
         provenance=provenance(),
         plugins=spec.plugins,
         cells=tuple(f"{cell.method}/{cell.key}" for cell in spec.cells),
+        stamps={name: catalog.methods[name].info for name in spec.methods},
     )
 
 

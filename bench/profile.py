@@ -60,6 +60,7 @@ class Run:
         seeds: seeds by default.
         metrics: metrics by default, in the order of the table.
         weights_dir: folder that holds released weights; empty for the hub's cache.
+        also: methods that `--methods all` means beside systems and floors.
     """
 
     executor: str
@@ -72,6 +73,7 @@ class Run:
     seeds: tuple[int, ...]
     metrics: tuple[str, ...]
     weights_dir: str = ""
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -237,5 +239,6 @@ def _check_run(run: Run, where: str) -> None:
         raise ConfigError(f"{where}: run.threads must be 1 or more, not {run.threads}")
     if not run.seeds or any(type(seed) is not int or seed < 0 for seed in run.seeds):
         raise ConfigError(f"{where}: run.seeds must be whole numbers from 0 on, not {list(run.seeds)}")
-    if not all(isinstance(name, str) for name in run.metrics):
-        raise ConfigError(f"{where}: run.metrics must be names, not {list(run.metrics)}")
+    for key, names in (("metrics", run.metrics), ("also", run.also)):
+        if not all(isinstance(name, str) for name in names):
+            raise ConfigError(f"{where}: run.{key} must be names, not {list(names)}")

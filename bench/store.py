@@ -24,7 +24,7 @@ from bench.errors import StoreError
 from bench.ffv1 import VideoWriter, frames_digest, read_video
 from bench.files import read_json, remove_leftovers, write_json
 from bench.spec import SCHEMA, Cell, Prompt
-from generators.api import Start
+from generators.api import MethodInfo, Start
 from metrics.api import MetricInfo
 
 Status = Literal["ok", "failed", "skipped"]
@@ -116,6 +116,7 @@ class RunInfo:
         provenance: versions, machine, commit.
         plugins: drop-in files of the command.
         cells: "method/key" of every cell of the grid, in order.
+        stamps: what each method says of itself; empty in runs of earlier versions.
     """
 
     schema: int
@@ -131,6 +132,7 @@ class RunInfo:
     provenance: Mapping[str, Any]
     plugins: tuple[str, ...] = ()
     cells: tuple[str, ...] = ()
+    stamps: Mapping[str, MethodInfo] = field(default_factory=dict)
 
 
 class Store:
@@ -184,6 +186,7 @@ class Store:
             raw["prompts"] = tuple(_prompt(prompt) for prompt in raw["prompts"])
             for name in ("methods", "seeds", "plugins", "cells"):
                 raw[name] = tuple(raw[name])
+            raw["stamps"] = {name: MethodInfo(**stamp) for name, stamp in raw.get("stamps", {}).items()}
             return RunInfo(**raw)
 
     # -- cells -----------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from bench.scoreboard import Scorers
 from bench.settings import construct
 from bench.spec import Cell, RunSpec
 from bench.store import Record, Status, Store, StoredScore
-from generators.api import Frames, Method, MethodInfo, Request, Start
+from generators.api import Frames, Method, MethodInfo, Request, Start, UnsupportedRequestError
 from generators.first_chunk import FirstChunk
 from generators.weights import MissingWeightsError
 
@@ -39,6 +39,9 @@ T = TypeVar("T")
 
 FIRST_CHUNK = "first_chunk"
 """Who draws the shared first chunk, where methods are named; no method may be called so."""
+
+SKIPPING = (MissingWeightsError, UnsupportedRequestError)
+"""What a method raises where the fault is not its own: the cell is skipped."""
 
 NOTHING = ""
 """Who is loaded before anything is."""
@@ -156,6 +159,8 @@ class Worker:
         except MissingWeightsError as missing:
             reason = absence(missing, cell.method, self.spec.profile.run.weights_dir)
             record = replace(record, status="skipped", reason=reason)
+        except UnsupportedRequestError as refusal:
+            record = replace(record, status="skipped", reason=str(refusal))
         except MethodFailure as error:
             record = replace(record, reason=str(error))
         return replace(record, memory=self._why_saving.get(cell.method, ""))
@@ -200,11 +205,11 @@ class Worker:
             yield first
         if missing == 0:
             return
-        with foreign(MethodFailure, cell.method, passing=(MissingWeightsError,)):
+        with foreign(MethodFailure, cell.method, passing=SKIPPING):
             method: Method = self._load(cell.method)
             chunks = iter(method.generate(self._request(cell), start))
         while True:
-            with meter.chunk() as length, foreign(MethodFailure, cell.method, passing=(MissingWeightsError,)):
+            with meter.chunk() as length, foreign(MethodFailure, cell.method, passing=SKIPPING):
                 chunk = next(chunks, None)
                 if chunk is not None:
                     chunk = checked_frames(chunk, video, cell.method)

@@ -78,7 +78,8 @@ class MethodInfo:
         paper: citation such as "arXiv:2403.14773", empty if there is none.
         licence: licence of the released weights ("none" where no weights are needed).
         continues_start: True if the video continues `Start.frames`; False if the method makes every frame itself.
-        group: "table" for rows of the default table, or another name (such as "ablations") selected explicitly.
+        group: "table" for systems and "floor" for what shows how low a score can go without a video model, both part of
+            `all`; "ceiling" for what no model can pass; or another name (such as "ablations") selected explicitly.
     """
 
     name: str
@@ -87,6 +88,13 @@ class MethodInfo:
     licence: str
     continues_start: bool
     group: str = "table"
+
+
+class UnsupportedRequestError(Exception):
+    """A method cannot make this video by its nature, as a renderer cannot whose grammar lacks the prompt's words.
+
+    The cell then counts as skipped, with this sentence as the reason, and not as a failure of the method.
+    """
 
 
 class Method(Protocol):

@@ -1,8 +1,7 @@
 """What each memory buys: the table and the figures of docs/streaming-t2v.md from a finished run and training logs.
 
 Example:
-    python -m bench run --methods streaming_t2v,ablations,naive,still,svd,truth --prompts 8 \
-        --plugin docs/streaming-t2v/truth.py --out results/ablations
+    python -m bench run --methods streaming_t2v,ablations,naive,still,svd,truth --prompts 8 --out results/ablations
     python docs/streaming-t2v/ablations.py results/ablations
     python docs/streaming-t2v/ablations.py results/ablations --cache generators/mini/cache   (after a training)
 """

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import entry_points
 
 import numpy as np
 import pytest
 
 from baselines.pan import Pan, mirrored, window
 from baselines.still import Still
-from generators.api import Request, Start
+from baselines.truth import Truth
+from generators.api import Request, Start, UnsupportedRequestError
+from generators.mini.grammar import parse
+from generators.mini.world import Clip
 
 
 def smooth(height: int = 40, width: int = 56) -> Start:
@@ -70,10 +74,23 @@ def test_window_shifts_exactly_by_whole_pixels_and_mirrors_at_edges() -> None:
 
 
 def test_stamped_modules_import_without_torch() -> None:
-    modules = ["still", "pan", "naive", "svd", "i2vgen_xl", "sparsectrl", "freenoise", "freenoise_animatediff"]
+    modules = sorted({entry.module for entry in entry_points(group="bench.methods")})
     heavy = ["torch", "diffusers", "transformers", "cv2", "huggingface_hub", "PIL"]
-    code = (
-        f"import sys, {', '.join('baselines.' + m for m in modules)}; print([m for m in {heavy} if m in sys.modules])"
-    )
+    code = f"import sys, {', '.join(modules)}; print([m for m in {heavy} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_truth_is_the_scene_of_the_prompt_and_makes_its_own_start() -> None:
+    prompt = "a red circle bouncing up and down on grass"
+    frames = np.concatenate(list(Truth().generate(Request(prompt, 3, 20, 64, 64, 10.0), None)))
+    assert (frames == Clip(parse(prompt), 3).render(0, 20)).all()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "size", "words"),
+    [("An otter dreams", 64, "not a caption of the miniature world"), ("a red circle spinning on sand", 720, "64 × 64")],
+)
+def test_truth_refuses_what_it_cannot_render(prompt: str, size: int, words: str) -> None:
+    with pytest.raises(UnsupportedRequestError, match=words):
+        next(Truth().generate(Request(prompt, 0, 8, size, size, 10.0), None))

@@ -113,9 +113,13 @@ def test_groups_and_names_are_chosen(tmp_path: Path) -> None:
     file.write_text(METHOD.format(group="extras"))
     catalog = find_plugins([str(file)])
     assert "grey" not in catalog.choose_methods("all")
+    assert {"still", "pan", "naive"} == set(catalog.choose_methods("floor")) < set(catalog.choose_methods("all"))
+    assert "truth" not in catalog.choose_methods("all")
+    assert "truth" in catalog.choose_methods("all", load_profile("mini").run.also)
+    assert load_profile("paper").run.also == ()
     assert catalog.choose_methods("extras") == ["grey"]
     assert catalog.choose_methods("still,grey, still") == ["still", "grey"]
-    with pytest.raises(ConfigError, match=r"unknown method 'stil'; there are all, ablations, extras, .*still"):
+    with pytest.raises(ConfigError, match=r"unknown method 'stil'; there are all, .*ablations, .*extras, .*still"):
         catalog.choose_methods("stil")
     with pytest.raises(ConfigError, match="nothing selected"):
         catalog.choose_methods(",")
