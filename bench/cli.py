@@ -90,12 +90,13 @@ def run(
 
 @cli.command()
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of a run. Default: the latest under results/.")
-def report(out: Path | None) -> None:
+@click.option("--drift", default="", metavar="NAME", help="Table 1 of drifts by one definition, such as start_end_15.")
+def report(out: Path | None, drift: str) -> None:
     """Write tables, curves, contact sheets and one page that shows them all."""
     from bench.report import write_report
     from bench.store import Store, latest
 
-    page = write_report(Store(out or latest(Path("results"))))
+    page = write_report(Store(out or latest(Path("results"))), drift)
     click.echo(f"Open {page}")
 
 

@@ -15,15 +15,17 @@ from pathlib import Path
 from bench.store import Store
 
 
-def write_report(store: Store) -> Path:
+def write_report(store: Store, drift: str = "") -> Path:
     """Returns the path of the page it wrote, `report/index.html` in the folder of the run.
 
     Args:
         store: a run with at least its run.json; unfinished runs are reported as far as they are.
+        drift: a name of `metrics.drift.DRIFTS` whose drifts take the place of the scores in Table 1; empty for scores.
 
     Raises:
+        ConfigError: there is no such drift.
         StoreError: the store cannot be read, or the report cannot be written.
     """
     from bench.report.write import write
 
-    return write(store)
+    return write(store, drift)

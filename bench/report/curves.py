@@ -157,7 +157,7 @@ def _trace_metric(findings: ReportData, column: MetricInfo, cls: type[Any]) -> C
     curves = Curves()
     longest = max((record.num_frames for record in findings.records if record.status == "ok"), default=0)
     for row in findings.rows:
-        videos = _videos(findings.records, row.method, column.name, cls)
+        videos = scored_videos(findings.records, row.method, column.name, cls)
         if not videos:
             continue
         local = [sliding(v.metric, v.series, v.record.num_frames, LOCAL_FRAMES, LOCAL_STEP) for v in videos]
@@ -207,7 +207,7 @@ def timelines_csv(curves: Curves) -> str:
     )
 
 
-def _videos(records: Sequence[Record], method: str, metric: str, cls: type[Any]) -> list[Scored]:
+def scored_videos(records: Sequence[Record], method: str, metric: str, cls: type[Any]) -> list[Scored]:
     """Returns the finished videos of a method that this metric has a series of."""
     return [
         Scored(record, _reader(cls, score), score.series)

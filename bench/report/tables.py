@@ -94,7 +94,7 @@ def markdown(findings: ReportData) -> str:
     heads = ["Method", "Group", *(head(c) for c in findings.columns), "n", "Flags", "Published MAWE / SCuts / CLIP"]
     rows = [
         [
-            _md(row.title),
+            markdown_text(row.title),
             row.group or "–",
             *(_markdown_score(row, column) for column in findings.columns),
             videos(row),
@@ -104,23 +104,23 @@ def markdown(findings: ReportData) -> str:
         for row in findings.rows
     ]
     cost_heads = ["Method", *COSTS.values()]
-    costs = [[_md(row.title), *(shown_value(row.cost[key]) for key in COSTS)] for row in findings.rows]
+    costs = [[markdown_text(row.title), *(shown_value(row.cost[key]) for key in COSTS)] for row in findings.rows]
     return "\n".join(
         [
-            f"# Table 1: {_md(findings.info.name)}",
+            f"# Table 1: {markdown_text(findings.info.name)}",
             "",
             f"Profile `{findings.info.profile}`, prompts `{findings.info.prompt_set}`, "
             f"seeds {_listed(findings.info.seeds)}. **Best**, <u>second best</u>.",
             "",
-            *_markdown_table(heads, rows),
+            *markdown_rows(heads, rows),
             "",
             "## Cost",
             "",
-            *_markdown_table(cost_heads, costs),
+            *markdown_rows(cost_heads, costs),
             "",
             "## Notes",
             "",
-            *(f"- {_md(note, keep='`_')}" for note in findings.notes),
+            *(f"- {markdown_text(note, keep='`_')}" for note in findings.notes),
             "",
         ]
     )
@@ -252,7 +252,8 @@ def _numbers(parts: Mapping[str, object]) -> list[tuple[str, float]]:
     return [(name, float(part)) for name, part in parts.items() if isinstance(part, int | float)]
 
 
-def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown_rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Returns the lines of a Markdown table; texts from outside must be escaped by `markdown_text` before."""
     rule = ["---", *("---:" if text != "Group" else "---" for text in heads[1:])]
     return [f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows)]
 
@@ -274,7 +275,8 @@ def _in_brackets(text: str) -> str:
     return f"({text})" if text else ""
 
 
-def _md(text: str, keep: str = "") -> str:
+def markdown_text(text: str, keep: str = "") -> str:
+    """Returns a text from outside escaped for Markdown, but for the characters in `keep`."""
     return text.translate({code: to for code, to in _MARKDOWN.items() if chr(code) not in keep})
 
 

@@ -15,18 +15,22 @@ from typing import Any
 from bench import catalog
 from bench.errors import PluginError, StoreError
 from bench.files import replacing
-from bench.report import contact, curves, figures, html, seams, tables
+from bench.report import contact, curves, drift, figures, html, seams, tables
 from bench.report.findings import ReportData, report_data
 from bench.report.published import load_published
-from bench.store import Store
+from bench.store import RunInfo, Store
 
 
-def write(store: Store) -> Path:
+def write(store: Store, drift_name: str = "") -> Path:
     """Returns the path of the page; see `bench.report.write_report`."""
-    findings = report_data(store.info(), store.records(), load_published())
-    classes, missing = _metric_classes(findings)
+    info, records = store.info(), store.records()
+    classes, missing = _metric_classes(info)
+    findings = report_data(info, records, load_published())
     over_time = curves.trace(findings, classes)
-    findings = replace(findings, notes=findings.notes + missing + over_time.notes)
+    drifts = drift.drift_table(findings, classes)
+    if drift_name:
+        findings = report_data(*drift.with_drift(info, records, classes, drift_name), load_published())
+    findings = replace(findings, notes=findings.notes + missing + over_time.notes + drifts.notes)
     profiles = seams.seam_profiles(findings)
     folder = store.path / "report"
     try:
@@ -36,6 +40,9 @@ def write(store: Store) -> Path:
             f"{folder}: cannot be written ({cause.strerror}); make the folder of the run writable"
         ) from cause
     _write_tables(findings, over_time, profiles, folder)
+    _write_text(folder / "drift.md", drift.drift_markdown(findings, drifts))
+    _write_text(folder / "drift.csv", drift.drift_csv(drifts))
+    _write_text(folder / "drift-tests.csv", drift.drift_tests_csv(drifts))
     drawn = figures.draw_figures(findings, over_time, profiles, folder)
     sheets = contact.draw_sheets(store, findings, close_ups(over_time), folder)
     page = html.page(findings, over_time, drawn, sheets)
@@ -49,11 +56,11 @@ def close_ups(over_time: curves.Curves) -> tuple[curves.WorstMoment, ...]:
     return tuple(moment for moment in over_time.worst if moment.metric == first)
 
 
-def _metric_classes(findings: ReportData) -> tuple[Mapping[str, type[Any]], tuple[str, ...]]:
+def _metric_classes(info: RunInfo) -> tuple[Mapping[str, type[Any]], tuple[str, ...]]:
     """Returns the metric classes by name, and a note if the run's drop-in files cannot be read any more."""
     notes: tuple[str, ...] = ()
     try:
-        found = catalog.find_plugins(findings.info.plugins)
+        found = catalog.find_plugins(info.plugins)
     except PluginError as error:
         found = catalog.find_plugins()
         notes = (f"No curves for the metrics of a drop-in file: {error}.",)

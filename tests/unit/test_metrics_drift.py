@@ -1,0 +1,71 @@
+"""What the drift definitions see and miss, and where they have no value."""
+
+import numpy as np
+import pytest
+
+from metrics.clip import ClipScore
+from metrics.drift import DRIFTS, vde, vde_even, window_of
+
+
+def drift(name, series, fps=10.0):
+    window = lambda start, stop: float(np.mean(series[start:stop])) if stop > start else None  # noqa: E731
+    return DRIFTS[name].read(window, len(series), fps)
+
+
+STEADY = np.full(200, 50.0)
+FALL = STEADY - np.arange(200) / 10
+DIP = np.where((np.arange(200) >= 80) & (np.arange(200) < 120), 20.0, 50.0)
+
+
+@pytest.mark.parametrize("name", DRIFTS)
+def test_a_steady_series_does_not_drift(name):
+    assert drift(name, STEADY) == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("name", DRIFTS)
+def test_a_steady_fall_is_seen(name):
+    assert abs(drift(name, FALL)) > 0.1
+
+
+def test_ends_miss_a_dip_and_the_spread_sees_it():
+    assert drift("start_end_15", DIP) == drift("first_last_5s", DIP) == drift("helios_8_frames", DIP) == 0
+    assert drift("std_2s", DIP) > 10
+    assert drift("vde_even", DIP) > 0.1
+
+
+def test_the_spread_does_not_know_the_order():
+    shuffled = np.random.default_rng(0).permutation(FALL.reshape(-1, 20)).ravel()
+    assert drift("std_2s", shuffled) == pytest.approx(drift("std_2s", FALL))
+    assert abs(drift("slope_10s", shuffled)) < abs(drift("slope_10s", FALL))
+
+
+def test_the_published_error_punishes_early_damage_and_the_even_one_any():
+    early, late = [0.6, 0.3, *[0.6] * 8], [*[0.6] * 9, 0.3]
+    assert vde(early) == pytest.approx(9 * vde(late))
+    assert vde(late, "log") == 0
+    assert vde_even(early) == pytest.approx(vde_even(late))
+
+
+@pytest.mark.parametrize("name", DRIFTS)
+@pytest.mark.parametrize("frames", [0, 1])
+def test_too_few_frames_have_no_drift(name, frames):
+    assert drift(name, STEADY[:frames]) is None
+
+
+def test_an_undefined_window_makes_the_drift_undefined():
+    window = lambda start, stop: None if start <= 100 < stop else 1.0  # noqa: E731
+    assert DRIFTS["std_2s"].read(window, 200, 10.0) is None
+    assert DRIFTS["vde"].read(window, 200, 10.0) is None
+    assert DRIFTS["start_end_15"].read(window, 200, 10.0) == 0
+
+
+def test_short_videos_have_no_windows_of_seconds():
+    assert drift("first_last_5s", STEADY[:49]) is None
+    assert drift("first_last_5s", STEADY[:50]) == 0
+    assert drift("std_2s", STEADY[:39]) is None
+
+
+def test_a_metric_reads_its_own_series():
+    series = {"cosine": [0.5] * 100 + [0.25] * 100}
+    found = DRIFTS["start_end_15"].read(window_of(ClipScore(), series), 200, 10.0)
+    assert found == pytest.approx(25.0)
