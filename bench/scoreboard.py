@@ -26,6 +26,8 @@ from generators.api import Frames
 from generators.weights import MissingWeightsError
 from metrics.api import Metric, Score
 from metrics.errors import WeightsError
+from metrics.features.base import Arrays, Feature
+from metrics.features.kept import KeptFeatures
 from metrics.scoring import VideoScorer
 
 MISSING = (MissingWeightsError, WeightsError)
@@ -44,15 +46,18 @@ class Scorers:
         self._weights_dir = weights_dir
         self._metrics: dict[tuple[str, str], Metric] = {}
 
-    def begin(self, metrics: Mapping[str, Settings], prompt: str, fps: float) -> Scoreboard:
+    def begin(
+        self, metrics: Mapping[str, Settings], prompt: str, fps: float, features: KeptFeatures | None = None
+    ) -> Scoreboard:
         """Returns a fresh board for one video; metrics that cannot begin are on it with the reason.
 
         Args:
             metrics: settings by name.
             prompt: text of the video; may be empty.
             fps: frames per second.
+            features: cached features of the video; None for no cache.
         """
-        board = Scoreboard(prompt, fps, tuple(metrics))
+        board = Scoreboard(prompt, fps, tuple(metrics), features)
         for name, settings in metrics.items():
             version = self._catalog.metrics[name].info.version
             blank = StoredScore(None, version=version, settings=stored_identity(settings))
@@ -79,14 +84,16 @@ class Scoreboard:
         prompt: text of the video.
         fps: frames per second.
         order: names of all metrics, in the order scores are returned.
+        features: cached features of the video, read at the beginning and added to at the end; None for no cache.
 
     Attributes:
         seconds: time spent in metrics so far.
     """
 
-    def __init__(self, prompt: str, fps: float, order: tuple[str, ...]) -> None:
+    def __init__(self, prompt: str, fps: float, order: tuple[str, ...], features: KeptFeatures | None = None) -> None:
         self.seconds = 0.0
-        self._order = order
+        self._order, self._features = order, features
+        self._kept: dict[Feature, Arrays] = {}
         self._prompt, self._fps = prompt, fps
         self._metrics: dict[str, Metric] = {}
         self._blank: dict[str, StoredScore] = {}
@@ -100,7 +107,9 @@ class Scoreboard:
         Building the shared scorer again with every metric finds the one that cannot begin; weights stay loaded.
         """
         with self._timed():
-            self._scorer = VideoScorer({**self._metrics, name: metric}, self._prompt, self._fps)
+            kept = self._kept | (self._features.find({name: metric}) if self._features is not None else {})
+            self._scorer = VideoScorer({**self._metrics, name: metric}, self._prompt, self._fps, kept)
+        self._kept = kept
         self._metrics[name] = metric
         self._blank[name] = blank
 
@@ -126,7 +135,7 @@ class Scoreboard:
     def _computed(self, seams: Sequence[int], replay: Callable[[], Iterable[Frames]]) -> dict[str, StoredScore]:
         scores: dict[str, Score] = {}
         if self._scorer is not None and self._error is None:
-            self._guard(lambda scorer: scores.update(scorer.compute(seams)))
+            self._guard(lambda scorer: scores.update(self._finished(scorer, seams)))
         if self._error is None:
             return {name: _filled(self._blank[name], score) for name, score in scores.items()}
         if len(self._metrics) == 1:
@@ -134,10 +143,16 @@ class Scoreboard:
             return {n: replace(b, status="failed", reason=reason) for n, b in self._blank.items()}
         return self._one_by_one(seams, replay)
 
+    def _finished(self, scorer: VideoScorer, seams: Sequence[int]) -> dict[str, Score]:
+        scores = scorer.compute(seams)
+        if self._features is not None:
+            self._features.keep(scorer.tables, self._kept)
+        return scores
+
     def _one_by_one(self, seams: Sequence[int], replay: Callable[[], Iterable[Frames]]) -> dict[str, StoredScore]:
         scores: dict[str, StoredScore] = {}
         for name, metric in self._metrics.items():
-            board = Scoreboard(self._prompt, self._fps, (name,))
+            board = Scoreboard(self._prompt, self._fps, (name,), self._features)
             board.add(name, metric, self._blank[name])
             for frames in replay():
                 board.update(frames)

@@ -24,7 +24,7 @@ class VideoError(MetricError):
     """A file or folder cannot be read as a video: `reason` is one word for tables, the text a sentence for people.
 
     Attributes:
-        reason: "missing", "empty", "not-a-video", "no-frames", "truncated" or "resized".
+        reason: "missing", "empty", "not-a-video", "not-frames", "no-frames", "one-frame", "truncated" or "resized".
     """
 
     def __init__(self, reason: str, message: str) -> None:

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 from metrics.api import Metric, Score
 from metrics.decoding import Probe, probe, read_frames
 from metrics.errors import VideoError
-from metrics.features.base import Feature, FeatureReader
 from metrics.scoring import VideoScorer
 
 if TYPE_CHECKING:
@@ -72,13 +71,13 @@ def score_file(
     """
     path = Path(path)
     facts = probe(path)
-    content, kept = "", {}
+    features = None
     if cache is not None:
         from metrics.features.cache import content_hash
+        from metrics.features.kept import KeptFeatures
 
-        content = content_hash(path, num_frames)
-        found = ((feature, cache.get(content, feature.identity(prompt))) for feature in _features(metrics))
-        kept = {feature: arrays for feature, arrays in found if arrays is not None}
+        features = KeptFeatures(cache, content_hash(path, num_frames), prompt)
+    kept = features.find(metrics) if features is not None else {}
     scorer, count = VideoScorer(metrics, prompt, facts.fps, kept), 0
     for frames in read_frames(path, num_frames=num_frames):
         scorer.update(frames)
@@ -88,14 +87,6 @@ def score_file(
     if count < 2:
         raise VideoError("one-frame", f"{path} is a single picture: a video has at least two frames")
     scores = scorer.compute(seams)
-    if cache is not None:
-        for feature, arrays in scorer.tables.items():
-            if feature not in kept:
-                cache.put(content, feature.identity(prompt), arrays)
+    if features is not None:
+        features.keep(scorer.tables, kept)
     return ScoredFile(scores, scorer.seconds, count, facts)
-
-
-def _features(metrics: Mapping[str, Metric]) -> list[Feature]:
-    """Returns every feature the metrics share, once."""
-    readers = (metric for metric in metrics.values() if isinstance(metric, FeatureReader))
-    return list(dict.fromkeys(feature for reader in readers for feature in reader.features()))
