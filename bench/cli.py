@@ -8,6 +8,7 @@ Example:
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.errors import BenchError, ConfigError
+from bench.terminal import escape_what_cannot_be_printed
 
 if TYPE_CHECKING:
     from bench.profile import Profile
@@ -84,7 +86,7 @@ def run(
         click.echo(f"{count} x {reason}", err=True)
     if summary.failed or summary.skipped or summary.failed_scores or summary.skipped_scores:
         click.echo("What failed or was skipped is tried again with --redo failed.", err=True)
-    click.echo(f"{folder}: {summary.sentence()}. Next: python -m bench report --out {folder}")
+    click.echo(f"{folder}: {summary.sentence()}. Next: python -m bench report --out {shlex.quote(str(folder))}")
     sys.exit(summary.exit_code)
 
 
@@ -117,6 +119,7 @@ def report(out: Path | None, drift: str) -> None:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=SET_HELP)
 @click.option("--device", default="cpu", show_default=True, help="A torch device.")
 @click.option("--no-cache", is_flag=True, help="Neither read nor keep flow numbers and CLIP features.")
+@click.option("--dry-run", is_flag=True, help="Show which prompt goes with which video, and score nothing.")
 @click.option("--plugin", "plugins", multiple=True, help=PLUGIN_HELP)
 def score(
     paths: tuple[str, ...],
@@ -135,22 +138,31 @@ def score(
     overrides: tuple[str, ...],
     device: str,
     no_cache: bool,
+    dry_run: bool,
     plugins: tuple[str, ...],
 ) -> None:
     """Score videos made elsewhere: files, folders of pictures, globs. The same command again does only what is left."""
     _stay_offline()
     from bench import given
     from bench.catalog import find_plugins
+    from bench.listing import text_table
+    from bench.manifest import collect, pairs
     from bench.profile import load_profile
+    from bench.terminal import say
 
-    jobs = given.collect(paths, prompts, manifest)
+    collected = collect(paths, prompts, manifest)
+    for warning in collected.warnings:
+        say(f"warning: {warning}")
+    if dry_run:
+        click.echo(text_table(pairs(collected.videos)))
+        return
     boundaries = given.boundaries(seams, chunk, first)
     settings = load_profile(profile, overrides)
     usable, lost, identity = given.choose(find_plugins(plugins), settings, _words(metrics), flow, flow_weights, device)
     for name, reason in lost.items():
         click.echo(f"{name} is left out: {reason}", err=True)
     cache = None if no_cache else given.default_cache()
-    results = given.score_all(jobs, given.Plan(usable, identity, boundaries, frames, cache), out)
+    results = given.score_all(collected.videos, given.Plan(usable, identity, boundaries, frames, cache), out)
     target = json_path or out / "scores.json"
     given.write_results(target, results, list(usable), lost)
     click.echo(given.results_table(results, list(usable)))
@@ -229,6 +241,7 @@ def fetch(names: tuple[str, ...], weights_dir: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line; ends the process with the exit code of the error, if there is one."""
+    escape_what_cannot_be_printed()
     try:
         cli.main(args=arguments, prog_name="python -m bench", standalone_mode=False)
     except click.exceptions.Abort:

@@ -40,7 +40,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes one JSON file in one step; NaN and infinities become null, which is what an undefined number is."""
     text = json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False)
     with replacing(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        # A file name that is not UTF-8 holds surrogates: escaped by a backslash they are JSON's own escapes.
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: Path) -> dict[str, Any]:

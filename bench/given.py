@@ -1,32 +1,30 @@
-"""Scores videos made elsewhere: which files, what is known of them, results per video and per group, resumable.
+"""Scores videos made elsewhere: results per video and per group, resumable.
 
-File names never carry meaning: prompt, method and seed come from a manifest or not at all. A file that is no sound
-video is quarantined with its reason and counted; the others are scored.
+Which videos, and what is known of them: `bench.manifest`. A file that is no sound video is quarantined with its reason
+and counted; the others are scored.
 
 Example:
-    >>> jobs = collect(["clips/*.mp4"], prompts="", manifest="")           # doctest: +SKIP
-    >>> results = score_all(jobs, scorer, Path("results/scores"))          # doctest: +SKIP
+    >>> given = collect(["clips/*.mp4"], prompts="", manifest="")          # doctest: +SKIP
+    >>> results = score_all(given.videos, scorer, Path("results/scores"))          # doctest: +SKIP
     >>> print(results_table(results, ["mawe"]))                            # doctest: +SKIP
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import glob
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from bench.catalog import Catalog
 from bench.errors import BenchError, ConfigError, MetricFailure, StoreError, foreign
 from bench.files import read_json, write_json
 from bench.listing import text_table
+from bench.manifest import GivenVideo
 from bench.profile import Profile, Settings
 from bench.progress import FrameDisplay
-from bench.prompts import load_prompts
 from bench.settings import construct, located, resolve_settings, run_settings, stored_identity
 from bench.spec import SCHEMA, content_key
 from bench.stats import mean_defined
@@ -41,21 +39,8 @@ FAR = 1_000_000
 """Where boundaries given by chunk length end; those behind the last frame are ignored."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """One video to score.
-
-    Attributes:
-        path: video file or folder of pictures.
-        prompt: text it was made from; empty if unknown.
-        method: group it is averaged in; empty if unknown.
-        seed: as the manifest gives it.
-    """
-
-    path: str
-    prompt: str = ""
-    method: str = ""
-    seed: str = ""
+PROMPT_WIDTH = 40
+"""Characters of a prompt in a table: enough to see that it belongs to the video."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +57,7 @@ class VideoResult:
         seconds: wall time by metric.
     """
 
-    job: Job
+    job: GivenVideo
     status: str
     reason: str = ""
     num_frames: int = 0
@@ -103,33 +88,6 @@ class Plan:
 # -- what to score -----------------------------------------------------------------------------------------------------
 
 
-def collect(paths: Sequence[str], prompts: str, manifest: str) -> list[Job]:
-    """Returns the videos of a command.
-
-    Args:
-        paths: files, folders of pictures, and globs, whose matches are sorted.
-        prompts: a prompt file, one prompt per video in order, or one for all; empty for none.
-        manifest: a .csv or .jsonl file with `path` and optionally `prompt`, `method`, `seed`; paths in it are relative
-            to its folder. Empty for none.
-
-    Raises:
-        ConfigError: nothing to score, or numbers that do not match.
-    """
-    if manifest and (paths or prompts):
-        raise ConfigError(
-            "--manifest names the videos and their prompts itself: give no paths and no --prompts with it"
-        )
-    jobs = _manifest(Path(manifest)) if manifest else [Job(path) for path in _expanded(paths)]
-    if not jobs:
-        raise ConfigError("no videos to score: give files, folders of pictures, globs, or --manifest FILE")
-    if not prompts:
-        return jobs
-    texts = [prompt.text for prompt in load_prompts(prompts).prompts]
-    if len(texts) not in (1, len(jobs)):
-        raise ConfigError(f"{prompts} has {len(texts)} prompts for {len(jobs)} videos: one per video in order, or one")
-    return [replace(job, prompt=texts[i % len(texts)]) for i, job in enumerate(jobs)]
-
-
 def boundaries(seams: str, chunk: int | None, first: int | None) -> Sequence[int]:
     """Returns chunk boundaries from "16,24,…", or from the length of the chunks and of the first one.
 
@@ -149,46 +107,6 @@ def boundaries(seams: str, chunk: int | None, first: int | None) -> Sequence[int
     if not all(word.isascii() and word.isdigit() and int(word) > 0 for word in words):
         raise ConfigError(f"--seams {seams!r}: give frame numbers from 1 on, separated by commas")
     return sorted({int(word) for word in words})
-
-
-def _expanded(paths: Sequence[str]) -> list[str]:
-    found: list[str] = []
-    for path in paths:
-        is_glob = any(mark in path for mark in "*?[") and not Path(path).exists()
-        found += sorted(glob.glob(path, recursive=True)) if is_glob else [path]  # noqa: PTH207 - Path.glob is relative
-    return found
-
-
-def _manifest(path: Path) -> list[Job]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as cause:
-        raise ConfigError(f"manifest {path} cannot be read: {cause}") from cause
-    if path.suffix == ".csv":
-        rows: Iterable[Mapping[str, Any]] = csv.DictReader(text.splitlines())
-    elif path.suffix == ".jsonl":
-        rows = [
-            _object(line, f"manifest {path}, line {i}") for i, line in enumerate(text.splitlines(), 1) if line.strip()
-        ]
-    else:
-        raise ConfigError(f"manifest {path}: give a .csv or .jsonl file")
-    jobs = []
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row.get("path"), str) or not row["path"]:
-            raise ConfigError(f"manifest {path}, video {number}: no `path`")
-        words = {name: str(row[name]) for name in ("prompt", "method", "seed") if row.get(name) is not None}
-        jobs.append(Job(str(path.parent / row["path"]), **words))
-    return jobs
-
-
-def _object(line: str, where: str) -> Mapping[str, Any]:
-    try:
-        content = json.loads(line)
-    except ValueError as cause:
-        raise ConfigError(f"{where}: not JSON ({cause})") from cause
-    if not isinstance(content, dict):
-        raise ConfigError(f'{where}: not an object such as {{"path": "a.mp4"}}')
-    return content
 
 
 # -- with what ---------------------------------------------------------------------------------------------------------
@@ -244,7 +162,7 @@ def default_cache() -> FeatureCache:
 # -- scoring -----------------------------------------------------------------------------------------------------------
 
 
-def score_all(jobs: Sequence[Job], plan: Plan, folder: Path) -> list[VideoResult]:
+def score_all(jobs: Sequence[GivenVideo], plan: Plan, folder: Path) -> list[VideoResult]:
     """Returns one result per video, in order; those in the folder from an earlier command are not computed again.
 
     Raises:
@@ -263,7 +181,7 @@ def score_all(jobs: Sequence[Job], plan: Plan, folder: Path) -> list[VideoResult
     return results
 
 
-def _score(job: Job, plan: Plan, folder: Path, display: FrameDisplay) -> VideoResult:
+def _score(job: GivenVideo, plan: Plan, folder: Path, display: FrameDisplay) -> VideoResult:
     try:
         with foreign(MetricFailure, "reading", passing=(VideoError,)):
             path = folder / f"{_key(job, plan)}.json"
@@ -284,7 +202,7 @@ def _score(job: Job, plan: Plan, folder: Path, display: FrameDisplay) -> VideoRe
     return result
 
 
-def _key(job: Job, plan: Plan) -> str:
+def _key(job: GivenVideo, plan: Plan) -> str:
     if not Path(job.path).exists():
         raise VideoError("missing", f"there is no {job.path}")
     seams = [plan.seams.start, plan.seams.step] if isinstance(plan.seams, range) else list(plan.seams)
@@ -295,7 +213,7 @@ def _key(job: Job, plan: Plan) -> str:
     )
 
 
-def _again(job: Job, path: Path) -> VideoResult:
+def _again(job: GivenVideo, path: Path) -> VideoResult:
     content = read_json(path)
     return VideoResult(**{**content, "job": job})
 
@@ -318,10 +236,11 @@ def groups(results: Sequence[VideoResult], metrics: Sequence[str]) -> list[dict[
 
 def results_table(results: Sequence[VideoResult], metrics: Sequence[str]) -> str:
     """Returns both tables as text: every video, then every group."""
-    head = ("video", "method", "frames", *metrics, "state")
+    head = ("video", "prompt", "method", "frames", *metrics, "state")
     rows = [
         (
             result.job.path,
+            shorten(result.job.prompt, PROMPT_WIDTH, placeholder="…") or "-",
             result.job.method or "-",
             str(result.num_frames or "-"),
             *(_number(result.values.get(name)) for name in metrics),

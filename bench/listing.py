@@ -15,6 +15,7 @@ from importlib import resources
 from bench.catalog import Catalog
 from bench.profile import load_profile, packaged_profiles
 from bench.prompts import load_prompts, packaged
+from bench.terminal import printable
 
 Rows = list[tuple[str, ...]]
 
@@ -63,7 +64,8 @@ def profiles() -> Rows:
 
 
 def text_table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Returns rows as lines with columns two blanks apart."""
+    """Returns rows as lines with columns two blanks apart; what cannot be shown is escaped."""
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)

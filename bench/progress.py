@@ -9,13 +9,12 @@ Example:
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import click
+from bench.terminal import on_terminal, printable, say
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -73,7 +72,7 @@ class Display:
 
     def __enter__(self) -> Self:
         """Starts the bar if standard error is a terminal."""
-        if sys.stderr.isatty():
+        if on_terminal():
             self._bar = _terminal_bar()
             self._bar.start()
             self._row = self._bar.add_task(self._what, total=self._total, speed="", left="")
@@ -101,7 +100,7 @@ class Display:
             self._bar.console.print(line, markup=False, highlight=False)
             self._bar.update(self._row, completed=self._count, speed=speed, left=left)
         else:
-            click.echo(f"[{self._count}/{self._total} {self._what}] {line} · {speed} · {left}", err=True)
+            say(f"[{self._count}/{self._total} {self._what}] {line} · {speed} · {left}")
 
 
 class FrameDisplay:
@@ -119,7 +118,7 @@ class FrameDisplay:
 
     def __enter__(self) -> Self:
         """Starts the bar if standard error is a terminal."""
-        if sys.stderr.isatty():
+        if on_terminal():
             self._bar = _terminal_bar()
             self._bar.start()
             self._row = self._bar.add_task("videos", total=self._total, speed="", left="")
@@ -141,12 +140,12 @@ class FrameDisplay:
     def done(self, path: str, status: str, reason: str) -> None:
         """Shows one finished video."""
         self._count += 1
-        line = f"{path}: {status}" + (f" ({reason})" if reason else "")
+        line = printable(f"{path}: {status}" + (f" ({reason})" if reason else ""))
         if self._bar is not None and self._row is not None:
             self._bar.console.print(line, markup=False, highlight=False)
             self._bar.update(self._row, completed=self._count)
         else:
-            click.echo(f"[{self._count}/{self._total} videos] {line} · {self._speed()}", err=True)
+            say(f"[{self._count}/{self._total} videos] {line} · {self._speed()}")
 
     def _speed(self) -> str:
         return f"{self._frames / max(time.perf_counter() - self._began, 1e-9):.1f} frames/s"

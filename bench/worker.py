@@ -13,6 +13,7 @@ Example:
 from __future__ import annotations
 
 import gc
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -329,7 +330,7 @@ def absence(missing: MissingWeightsError, method: str, weights_dir: str) -> str:
     """Returns why a method is skipped and how to get what it lacks; some weights are known as those of another."""
     if missing.entry is None or missing.entry.methods[0] == method or method not in missing.entry.methods:
         return str(missing)
-    command = f"python -m bench fetch {method}" + (f" --weights-dir {weights_dir}" if weights_dir else "")
+    command = f"python -m bench fetch {method}" + (f" --weights-dir {shlex.quote(weights_dir)}" if weights_dir else "")
     return f"{missing}; `{command}` fetches everything {method} reads"
 
 

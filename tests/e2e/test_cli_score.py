@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +166,7 @@ def test_prompts_come_one_per_video_or_one_for_all(here: Path) -> None:
         (["a.mkv", "--manifest", "m.csv"], "names the videos and their prompts itself"),
         (["--manifest", "m.csv"], "manifest m.csv cannot be read"),
         (["--manifest", "broken.jsonl"], "broken.jsonl, line 1: not JSON"),
-        (["--manifest", "pathless.csv"], "pathless.csv, video 1: no `path`"),
+        (["--manifest", "pathless.csv"], "pathless.csv, row 2: no `path`"),
         (["--manifest", "plugin.py"], "give a .csv or .jsonl file"),
         (["a.mkv", "--prompts", "three.txt"], "three.txt has 3 prompts for 1 videos"),
         (["a.mkv", "--seams", "0"], "give frame numbers from 1 on"),
@@ -180,3 +185,34 @@ def test_bad_input_is_one_sentence(
     Path("three.txt").write_text("a\nb\nc\n")
     score(*words, code=2)
     assert message in capsys.readouterr().err
+
+
+def test_globs_pair_with_prompts_in_the_order_of_numbers(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"clip_{i}.mkv" for i in range(1, 13)]
+    for name in names:
+        shutil.copy("b.mkv", name)
+    Path("p.txt").write_text("".join(f"prompt {i}\n" for i in range(1, 13)))
+    in_order = [f"prompt {i}" for i in range(1, 13)]
+    assert [v["job"]["prompt"] for v in score("clip_*.mkv", "--prompts", "p.txt")["videos"]] == in_order
+    assert "out of step" not in capsys.readouterr().err
+    main(["score", *sorted(names), "--prompts", "p.txt", "--dry-run"])
+    output = capsys.readouterr()
+    assert "clip_12.mkv (prompt 4) comes before clip_2.mkv (prompt 5)" in output.err
+    assert "clip_10.mkv  prompt 2" in output.out
+
+
+def test_names_that_cannot_be_printed_are_scored_and_escaped(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = os.fsdecode(b"caf\xe9\n\x1b[31m.mkv")
+    shutil.copy("a.mkv", name)
+    content = score(name)
+    assert values(content) == [10]
+    assert content["videos"][0]["job"]["path"] == name
+    output = capsys.readouterr()
+    assert output.out.count(r"caf\udce9\n\x1b[31m.mkv") == 1
+    assert r"caf\udce9\n\x1b[31m.mkv: ok" in output.err
+
+
+def test_a_closed_standard_error_does_not_end_a_command(here: Path) -> None:
+    options = "--metrics brightness --plugin plugin.py --no-cache"
+    command = f"{shlex.quote(sys.executable)} -m bench score a.mkv {options} 2>&-"
+    assert subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, check=False).returncode == 0

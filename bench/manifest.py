@@ -1,0 +1,221 @@
+r"""Which videos a command means, and what is known of them: paths, globs, prompt files and manifests.
+
+File names never carry meaning: prompt, method and seed come from a manifest or not at all. What names do carry is an
+order, where they are numbered: see `metrics.natural_order`.
+
+Example:
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "videos.csv"
+    >>> _ = file.write_text('path,prompt\nclips/a.mp4,"a red ball, then a blue one"\n')
+    >>> read_manifest(file)[0].prompt
+    'a red ball, then a blue one'
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from bench.errors import ConfigError
+from bench.prompts import load_prompts
+from bench.terminal import printable
+from metrics.natural_order import natural_order, numbers_descend
+
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
+
+
+@dataclass(frozen=True)
+class GivenVideo:
+    """One video made elsewhere; its fields are the columns of a manifest.
+
+    Attributes:
+        path: video file or folder of pictures. A name that is not UTF-8 holds surrogates, as Python gives it:
+            `bench.terminal.printable` makes it fit to print, `bench.files.write_json` writes it.
+        prompt: text it was made from; empty if unknown.
+        method: group it is averaged in; empty if unknown.
+        seed: as the manifest gives it.
+    """
+
+    path: str
+    prompt: str = ""
+    method: str = ""
+    seed: str = ""
+
+
+COLUMNS = tuple(column.name for column in fields(GivenVideo))
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The videos of a command.
+
+    Attributes:
+        videos: at least one, in the order they are scored.
+        warnings: sentences for people about what may not be meant: prompts paired with videos that are out of step.
+    """
+
+    videos: tuple[GivenVideo, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def collect(paths: Sequence[str], prompts: str, manifest: str) -> Collected:
+    """Returns the videos of a command.
+
+    Args:
+        paths: files, folders of pictures, and globs, whose matches come in their natural order.
+        prompts: a prompt file, one prompt per video in order, or one for all; empty for none.
+        manifest: a file that `read_manifest` reads; empty for none.
+
+    Raises:
+        ConfigError: nothing to score, a glob without a match, numbers that do not match, or prompts for videos whose
+            order cannot be known.
+    """
+    if manifest and (paths or prompts):
+        raise ConfigError(
+            "--manifest names the videos and their prompts itself: give no paths and no --prompts with it"
+        )
+    if manifest:
+        return Collected(tuple(read_manifest(Path(manifest))))
+    texts = [prompt.text for prompt in load_prompts(prompts).prompts] if prompts else [""]
+    by_position = len(texts) > 1
+    videos = [GivenVideo(path) for word in paths for path in _expanded(word, by_position)]
+    if not videos:
+        raise ConfigError("no videos to score: give files, folders of pictures, globs, or --manifest FILE")
+    if by_position and len(texts) != len(videos):
+        raise ConfigError(
+            f"{prompts} has {len(texts)} prompts for {len(videos)} videos: one per video in order, or one"
+        )
+    paired = tuple(replace(video, prompt=texts[i % len(texts)]) for i, video in enumerate(videos))
+    return Collected(paired, _out_of_step(paired) if by_position else ())
+
+
+def pairs(videos: Iterable[GivenVideo]) -> list[tuple[str, ...]]:
+    """Returns a table of what would be scored with which prompt: a head and one row per video."""
+    return [
+        ("video", "prompt", "method", "seed"),
+        *((v.path, v.prompt or "-", v.method or "-", v.seed or "-") for v in videos),
+    ]
+
+
+def read_manifest(path: Path) -> list[GivenVideo]:
+    r"""Returns the videos of a manifest, in its order; paths in it are relative to its folder.
+
+    A `.csv` file is UTF-8 (with or without a byte order mark) with a head that names some of `COLUMNS`; cells may be
+    quoted and then hold commas and line breaks; cells left out at the end of a row are empty. A `.jsonl` file is UTF-8
+    with one object a line; a line ends at "\n" and nowhere else.
+
+    Raises:
+        ConfigError: another ending, an unreadable file, unknown columns, cells without a column, or a row without a
+            path; with the number of the row (the head is row 1, as in a spreadsheet) or of the line.
+    """
+    if path.suffix.lower() not in (".csv", ".jsonl"):
+        raise ConfigError(f"manifest {path}: give a .csv or .jsonl file")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(_csv_rows(file, path) if path.suffix.lower() == ".csv" else _json_rows(file, path))
+    except OSError as cause:
+        raise ConfigError(f"manifest {path} cannot be read: {cause.strerror}") from cause
+    except UnicodeDecodeError as cause:
+        raise ConfigError(f"manifest {path} is not UTF-8 at byte {cause.start}: save it as UTF-8") from cause
+    return [_video(row, where, path.parent) for where, row in rows]
+
+
+def _expanded(word: str, by_position: bool) -> Sequence[str]:
+    if not any(mark in word for mark in "*?[") or Path(word).exists():
+        return [word]
+    order = natural_order(glob.glob(word, recursive=True))  # noqa: PTH207 - Path.glob is relative
+    if not order.names:
+        raise ConfigError(f"no videos to score: nothing matches {word}")
+    if order.doubt and by_position:
+        raise ConfigError(
+            f"{word}: {order.doubt}, so which prompt belongs to which video cannot be known: "
+            "name the videos one by one, or write a --manifest"
+        )
+    return order.names
+
+
+def _out_of_step(videos: Sequence[GivenVideo]) -> tuple[str, ...]:
+    """Returns a warning if numbered videos stand in another order, as they do where the shell expands a glob."""
+    found = numbers_descend([video.path for video in videos])
+    if found is None:
+        return ()
+    prompt_of = {video.path: video.prompt for video in videos}
+    first, second = (f"{printable(path)} ({printable(prompt_of[path])})" for path in found)
+    return (
+        f"prompts go to videos by position, and the numbers in the names are out of step: {first} comes before "
+        f"{second}. Put the glob in quotes to have its videos in the order of their numbers; --dry-run shows all pairs",
+    )
+
+
+def _csv_rows(file: Iterable[str], path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    rows = csv.reader(file, strict=True)
+    number, head = 0, list[str]()
+    try:
+        for number, cells in enumerate(rows, start=1):
+            if not head and any(cells):
+                head = _head(cells, f"manifest {path}, row {number}")
+            elif any(cells):
+                where = f"manifest {path}, row {number}"
+                if len(cells) > len(head):
+                    raise ConfigError(
+                        f"{where}: {len(cells)} cells for {len(head)} columns, the last one is {cells[-1][:40]!r}: "
+                        'put texts with commas in double quotes ("a cat, a dog")'
+                    )
+                yield where, dict(zip(head, cells, strict=False))
+    except csv.Error as cause:
+        raise ConfigError(f"manifest {path}, row {number + 1}: not CSV ({cause}), check its double quotes") from cause
+    if not head:
+        raise ConfigError(f"manifest {path} is empty: its first row names the columns ({', '.join(COLUMNS)})")
+
+
+def _head(cells: Sequence[str], where: str) -> list[str]:
+    names = [cell.strip() for cell in cells]
+    if "path" not in names:
+        for separator, plural in SEPARATORS.items():
+            if "path" in [word.strip(' "') for word in ",".join(cells).split(separator)]:
+                raise ConfigError(f"{where}: the columns seem to be separated by {plural}: save it with commas")
+        raise ConfigError(
+            f"{where}: no column is called `path`: the first row names the columns ({', '.join(COLUMNS)})"
+        )
+    for name in names:
+        if name not in COLUMNS:
+            raise ConfigError(f"{where}: unknown column {name!r}: only {', '.join(COLUMNS)} are read")
+        if names.count(name) > 1:
+            raise ConfigError(f"{where}: two columns are called {name!r}")
+    return names
+
+
+def _json_rows(file: Iterable[str], path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for number, line in enumerate("".join(file).split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"manifest {path}, line {number}"
+        try:
+            content = json.loads(line)
+        except (ValueError, RecursionError) as cause:
+            raise ConfigError(f"{where}: not JSON ({cause})") from cause
+        if not isinstance(content, dict):
+            raise ConfigError(f'{where}: not an object such as {{"path": "a.mp4"}}')
+        if unknown := sorted(content.keys() - set(COLUMNS)):
+            raise ConfigError(f"{where}: unknown key {unknown[0]!r}: only {', '.join(COLUMNS)} are read")
+        yield where, content
+
+
+def _video(row: Mapping[str, Any], where: str, folder: Path) -> GivenVideo:
+    values = {}
+    for name, value in row.items():
+        is_seed = name == "seed" and isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and not isinstance(value, str) and not is_seed:
+            raise ConfigError(f"{where}: `{name}` must be a text, not {value!r}")
+        if value is not None:
+            values[name] = str(value)
+    if not values.get("path"):
+        raise ConfigError(f"{where}: no `path`")
+    if "\0" in values["path"]:
+        raise ConfigError(f"{where}: `path` holds a zero byte, which no file name does")
+    return GivenVideo(**{**values, "path": str(folder / values["path"])})

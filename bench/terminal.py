@@ -1,0 +1,42 @@
+r"""What can be printed: names of files are any bytes, and a terminal may know few characters or be gone.
+
+Example:
+    >>> print(printable("caf\udce9\x1b.mp4"))
+    caf\udce9\x1b.mp4
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from io import TextIOWrapper
+
+import click
+
+_JOINERS = "\u200c\u200d"
+"""Invisible, and part of emoji and of Persian and Indic words."""
+
+
+def printable(text: str) -> str:
+    """Returns text on one line, with every character that cannot be shown written as Python escapes it."""
+    return "".join(char if char.isprintable() or char in _JOINERS else ascii(char)[1:-1] for char in text)
+
+
+def escape_what_cannot_be_printed() -> None:
+    """Lets both output streams write characters that their encoding lacks as escapes, where Python would raise."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def on_terminal() -> bool:
+    """Returns whether standard error is a terminal; it may have been closed, or never opened."""
+    with contextlib.suppress(ValueError):
+        return sys.stderr is not None and sys.stderr.isatty()
+    return False
+
+
+def say(line: str) -> None:
+    """Writes a line to standard error, where there still is one: whoever stopped listening must not end a run."""
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(line, err=True)
