@@ -11,8 +11,10 @@ Example:
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,13 +25,16 @@ from types import CodeType
 from typing import Any, Generic, TypeVar
 
 from bench.errors import ConfigError, PluginError, foreign
-from generators.api import MethodInfo
+from generators.api import NAME, MethodInfo
 from metrics.api import MetricInfo
 
 DEFAULT_GROUPS = ("table", "floor")
 """The groups that `all` means in every profile."""
 
 Info = TypeVar("Info", MethodInfo, MetricInfo)
+
+RESERVED = ("all", "first_chunk")
+"""Words that no method or group may be called: every row of the table, and who draws the shared first chunk."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,7 @@ def find_plugins(files: Sequence[str] = ()) -> Catalog:
         found_methods, found_metrics = load_file(file)
         _add(methods, found_methods, file)
         _add(metrics, found_metrics, file)
+    _refuse_shared_words(methods)
     return Catalog(methods, metrics, broken)
 
 
@@ -145,8 +151,8 @@ def load_file(file: str) -> tuple[list[Plugin[MethodInfo]], list[Plugin[MetricIn
         spec.loader.exec_module(module)
     classes = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == name]
     stamped = [(c, vars(c).get("info")) for c in classes]
-    methods = [Plugin(c, info, file, digest) for c, info in stamped if isinstance(info, MethodInfo)]
-    metrics = [Plugin(c, info, file, digest) for c, info in stamped if isinstance(info, MetricInfo)]
+    methods = [Plugin(c, _checked(info, file), file, digest) for c, info in stamped if isinstance(info, MethodInfo)]
+    metrics = [Plugin(c, _checked(info, file), file, digest) for c, info in stamped if isinstance(info, MetricInfo)]
     if not methods and not metrics:
         raise PluginError(f"plugin {file}: holds no class stamped with @method or @metric; see docs/adding-a-method.md")
     return methods, metrics
@@ -176,7 +182,24 @@ def _load(entry: EntryPoint, kind: type[Info]) -> Plugin[Info]:
     info = vars(cls).get("info") if isinstance(cls, type) else None
     if not isinstance(info, kind) or info.name != entry.name:
         raise PluginError(f"entry point {entry.value}: not a class stamped with the name {entry.name!r}")
-    return Plugin(cls, info, entry.value)
+    return Plugin(cls, _checked(info, f"entry point {entry.value}"), entry.value)
+
+
+def _checked(info: Info, where: str) -> Info:
+    """Returns a stamp in which every field is of its type; names become paths and words of the command line.
+
+    Raises:
+        PluginError: it is not; a class may carry a stamp that `@method` and `@metric` never saw.
+    """
+    for field in dataclasses.fields(info):
+        value = getattr(info, field.name)
+        kind = bool if field.name == "continues_start" else str
+        if not isinstance(value, kind) or (kind is str and not str(value).isprintable()):
+            raise PluginError(f"{where}: its stamp says {field.name} = {value!r}; give a plain {kind.__name__}")
+    for word, name in (("name", info.name), ("group", info.group if isinstance(info, MethodInfo) else "table")):
+        if not re.fullmatch(NAME, name):
+            raise PluginError(f"{where}: {word} {name!r}: give 1 to 64 lower case letters, digits and underscores")
+    return info
 
 
 def _add(known: dict[str, Plugin[Info]], found: Iterable[Plugin[Info]], file: str) -> None:
@@ -185,6 +208,16 @@ def _add(known: dict[str, Plugin[Info]], found: Iterable[Plugin[Info]], file: st
         if name in known and known[name].digest != plugin.digest:
             raise PluginError(f"plugin {file}: the name {name!r} is taken by {known[name].origin}; choose another")
         known[name] = plugin
+
+
+def _refuse_shared_words(methods: Mapping[str, Plugin[MethodInfo]]) -> None:
+    """Raises PluginError where one word would mean a method and a group of methods."""
+    groups = {plugin.info.group: plugin.origin for plugin in methods.values()}
+    words = dict.fromkeys(RESERVED, "the command line") | groups
+    for name in sorted(methods.keys() & words.keys()):
+        raise PluginError(f"{methods[name].origin}: a method {name!r}, which is a word of {words[name]}; rename one")
+    for name in sorted(groups.keys() & set(RESERVED)):
+        raise PluginError(f"{groups[name]}: a group {name!r}, which is a word of the command line; rename it")
 
 
 def _words(selection: str) -> list[str]:

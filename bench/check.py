@@ -8,7 +8,6 @@ Example:
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -113,7 +112,7 @@ def _method_checks(plugin: Plugin[MethodInfo], profile: Profile) -> list[Claim]:
             raise MethodFailure("the shared first chunk was changed; copy it before writing into it")
 
     return [
-        ("its name is lower case letters, digits and underscores, its title is not empty", lambda: _named(info)),
+        ("its title is not empty", lambda: _titled(info)),
         ("it is a dataclass whose settings have defaults or stand in the profile", lambda: _ignore(fresh())),
         ("it yields uint8 frames of the right size and exactly as many as asked for", exact),
         ("the same request gives the same bytes, whatever was made before", repeats),
@@ -185,7 +184,7 @@ def _metric_checks(plugin: Plugin[MetricInfo], profile: Profile) -> list[Claim]:
             raise MetricFailure("a video of one frame has no value and no reason; give a reason")
 
     return [
-        ("its name is lower case letters, digits and underscores, its title is not empty", lambda: _named(info)),
+        ("its title is not empty", lambda: _titled(info)),
         ("it is a dataclass whose settings have defaults or stand in the profile", lambda: _ignore(fresh())),
         ("the score does not depend on how a video is cut into calls", chunking),
         ("`window` over the whole video gives the score", windows),
@@ -208,9 +207,9 @@ def _resolved(cls: type[Any], name: str, sections: Any, profile: Profile) -> Set
     return resolve_settings(cls, sections.get(name, {}), run_settings(profile.run), name)
 
 
-def _named(info: MethodInfo | MetricInfo) -> None:
-    if not re.fullmatch(r"[a-z0-9_]+", info.name) or not info.title.strip():
-        raise MethodFailure(f"name {info.name!r}, title {info.title!r}")
+def _titled(info: MethodInfo | MetricInfo) -> None:
+    if not info.title.strip():
+        raise MethodFailure(f"the title is {info.title!r}")
 
 
 def _ignore(_: object) -> None:

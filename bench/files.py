@@ -11,6 +11,7 @@ import json
 import math
 import os
 import socket
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,12 +24,15 @@ from bench.errors import StoreError
 def replacing(path: Path) -> Iterator[Path]:
     """Returns a temporary path beside `path` that takes its place when the block ends without an error.
 
+    A folder that lies under that name is moved aside first, to `NAME.aside-1`: nothing of others is removed.
+
     Raises:
         StoreError: the folder cannot be written or is full.
     """
     temporary = path.with_name(f".tmp-{_host()}-{os.getpid()}~{path.name}")
     try:
         yield temporary
+        _make_way(path)
         temporary.replace(path)
     except OSError as cause:
         raise StoreError(f"{path}: cannot be written ({cause.strerror or cause})") from cause
@@ -38,7 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes one JSON file in one step; NaN and infinities become null, which is what an undefined number is."""
-    text = json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False)
     with replacing(path) as temporary:
         # A file name that is not UTF-8 holds surrogates: escaped by a backslash they are JSON's own escapes.
         temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
@@ -48,17 +52,40 @@ def read_json(path: Path) -> dict[str, Any]:
     """Returns the object in a JSON file.
 
     Raises:
-        StoreError: it is missing, torn, or not an object.
+        StoreError: it is missing, torn, not an object, or not a file at all.
     """
+    check_regular(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as cause:
-        raise StoreError(f"{path}: not found; make it with `python -m bench run`") from cause
-    except (OSError, ValueError) as cause:
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_known, parse_float=_known)
+    except (OSError, ValueError, RecursionError) as cause:
         raise StoreError(f"{path}: torn or unreadable ({cause}); the same `run` command makes it anew") from cause
     if not isinstance(content, dict):
         raise StoreError(f"{path}: torn (no JSON object); the same `run` command makes it anew")
     return content
+
+
+def check_regular(path: Path) -> None:
+    """Raises StoreError unless a path is a file: to open a pipe or a device would wait for ever."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as cause:
+        raise StoreError(f"{path}: not found; make it with `python -m bench run`") from cause
+    except OSError as cause:
+        raise StoreError(f"{path}: torn or unreadable ({cause}); the same `run` command makes it anew") from cause
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or a device"
+        raise StoreError(f"{path}: {what}, not a file; the same `run` command makes it anew")
+
+
+def finite(value: Any) -> Any:
+    """Returns plain JSON content in which numbers that are not finite are None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -69,14 +96,19 @@ def remove_leftovers(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+def _known(text: str) -> float:
+    """Returns the number a text stands for; what is not finite never was written by us."""
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text} is not a finite number")
     return value
+
+
+def _make_way(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        number = 1
+        while os.path.lexists(aside := path.with_name(f"{path.name}.aside-{number}")):
+            number += 1
+        path.rename(aside)
 
 
 def _host() -> str:

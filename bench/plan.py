@@ -20,9 +20,10 @@ from bench.errors import ConfigError, StoreError
 from bench.profile import Profile, Settings
 from bench.prompts import PromptSet, load_prompts
 from bench.provenance import provenance
+from bench.records import LARGEST, Record, RunInfo
 from bench.settings import construct, identity, resolve_settings, run_settings, stored_identity
 from bench.spec import SCHEMA, Cell, Prompt, RunSpec, content_key
-from bench.store import Record, RunInfo, Store
+from bench.store import Store
 from generators.api import MethodInfo
 from generators.first_chunk import FirstChunk
 from metrics.api import MetricInfo
@@ -89,7 +90,9 @@ def plan(
     by_method = {n: _settings(catalog.methods[n], profile.methods, offered, "methods") for n in names}
     metrics = catalog.choose_metrics(profile.run.metrics)
     by_metric = {n: _settings(catalog.metrics[n], profile.metrics, offered, "metrics") for n in metrics}
-    seeds = tuple(dict.fromkeys(seeds)) or profile.run.seeds
+    seeds = tuple(dict.fromkeys(seeds or profile.run.seeds))
+    if max(seeds) > LARGEST:
+        raise ConfigError(f"seed {max(seeds)}: seeds are stored in 64 bits; give at most {LARGEST}")
     cells: list[Cell] = []
     for name in names:
         made_by = {"settings": identity(by_method[name]), "digest": catalog.methods[name].digest}
@@ -166,7 +169,8 @@ def todo(spec: RunSpec, catalog: Catalog, store: Store, redo: str = "") -> Todo:
     notes: list[str] = []
     for cell in spec.cells:
         try:
-            record = store.find(cell)
+            record, damage = store.examine(cell)
+            notes += damage
         except StoreError as error:
             notes.append(str(error))
             store.discard(cell)

@@ -101,6 +101,7 @@ def _parse(text: str, suffix: str, source: str) -> tuple[Prompt, ...]:
     """Returns the prompts in the text of a file; `source` is what error messages call it."""
     prompts: list[Prompt] = []
     first_line: dict[str, int] = {}
+    first_text: dict[str, int] = {}
     for number, line in _lines(text):
         default_id = f"p{len(prompts) + 1:03d}"
         if suffix == ".txt":
@@ -111,7 +112,11 @@ def _parse(text: str, suffix: str, source: str) -> tuple[Prompt, ...]:
             raise ConfigError(
                 f"{source}, line {number}: id {prompt.id!r} was used on line {first_line[prompt.id]}: make ids unique"
             )
-        first_line[prompt.id] = number
+        if prompt.text in first_text:
+            raise ConfigError(
+                f"{source}, line {number}: the same prompt as on line {first_text[prompt.text]}: remove one of them"
+            )
+        first_line[prompt.id] = first_text[prompt.text] = number
         prompts.append(prompt)
     if not prompts:
         raise ConfigError(f"{source} holds no prompts: write one a line")
@@ -141,4 +146,6 @@ def _from_json(line: str, default_id: str, where: str) -> Prompt:
         raise ConfigError(f"{where}: `id` must be 1 to 64 letters, digits, dots, underscores or dashes, not {name!r}")
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise ConfigError(f"{where}: `tags` must be a list of strings")
+    if any("\ud800" <= letter <= "\udfff" for letter in "".join([text, *tags])):
+        raise ConfigError(f"{where}: holds half a character (a lone surrogate); save the file anew as UTF-8")
     return Prompt(id=name, text=text.strip(), tags=tuple(tags))

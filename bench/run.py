@@ -18,8 +18,9 @@ import click
 from bench.catalog import Catalog
 from bench.plan import Todo, run_info, todo
 from bench.progress import Display
+from bench.records import Record
 from bench.spec import Cell, RunSpec
-from bench.store import Record, Store
+from bench.store import Store
 
 if TYPE_CHECKING:
     from bench.executors import Executor
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run left behind, over all cells of its grid.
+    """What a run left behind, over all cells of its own grid, whatever another command wrote into run.json since.
 
     Attributes:
         ok: finished videos.
@@ -77,13 +78,13 @@ def execute(spec: RunSpec, catalog: Catalog, store: Store, name: str, redo: str 
     Raises:
         StoreError: the folder cannot be written.
     """
-    store.open(run_info(spec, catalog, name))
+    damage = store.open(run_info(spec, catalog, name))
     left = todo(spec, catalog, store, redo)
-    for note in left.notes:
+    for note in (*damage, *left.notes):
         click.echo(f"note: {note}", err=True)
     if left.videos or left.scores:
         _work(spec, store, left)
-    return _summary(store.records())
+    return _summary([record for cell in spec.cells if (record := store.find(cell)) is not None])
 
 
 def _work(spec: RunSpec, store: Store, left: Todo) -> None:

@@ -20,8 +20,8 @@ from dataclasses import replace
 from bench.catalog import Catalog
 from bench.errors import BenchError, MetricFailure, foreign
 from bench.profile import Settings
+from bench.records import StoredScore
 from bench.settings import construct, located, stored_identity
-from bench.store import StoredScore
 from generators.api import Frames
 from generators.weights import MissingWeightsError
 from metrics.api import Metric, Score

@@ -35,6 +35,11 @@ class Prompt:
     text: str
     tags: tuple[str, ...] = ()
 
+    @property
+    def text_hash(self) -> str:
+        """16 hex digits of the SHA-256 of the text: what the prompt is, whatever it is called."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
+
 
 @dataclass(frozen=True)
 class Cell:

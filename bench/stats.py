@@ -163,7 +163,7 @@ def paired_test(
     is assumed. The smallest p that n prompts can give is 2^(1-n).
 
     Args:
-        first: value of each (prompt id, seed).
+        first: value of each (prompt, seed), the prompt by any key of its text.
         second: likewise.
         level: coverage of the interval of the mean difference.
         seed: fixes resampling and random flips.

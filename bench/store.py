@@ -12,127 +12,18 @@ Example:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 
 from bench.errors import StoreError
 from bench.ffv1 import VideoWriter, frames_digest, read_video
-from bench.files import read_json, remove_leftovers, write_json
-from bench.spec import SCHEMA, Cell, Prompt
-from generators.api import MethodInfo, Start
-from metrics.api import MetricInfo
-
-Status = Literal["ok", "failed", "skipped"]
-
-
-@dataclass(frozen=True)
-class StoredScore:
-    """One metric's score of one video, with what it was computed with.
-
-    Attributes:
-        value: the number, or None where it is undefined.
-        parts: named scalars behind it.
-        series: per-frame, per-pair or per-event values.
-        version: version of the metric.
-        reason: why there is no value, in a sentence.
-        settings: settings of the metric, weights fingerprints included.
-        status: "ok" (an undefined value is ok), "failed" if the metric raised, "skipped" if its weights are missing.
-    """
-
-    value: float | None
-    parts: Mapping[str, Any] = field(default_factory=dict)
-    series: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
-    version: str = ""
-    reason: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    status: Status = "ok"
-
-
-@dataclass(frozen=True)
-class Record:
-    """What is known of one cell.
-
-    Attributes:
-        key: content hash of the cell.
-        method: name of the method.
-        title: its name in tables.
-        prompt: the prompt.
-        seed: the seed.
-        status: "ok" (the video exists), "failed" (the method raised) or "skipped" (its weights are missing).
-        reason: why the status is not "ok", in a sentence; empty otherwise.
-        start: SHA-256 over the bytes of the shared first chunk that was handed to the method; empty if there was none.
-        num_frames: frames of the video, first chunk included; 0 unless ok.
-        height: frame height in pixels.
-        width: frame width in pixels.
-        fps: frames per second.
-        seams: first frame of every chunk but the first.
-        video_sha256: SHA-256 of the video file; empty unless ok.
-        video_bytes: its size, the cheap check for a torn file.
-        cost: seconds, bytes and operations by name (see `bench.cost`); None where a figure does not apply.
-        scores: scores by metric name.
-        memory: how memory was saved and why, in a sentence, where it ran out otherwise (see `bench.memory`).
-    """
-
-    key: str
-    method: str
-    title: str
-    prompt: Prompt
-    seed: int
-    status: Status
-    reason: str = ""
-    start: str = ""
-    num_frames: int = 0
-    height: int = 0
-    width: int = 0
-    fps: float = 0.0
-    seams: tuple[int, ...] = ()
-    video_sha256: str = ""
-    video_bytes: int = 0
-    cost: Mapping[str, float | None] = field(default_factory=dict)
-    scores: Mapping[str, StoredScore] = field(default_factory=dict)
-    memory: str = ""
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """What run.json says: the grid of the latest command in this folder, and where it ran.
-
-    Attributes:
-        schema: version of the folder's layout.
-        name: name of the run.
-        created: UTC time of the first command, ISO 8601.
-        prompt_set: label of the prompts, such as "first 4 of mini" or "paper-50 (StreamingT2V, appendix A.5)".
-        methods: names of the methods, in the order of the command.
-        metrics: what each metric of the run says about itself, in the order of the table.
-        prompts: the prompts.
-        seeds: the seeds.
-        profile: name of the profile.
-        settings: the whole profile as resolved, with defaults of every method and metric.
-        provenance: versions, machine, commit.
-        plugins: drop-in files of the command.
-        cells: "method/key" of every cell of the grid, in order.
-        stamps: what each method says of itself; empty in runs of earlier versions.
-    """
-
-    schema: int
-    name: str
-    created: str
-    prompt_set: str
-    methods: tuple[str, ...]
-    metrics: tuple[MetricInfo, ...]
-    prompts: tuple[Prompt, ...]
-    seeds: tuple[int, ...]
-    profile: str
-    settings: Mapping[str, Any]
-    provenance: Mapping[str, Any]
-    plugins: tuple[str, ...] = ()
-    cells: tuple[str, ...] = ()
-    stamps: Mapping[str, MethodInfo] = field(default_factory=dict)
+from bench.files import check_regular, read_json, remove_leftovers, write_json
+from bench.records import Record, RunInfo, check_schema, read_info, read_record, write_info, write_record
+from bench.spec import Cell
+from generators.api import Start
 
 
 class Store:
@@ -151,11 +42,14 @@ class Store:
         """Returns whether this folder holds a run."""
         return (self.path / "run.json").is_file()
 
-    def open(self, info: RunInfo) -> None:
+    def open(self, info: RunInfo) -> tuple[str, ...]:
         """Writes run.json, keeping the creation time of an earlier command in the same folder.
 
+        Returns:
+            What was damaged and is written anew, in sentences.
+
         Raises:
-            StoreError: the folder cannot be written.
+            StoreError: the folder cannot be written, or belongs to another version.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -164,12 +58,29 @@ class Store:
             (self.path / "starts").mkdir(exist_ok=True)
         except OSError as cause:
             raise StoreError(
-                f"{self.path}: cannot write results there ({cause.strerror}); choose a folder with --out"
+                f"{cause.filename or self.path}: cannot write results there ({cause.strerror}); "
+                "move what lies there away, or choose a folder with --out"
             ) from cause
         remove_leftovers(self.path)
-        if self.exists():
-            info = dataclasses.replace(info, created=self.info().created)
-        write_json(self.path / "run.json", dataclasses.asdict(info))
+        created, damage = self._created()
+        write_info(self.path / "run.json", dataclasses.replace(info, created=created or info.created))
+        return damage
+
+    def _created(self) -> tuple[str, tuple[str, ...]]:
+        """Returns when the folder was made, empty if unknown, and what is damaged in its run.json."""
+        path = self.path / "run.json"
+        if not os.path.lexists(path):
+            return "", ()
+        try:
+            raw = read_json(path)
+        except StoreError as error:
+            return "", (str(error),)
+        if isinstance(raw.get("schema"), int):
+            check_schema(path, raw)
+        try:
+            return read_info(path).created, ()
+        except StoreError as error:
+            return "", (str(error),)
 
     def info(self) -> RunInfo:
         """Returns what run.json says.
@@ -177,28 +88,42 @@ class Store:
         Raises:
             StoreError: there is none, it is torn, or it is of another schema.
         """
-        path = self.path / "run.json"
-        raw = read_json(path)
-        if raw.get("schema") != SCHEMA:
-            raise StoreError(f"{path}: schema {raw.get('schema')!r}, this version reads {SCHEMA}; run again with --out")
-        with _reading(path):
-            raw["metrics"] = tuple(MetricInfo(**metric) for metric in raw["metrics"])
-            raw["prompts"] = tuple(_prompt(prompt) for prompt in raw["prompts"])
-            for name in ("methods", "seeds", "plugins", "cells"):
-                raw[name] = tuple(raw[name])
-            raw["stamps"] = {name: MethodInfo(**stamp) for name, stamp in raw.get("stamps", {}).items()}
-            return RunInfo(**raw)
+        return read_info(self.path / "run.json")
 
     # -- cells -----------------------------------------------------------------------------------------------------
 
     def records(self) -> list[Record]:
-        """Returns the records of the grid in run.json that exist, in grid order.
+        """Returns the records of the grid in run.json that exist, in grid order, named as its prompts are.
 
         Raises:
-            StoreError: a record is torn; running the same command again makes that cell anew.
+            StoreError: one of them is damaged; running the same command again makes that cell anew.
         """
-        paths = [self.path / "cells" / f"{cell}.json" for cell in self.info().cells]
-        return [_read_record(path) for path in paths if path.exists()]
+        records, damage = self.survey()
+        if damage:
+            raise StoreError(damage[0] + (f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""))
+        return records
+
+    def survey(self) -> tuple[list[Record], tuple[str, ...]]:
+        """Returns the readable records of the grid, in grid order, and one sentence per damaged record or score.
+
+        A record keeps the prompt's id of the day it was made, which another prompt may have today: ids are those of
+        run.json, found by the text.
+        """
+        info = self.info()
+        today = {prompt.text: prompt for prompt in info.prompts}
+        records, damage = [], []
+        for name in info.cells:
+            path = self.path / "cells" / f"{name}.json"
+            if not os.path.lexists(path):
+                continue
+            try:
+                record, troubles = read_record(path)
+            except StoreError as error:
+                damage.append(str(error))
+            else:
+                records.append(dataclasses.replace(record, prompt=today.get(record.prompt.text, record.prompt)))
+                damage += troubles
+        return records, tuple(damage)
 
     def find(self, cell: Cell) -> Record | None:
         """Returns the record of a cell whose files are whole, else None.
@@ -206,25 +131,32 @@ class Store:
         Raises:
             StoreError: the record or its video is torn (the sentence says which).
         """
+        return self.examine(cell)[0]
+
+    def examine(self, cell: Cell) -> tuple[Record | None, tuple[str, ...]]:
+        """Returns what `find` returns, and one sentence per damaged score. Raises like it."""
         path = self._cell(cell.method, cell.key, ".json")
-        if not path.exists():
-            return None
-        record = _read_record(path)
+        if not os.path.lexists(path):
+            return None, ()
+        record, troubles = read_record(path)
         if record.status == "ok":
             video = self.video_path(record)
-            size = video.stat().st_size if video.exists() else -1
-            if size != record.video_bytes:
-                what = "is missing" if size < 0 else f"has {size} bytes, not {record.video_bytes}"
-                raise StoreError(f"{video}: the video {what}; it is made anew")
-        return record
+            if not os.path.lexists(video):
+                raise StoreError(f"{video}: the video is missing; it is made anew")
+            check_regular(video)
+            if (size := video.stat().st_size) != record.video_bytes:
+                raise StoreError(f"{video}: the video has {size} bytes, not {record.video_bytes}; it is made anew")
+        return record, troubles
 
     def save(self, record: Record) -> None:
         """Writes the JSON of a cell; the video of an "ok" record is in place before."""
-        write_json(self._cell(record.method, record.key, ".json"), dataclasses.asdict(record))
+        write_record(self._cell(record.method, record.key, ".json"), record)
 
     def discard(self, cell: Cell) -> None:
-        """Removes the record of a cell, so that it is made anew."""
-        self._cell(cell.method, cell.key, ".json").unlink(missing_ok=True)
+        """Removes the record of a cell, so that it is made anew; a folder in its place stays until then."""
+        path = self._cell(cell.method, cell.key, ".json")
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
 
     def video_path(self, record: Record) -> Path:
         """Returns where the video of a record is."""
@@ -297,24 +229,3 @@ def latest(results: Path) -> Path:
     if not runs:
         raise StoreError(f"{results}: no run there; start one with `python -m bench run`, or name a folder with --out")
     return max(runs, key=lambda path: path.stat().st_mtime).parent
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError) as cause:
-        raise StoreError(f"{path}: not as this version writes it ({cause}); `run` makes it anew") from cause
-
-
-def _read_record(path: Path) -> Record:
-    raw = read_json(path)
-    with _reading(path):
-        raw["prompt"] = _prompt(raw["prompt"])
-        raw["seams"] = tuple(raw["seams"])
-        raw["scores"] = {name: StoredScore(**score) for name, score in raw["scores"].items()}
-        return Record(**raw)
-
-
-def _prompt(raw: Mapping[str, Any]) -> Prompt:
-    return Prompt(raw["id"], raw["text"], tuple(raw["tags"]))

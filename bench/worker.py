@@ -28,10 +28,11 @@ from bench.ffv1 import VideoWriter, file_digest, read_video
 from bench.frame_contract import check_total, checked_frames
 from bench.memory import OFFLOAD, ran_out, stronger
 from bench.profile import Settings
+from bench.records import Record, Status, StoredScore
 from bench.scoreboard import Scorers
 from bench.settings import construct
 from bench.spec import Cell, RunSpec
-from bench.store import Record, Status, Store, StoredScore
+from bench.store import Store
 from generators.api import Frames, Method, MethodInfo, Request, Start, UnsupportedRequestError
 from generators.first_chunk import FirstChunk
 from generators.weights import MissingWeightsError

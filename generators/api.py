@@ -23,6 +23,7 @@ Example:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeVar
@@ -32,6 +33,10 @@ from numpy.typing import NDArray
 
 Frames = NDArray[np.uint8]
 """RGB video frames [T, H, W, 3], uint8 in 0..255, T >= 1: the only array that crosses a package line."""
+
+
+NAME = "[a-z0-9_]{1,64}"
+"""What names of methods and groups are made of: they become folders and words of the command line."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,8 @@ class MethodInfo:
     """What `list methods` prints about a method; readable without importing torch.
 
     Attributes:
-        name: identifier on the command line: lower case letters, digits, underscores.
+        name: identifier on the command line and name of a folder: 1 to 64 lower case letters, digits, underscores; not
+            "all" and not the name of a group.
         title: name in tables, as its authors write it.
         paper: citation such as "arXiv:2403.14773", empty if there is none.
         licence: licence of the released weights ("none" where no weights are needed).
@@ -118,7 +124,14 @@ M = TypeVar("M")
 def method(
     *, name: str, title: str, paper: str, licence: str, continues_start: bool, group: str = "table"
 ) -> Callable[[type[M]], type[M]]:
-    """Stamps a class as a method: sets its `info` (see `MethodInfo` for the arguments)."""
+    """Stamps a class as a method: sets its `info` (see `MethodInfo` for the arguments).
+
+    Raises:
+        ValueError: the name or the group is not made as it must be.
+    """
+    for word, said in (("name", name), ("group", group)):
+        if not re.fullmatch(NAME, said):
+            raise ValueError(f"{word} {said!r}: give 1 to 64 lower case letters, digits and underscores")
     info = MethodInfo(name, title, paper, licence, continues_start, group)
 
     def stamp(cls: type[M]) -> type[M]:

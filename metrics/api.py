@@ -31,6 +31,7 @@ Example:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol, TypeVar
@@ -52,7 +53,7 @@ class MetricInfo:
     """What `list metrics` prints.
 
     Attributes:
-        name: identifier on the command line: lower case letters, digits, underscores.
+        name: identifier on the command line: 1 to 64 lower case letters, digits, underscores.
         title: column head in tables.
         unit: unit of the value, such as "cuts" or "100 x cosine".
         better: "lower", "higher", or "neither" for a diagnosis that does not rank.
@@ -129,7 +130,13 @@ M = TypeVar("M")
 def metric(
     *, name: str, title: str, unit: str, better: Literal["lower", "higher", "neither"], version: str
 ) -> Callable[[type[M]], type[M]]:
-    """Stamps a class as a metric: sets its `info` (see `MetricInfo` for the arguments)."""
+    """Stamps a class as a metric: sets its `info` (see `MetricInfo` for the arguments).
+
+    Raises:
+        ValueError: the name is not made as it must be.
+    """
+    if not re.fullmatch("[a-z0-9_]{1,64}", name):
+        raise ValueError(f"name {name!r}: give 1 to 64 lower case letters, digits and underscores")
     info = MetricInfo(name, title, unit, better, version)
 
     def stamp(cls: type[M]) -> type[M]:

@@ -18,9 +18,10 @@ import numpy as np
 
 from bench.errors import StoreError
 from bench.ffv1 import pick_frames
+from bench.records import Record
 from bench.report.curves import LOCAL_FRAMES, WorstMoment
 from bench.report.findings import ReportData
-from bench.store import Record, Store
+from bench.store import Store
 from generators.api import Frames
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def draw_sheets(store: Store, findings: ReportData, worst: Sequence[WorstMoment]
     """
     by_method, unreadable, close_ups = {}, [], dict[tuple[str, str], _Strip]()
     together: list[_Strip] = []
-    first = (findings.info.prompts[0].id, findings.info.seeds[0])
+    first = (findings.info.prompts[0].text, findings.info.seeds[0])
     metrics = {column.name: column.title for column in findings.columns}
     for row in findings.rows:
         strips = []
@@ -99,7 +100,7 @@ def draw_sheets(store: Store, findings: ReportData, worst: Sequence[WorstMoment]
                 thumbs, moments = {}, []
                 strip = _Strip(record.prompt.id, record.prompt.text, (), (), "the video cannot be read")
             strips.append(strip)
-            if (record.prompt.id, record.seed) == first:
+            if (record.prompt.text, record.seed) == first:
                 together.append(replace(strip, title=row.title))
             close_ups |= {(m.metric, row.method): _close_up(m, row.title, metrics[m.metric], thumbs) for m in moments}
         if strips:

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import PluginError, foreign
+from bench.records import Record, StoredScore
 from bench.report.findings import ReportData
 from bench.report.tables import write_csv
 from bench.stats import Summary, is_defined, mean_defined, summarise, summarise_curves
-from bench.store import Record, StoredScore
 from metrics.api import Metric, MetricInfo, Series
 from metrics.curves import PREFIXES, Point, first_against_last, sliding, trend
 
@@ -230,11 +230,11 @@ def _reader(cls: type[Any], score: StoredScore) -> Metric:
 
 def _prefixes(metric: str, method: str, videos: Sequence[Scored], frames: tuple[int, ...]) -> Curve:
     lines = [[v.metric.window(v.series, 0, n) if n <= v.record.num_frames else None for n in frames] for v in videos]
-    return Curve(metric, method, frames, tuple(summarise_curves(lines, [v.record.prompt.id for v in videos])))
+    return Curve(metric, method, frames, tuple(summarise_curves(lines, [v.record.prompt_key for v in videos])))
 
 
 def _drift(metric: str, method: str, videos: Sequence[Scored], local: Sequence[Sequence[Point]]) -> Drift:
-    prompts = [v.record.prompt.id for v in videos]
+    prompts = [v.record.prompt_key for v in videos]
     ends = [first_against_last(v.metric, v.series, v.record.num_frames, v.record.fps) for v in videos]
     slopes = [trend(points) for points in local]
     return Drift(

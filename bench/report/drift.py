@@ -17,11 +17,11 @@ from itertools import combinations
 from typing import Any
 
 from bench.errors import ConfigError, PluginError, foreign
+from bench.records import Record, RunInfo, StoredScore
 from bench.report.curves import scored_videos
 from bench.report.findings import ReportData
 from bench.report.tables import interval, markdown_rows, markdown_text, shown_value, write_csv
 from bench.stats import PairedTest, Summary, holm, paired_test, summarise
-from bench.store import Record, RunInfo, StoredScore
 from metrics.api import MetricInfo
 from metrics.drift import DRIFTS, DriftDefinition, window_of
 
@@ -172,7 +172,7 @@ def _drifts_of(
 ) -> dict[tuple[str, str, int], float | None]:
     """Returns the drift of every scored video by (method, prompt id, seed)."""
     return {
-        (method, v.record.prompt.id, v.record.seed): definition.read(
+        (method, v.record.prompt_key, v.record.seed): definition.read(
             window_of(v.metric, v.series), v.record.num_frames, v.record.fps
         )
         for method in methods
@@ -186,7 +186,7 @@ def _drifted(
     """Returns the record with its drifts among its scores."""
     added = {}
     for metric, found in drifts.items():
-        key = (record.method, record.prompt.id, record.seed)
+        key = (record.method, record.prompt_key, record.seed)
         if key in found:
             settings = record.scores[metric].settings
             reason = "" if found[key] is not None else f"{metric} has no drift by {definition}: see its score"

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from bench.prompts import PAPER_LABEL
+from bench.records import Record, RunInfo
 from bench.report.published import Published
 from bench.stats import (
     MIN_CLUSTERS,
@@ -28,7 +29,6 @@ from bench.stats import (
     paired_test,
     summarise,
 )
-from bench.store import Record, RunInfo
 from metrics.api import MetricInfo
 
 TABLE_1 = ("mawe", "scuts", "clip")
@@ -198,7 +198,7 @@ def other_start(records: Sequence[Record]) -> frozenset[str]:
     starts: dict[tuple[str, int], dict[str, str]] = {}
     for record in records:
         if record.status == "ok" and record.start:
-            starts.setdefault((record.prompt.id, record.seed), {})[record.method] = record.start
+            starts.setdefault((record.prompt_key, record.seed), {})[record.method] = record.start
     strangers = set()
     for by_method in starts.values():
         shared = Counter(by_method.values()).most_common(1)[0][0]
@@ -207,12 +207,12 @@ def other_start(records: Sequence[Record]) -> frozenset[str]:
 
 
 def values_of(records: Sequence[Record], method: str, metric: str) -> dict[tuple[str, int], float | None]:
-    """Returns the score of each finished video of a method by (prompt id, seed); None where it is undefined."""
+    """Returns the score of each finished video of a method by (prompt_key, seed); None where it is undefined."""
     values: dict[tuple[str, int], float | None] = {}
     for record in records:
         if record.method == method and record.status == "ok":
             score = record.scores.get(metric)
-            values[record.prompt.id, record.seed] = score.value if score is not None else None
+            values[record.prompt_key, record.seed] = score.value if score is not None else None
     return values
 
 

@@ -42,7 +42,7 @@ def seam_profiles(findings: ReportData) -> tuple[SeamProfile, ...]:
             if record.method != row.method or record.status != "ok" or score is None or score.value is None:
                 continue
             for seam, contrast in zip(score.series["seam"], score.series["contrast"], strict=True):
-                at.setdefault(int(seam or 0), []).append((contrast, record.prompt.id))
+                at.setdefault(int(seam or 0), []).append((contrast, record.prompt_key))
         if at:
             frames = tuple(sorted(at))
             points = [summarise([c for c, _ in at[f]], [prompt for _, prompt in at[f]]) for f in frames]

@@ -16,9 +16,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from bench.records import Record
 from bench.report.findings import COSTS, TABLE_1, ReportData, TableRow
 from bench.stats import Summary
-from bench.store import Record
 from metrics.api import MetricInfo
 
 ARROWS = {"lower": "↓", "higher": "↑", "neither": ""}

@@ -15,10 +15,11 @@ from typing import Any
 from bench import catalog
 from bench.errors import PluginError, StoreError
 from bench.files import replacing
+from bench.records import RunInfo
 from bench.report import contact, curves, drift, figures, html, seams, tables
 from bench.report.findings import ReportData, report_data
 from bench.report.published import load_published
-from bench.store import RunInfo, Store
+from bench.store import Store
 
 
 def write(store: Store, drift_name: str = "") -> Path:

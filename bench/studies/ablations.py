@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from bench.records import Record
 from bench.stats import Summary, summarise
-from bench.store import Record, Store
+from bench.store import Store
 from metrics.api import Series
 from metrics.clip import ClipScore
 from metrics.curves import first_against_last
@@ -41,7 +42,8 @@ def value(metric: str) -> Read:
 
 def motion(record: Record) -> float | None:
     """Returns the optical flow score: the mean length of the flow, in pixels of the flow's size."""
-    found: float | None = record.scores["mawe"].parts["mean_motion"]
+    found = record.scores["mawe"].parts["mean_motion"]
+    assert found is None or isinstance(found, float | int)
     return found
 
 
@@ -75,7 +77,7 @@ def ablation_table(records: Mapping[str, Sequence[Record]]) -> str:
     """Returns the Markdown table, one method a row."""
     lines = ["| method | " + " | ".join(ABLATION_COLUMNS) + " |", "|---" * (len(ABLATION_COLUMNS) + 1) + "|"]
     for method, videos in records.items():
-        prompts = [video.prompt.id for video in videos]
+        prompts = [video.prompt_key for video in videos]
         cells = [
             with_interval(summarise([read(video) for video in videos], prompts)) for read in ABLATION_COLUMNS.values()
         ]

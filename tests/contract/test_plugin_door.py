@@ -10,6 +10,7 @@ import pytest
 from bench.catalog import find_plugins
 from bench.check import check_file
 from bench.cli import main
+from bench.errors import PluginError
 from bench.profile import load_profile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,26 +79,56 @@ def test_the_document_shows_a_method_that_works(tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize(
-    ("name", "body", "check", "words"),
+    ("body", "check", "words"),
     [
-        ("Bad-Name", GOOD, "its name is", "Bad-Name"),
-        ("c", "yield start.frames[:missing].astype(float)", "it yields uint8", "float64"),
-        ("c", "yield start.frames[:1]", "it yields uint8", "short"),
-        ("c", "yield np.repeat(start.frames[-1:], missing + 1, axis=0)", "it yields uint8", "too many"),
-        ("c", "yield start.frames[:, :-1]", "it yields uint8", "shape"),
-        ("c", "raise KeyError('x')", "it yields uint8", "c raised KeyError"),
+        ("yield start.frames[:missing].astype(float)", "it yields uint8", "float64"),
+        ("yield start.frames[:1]", "it yields uint8", "short"),
+        ("yield np.repeat(start.frames[-1:], missing + 1, axis=0)", "it yields uint8", "too many"),
+        ("yield start.frames[:, :-1]", "it yields uint8", "shape"),
+        ("raise KeyError('x')", "it yields uint8", "c raised KeyError"),
         (
-            "c",
             "yield np.random.randint(0, 255, (missing, *start.frames.shape[1:])).astype(np.uint8)",
             "the same",
             "seed",
         ),
-        ("c", f"start.frames[0] = 0; {GOOD}", "it leaves the shared", "changed"),
+        (f"start.frames[0] = 0; {GOOD}", "it leaves the shared", "changed"),
     ],
 )
-def test_check_finds_what_is_wrong_with_a_method(tmp_path: Path, name: str, body: str, check: str, words: str) -> None:
-    found = failures(tmp_path, METHOD.format(name=name, body=body))
+def test_check_finds_what_is_wrong_with_a_method(tmp_path: Path, body: str, check: str, words: str) -> None:
+    found = failures(tmp_path, METHOD.format(name="c", body=body))
     assert any(sentence.startswith(check) and words in detail for sentence, detail in found.items()), found
+
+
+@pytest.mark.parametrize(
+    "name", ["../../evil", "Bad-Name", "", "a" * 65, "é", "all", "table", "first_chunk", "a/b", "a\\n"]
+)
+def test_names_that_are_paths_or_words_are_refused(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "candidate.py"
+    file.write_text(METHOD.format(name=name, body=GOOD))
+    with pytest.raises(PluginError, match=r"candidate\.py"):
+        find_plugins([str(file)])
+
+
+@pytest.mark.parametrize(
+    ("stamp", "words"),
+    [
+        ('MethodInfo("../../evil", "T", "", "", True)', "name '../../evil'"),
+        ('MethodInfo("c", 3, "", "", True)', "title = 3"),
+        ('MethodInfo("c", "T\\udcff", "", "", True)', "title = "),
+        ('MethodInfo("c", "T", "", "", "yes")', "continues_start = 'yes'"),
+        ('MethodInfo("c", "T", "", "", True, group="all")', "a group 'all'"),
+        ('MethodInfo("c", "T", "", "", True, group="still")', "a method 'still'"),
+        ('MetricInfo("../evil", "T", "u", "lower", "1")', "name '../evil'"),
+        ('MetricInfo("c", "T", "u", "lower", 1)', "version = 1"),
+    ],
+)
+def test_stamps_put_on_by_hand_are_checked_too(tmp_path: Path, stamp: str, words: str) -> None:
+    file = tmp_path / "candidate.py"
+    head = "from generators.api import MethodInfo\nfrom metrics.api import MetricInfo\n"
+    file.write_text(f"{head}class C:\n    info = {stamp}\n")
+    with pytest.raises(PluginError) as refused:
+        find_plugins([str(file)])
+    assert words in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -377,6 +379,52 @@ def test_torn_files_are_made_anew_and_named(here: Path, capsys: pytest.CaptureFi
     assert videos("out") == before
 
 
+def test_another_list_of_prompts_in_the_same_folder_keeps_the_means(here: Path) -> None:
+    for texts in ("A\nB\nC\nD\n", "B\nC\nD\nE\n"):
+        Path("p.txt").write_text(texts)
+        lay_starts("out")
+        assert call(arguments()) == 0
+    assert call(["report", "--out", "out"]) == 0
+    (row,) = csv.DictReader(Path("out/report/table1.csv").read_text().splitlines())
+    grid = json.loads(Path("out/run.json").read_text())["cells"]
+    files = [json.loads(Path(f"out/cells/{cell}.json").read_text()) for cell in grid]
+    assert sorted(file["prompt"]["text"] for file in files) == list("BCDE")
+    assert (row["brightness_n"], row["brightness_undefined"]) == ("4", "0")
+    assert float(row["brightness_mean"]) == pytest.approx(fmean(f["scores"]["brightness"]["value"] for f in files))
+
+
+def test_a_prompt_twice_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("p.txt").write_text("A\nB\nA\n")
+    assert call(arguments()) == 2
+    assert "p.txt, line 3: the same prompt as on line 1" in capsys.readouterr().err
+
+
+def test_a_damaged_score_is_computed_anew_on_the_same_video(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command() == 0
+    before, of_videos = scores("out"), {p: p.stat().st_mtime_ns for p in Path("out").glob("cells/walk/*.mkv")}
+    (path, _) = sorted(Path("out").glob("cells/walk/*.json"))
+    content = json.loads(path.read_text())
+    content["scores"]["brightness"]["value"] = "abc"
+    path.write_text(json.dumps(content))
+    assert call(["report", "--out", "out"]) == 4
+    assert f"{path}: the score of brightness is damaged" in capsys.readouterr().err
+    assert command() == 0
+    assert f"note: {path}: the score of brightness is damaged" in capsys.readouterr().err
+    assert scores("out") == before
+    assert of_videos == {p: p.stat().st_mtime_ns for p in Path("out").glob("cells/walk/*.mkv")}
+
+
+def test_a_torn_run_json_is_written_anew(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command() == 0
+    before = json.loads(Path("out/run.json").read_text())
+    Path("out/run.json").write_text("")
+    assert call(["report", "--out", "out"]) == 4
+    assert "the same `run` command makes it anew" in capsys.readouterr().err
+    assert command() == 0
+    assert "note: out/run.json: torn or unreadable" in capsys.readouterr().err
+    assert {**json.loads(Path("out/run.json").read_text()), "created": ""} == {**before, "created": ""}
+
+
 def test_a_video_torn_inside_is_made_anew_when_it_is_scored_again(here: Path) -> None:
     assert command() == 0
     before = videos("out")
@@ -413,6 +461,7 @@ def test_a_start_longer_than_the_video_is_cut(here: Path) -> None:
         (["--frames", "0"], 2, "video.num_frames must be positive, not 0"),
         (["--frames", "-4"], 2, "video.num_frames must be positive, not -4"),
         (["--frames", "many"], 2, "is not a valid integer"),
+        (["--seeds", str(2**63)], 2, "seeds are stored in 64 bits"),
         (["--seeds", "-1"], 2, "--seeds '-1': give whole numbers"),
         (["--executor", "ray"], 2, "run.executor must be one of serial, processes"),
         (["--set", "x"], 2, "write it as section.key=value"),

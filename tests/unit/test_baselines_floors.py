@@ -89,7 +89,10 @@ def test_truth_is_the_scene_of_the_prompt_and_makes_its_own_start() -> None:
 
 @pytest.mark.parametrize(
     ("prompt", "size", "words"),
-    [("An otter dreams", 64, "not a caption of the miniature world"), ("a red circle spinning on sand", 720, "64 × 64")],
+    [
+        ("An otter dreams", 64, "not a caption of the miniature world"),
+        ("a red circle spinning on sand", 720, "64 × 64"),
+    ],
 )
 def test_truth_refuses_what_it_cannot_render(prompt: str, size: int, words: str) -> None:
     with pytest.raises(UnsupportedRequestError, match=words):

@@ -15,9 +15,10 @@ from bench.files import read_json
 from bench.memory import ran_out, stronger
 from bench.plan import plan
 from bench.profile import load_profile
+from bench.records import Record
 from bench.settings import identity
 from bench.spec import RunSpec
-from bench.store import Record, Store
+from bench.store import Store
 from bench.worker import Task, Worker
 from generators.api import Start
 from generators.first_chunk import FirstChunk

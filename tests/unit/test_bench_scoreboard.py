@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from bench.catalog import Catalog, Plugin
+from bench.records import StoredScore
 from bench.scoreboard import Scorers
-from bench.store import StoredScore
 from metrics.api import Score, metric
 from metrics.errors import WeightsError
 from metrics.features.base import FeatureReader

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -8,8 +9,9 @@ import pytest
 
 from bench.errors import StoreError
 from bench.files import replacing
+from bench.records import Record, RunInfo, StoredScore
 from bench.spec import SCHEMA, Cell, Prompt
-from bench.store import Record, RunInfo, Store, StoredScore, latest
+from bench.store import Store, latest
 from metrics.api import MetricInfo
 
 PROMPT = Prompt("p001", "a red circle", ("colour",))
@@ -90,6 +92,57 @@ def test_a_torn_video_is_named(store: Store, content: bytes | None) -> None:
         store.find(CELL)
 
 
+@pytest.mark.parametrize("content", ["", '{"schema": 1, "na', "[]", '{"schema": 1}', "FOLDER", "LOOP", "PIPE"])
+def test_a_torn_run_json_is_written_anew_and_named(store: Store, content: str) -> None:
+    path = store.path / "run.json"
+    path.unlink()
+    match content:
+        case "FOLDER":
+            path.mkdir()
+            (path / "mine").write_text("")
+        case "LOOP":
+            path.symlink_to(path)
+        case "PIPE":
+            os.mkfifo(path)
+        case _:
+            path.write_text(content)
+    (said,) = store.open(info("still/k1"))
+    assert str(path) in said
+    assert store.info() == info("still/k1")
+    assert store.open(info("still/k1")) == ()
+    if content == "FOLDER":
+        assert (store.path / "run.json.aside-1" / "mine").exists()
+
+
+@pytest.mark.parametrize("what", ["FOLDER", "LOOP", "PIPE"])
+@pytest.mark.parametrize("suffix", [".json", ".mkv"])
+def test_what_is_no_file_is_named_and_made_anew(store: Store, what: str, suffix: str) -> None:
+    path = store.cell_video(CELL).with_suffix(suffix)
+    path.unlink()
+    if what == "FOLDER":
+        path.mkdir()
+    elif what == "LOOP":
+        path.symlink_to(path)
+    else:
+        os.mkfifo(path)
+    with pytest.raises(StoreError, match=rf"k1\{suffix}: .*anew"):
+        store.find(CELL)
+    store.discard(CELL)
+    with replacing(store.cell_video(CELL)) as temporary:
+        temporary.write_bytes(b"abc")
+    store.save(RECORD)
+    assert store.find(CELL) == RECORD
+
+
+def test_damaged_records_are_surveyed_and_the_others_read(store: Store) -> None:
+    other = dataclasses.replace(RECORD, key="k2")
+    store.save(other)
+    store.cell_video(CELL).with_suffix(".json").write_text("{")
+    records, (said,) = store.survey()
+    assert records == [other]
+    assert "k1.json" in said
+
+
 def test_other_schemas_and_missing_runs_are_refused(tmp_path: Path, store: Store) -> None:
     with pytest.raises(StoreError, match="not found; make it with"):
         Store(tmp_path / "none").info()
@@ -97,6 +150,8 @@ def test_other_schemas_and_missing_runs_are_refused(tmp_path: Path, store: Store
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": SCHEMA + 1}))
     with pytest.raises(StoreError, match="schema"):
         store.info()
+    with pytest.raises(StoreError, match="schema"):
+        store.open(info())
 
 
 def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:

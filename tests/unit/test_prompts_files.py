@@ -88,6 +88,21 @@ def test_unknown_names_missing_folders_and_other_encodings(tmp_path: Path) -> No
         load_prompts(str(tmp_path / "latin.txt"))
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("p.txt", "a fox\nan otter\n a fox \n", "line 3: the same prompt as on line 1"),
+        ("p.jsonl", '{"id": "a", "text": "a fox"}\n\n{"id": "b", "text": "a fox"}\n', "line 3: the same prompt"),
+        ("p.jsonl", '{"text": "a \\ud800 fox"}\n', "line 1: holds half a character"),
+        ("p.jsonl", '{"text": "a fox", "tags": ["\\udcff"]}\n', "line 1: holds half a character"),
+    ],
+)
+def test_a_prompt_twice_and_half_a_character_are_refused(tmp_path: Path, name: str, text: str, words: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        load_prompts(str(tmp_path / name))
+
+
 def test_fingerprint_sees_words_and_order_and_nothing_else() -> None:
     plain = prompts_fingerprint(['it\'s "late"', "a fox"])
     assert prompts_fingerprint(["  it\u2019s \u201clate\u201d ", "", "a\u00a0 fox\t"]) == plain

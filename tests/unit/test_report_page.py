@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from bench.ffv1 import VideoWriter
+from bench.records import Record, RunInfo, StoredScore
 from bench.report import write_report
 from bench.report.contact import COLUMNS, MARGIN, TEXT_WIDTH, frames_over_time
 from bench.report.curves import windows_for
@@ -26,7 +27,7 @@ from bench.report.published import load_published
 from bench.report.seams import seam_profiles
 from bench.report.tables import latex, markdown, shown_value, tex
 from bench.spec import SCHEMA, Prompt
-from bench.store import Record, RunInfo, Store, StoredScore
+from bench.store import Store
 from metrics.api import MetricInfo
 
 NUM_FRAMES, FPS = 24, 2.0
