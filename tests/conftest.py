@@ -1,7 +1,7 @@
 """Where the data lies that tests compare with: the one place that knows.
 
-Golden data (outputs of the reference implementations) is looked for in the folder that `LONGVIDEO_GOLDEN` names, then in
-`tests/golden`, then beside the repository. Files of others (real clips, inputs that broke things) never enter the
+Golden data (outputs of the reference implementations) is looked for in the folder that `LONGVIDEO_GOLDEN` names, then
+in `tests/golden`, then beside the repository. Files of others (real clips, inputs that broke things) never enter the
 repository and are looked for beside it only.
 
 A test that lacks its data is skipped with the reason; where the environment says `CI=true`, missing golden data fails.

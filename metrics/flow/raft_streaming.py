@@ -277,7 +277,7 @@ def _check_size(frames: Tensor, network: StreamingRaft) -> None:
 def _pairs_per_batch(frames: Tensor) -> int:
     """Returns how many pairs of these frames go through the network at once: many on a GPU, or where frames are small.
 
-    On a CPU, calling an operator costs more than its arithmetic at 128 x 128 pixels, and no longer matters at 256 x 256.
+    On a CPU, calling an operator costs more than its arithmetic at 128 x 128 pixels; at 256 x 256 it no longer matters.
     """
     small = frames.shape[-2] * frames.shape[-1] <= SMALL_FRAME
     return PAIRS_PER_BATCH if frames.is_cuda or small else 1
