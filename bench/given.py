@@ -12,6 +12,8 @@ Example:
 from __future__ import annotations
 
 import dataclasses
+import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,7 +26,7 @@ from bench.files import read_json, write_json
 from bench.listing import text_table
 from bench.manifest import GivenVideo
 from bench.profile import Profile, Settings
-from bench.progress import FrameDisplay
+from bench.progress import Display, Step
 from bench.settings import construct, located, resolve_settings, run_settings, stored_identity
 from bench.spec import SCHEMA, content_key
 from bench.stats import mean_defined
@@ -173,24 +175,24 @@ def score_all(jobs: Sequence[GivenVideo], plan: Plan, folder: Path) -> list[Vide
     except OSError as cause:
         raise StoreError(f"{folder}: cannot write results there ({cause.strerror}); choose another --out") from cause
     results = []
-    with FrameDisplay(len(jobs)) as display:
+    with Display("videos", Counter(job.method for job in jobs), 1) as display:
         for job in jobs:
-            result = _score(job, plan, folder, display)
-            display.done(job.path, result.status, result.reason)
+            began = time.perf_counter()
+            result = _score(job, plan, folder)
+            seconds = time.perf_counter() - began
+            display.done(Step(job.method, job.path, result.status, result.reason, seconds, result.num_frames))
             results.append(result)
     return results
 
 
-def _score(job: GivenVideo, plan: Plan, folder: Path, display: FrameDisplay) -> VideoResult:
+def _score(job: GivenVideo, plan: Plan, folder: Path) -> VideoResult:
     try:
         with foreign(MetricFailure, "reading", passing=(VideoError,)):
             path = folder / f"{_key(job, plan)}.json"
         if path.exists():
             return _again(job, path)
         with foreign(MetricFailure, "one of the metrics", passing=(VideoError,)):
-            scored = score_file(
-                job.path, plan.metrics, job.prompt, plan.seams, plan.num_frames, plan.cache, display.frames
-            )
+            scored = score_file(job.path, plan.metrics, job.prompt, plan.seams, plan.num_frames, plan.cache)
     except VideoError as error:
         return VideoResult(job, "quarantined", str(error))
     except BenchError as error:

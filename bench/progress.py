@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -18,8 +19,6 @@ from bench.terminal import on_terminal, printable, say
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
-
-    from bench.worker import Outcome
 
 
 class Estimate:
@@ -54,19 +53,41 @@ class Estimate:
         return total / min(self._workers, max(1, sum(self._left.values())))
 
 
+@dataclass(frozen=True)
+class Step:
+    """One finished piece of work, as it is shown.
+
+    Attributes:
+        group: whose it is: pieces of one group take about the same time.
+        name: what it is called.
+        status: "ok", "failed", "skipped" …
+        reason: why not ok.
+        seconds: wall time.
+        frames: frames that were made or read.
+    """
+
+    group: str
+    name: str
+    status: str
+    reason: str = ""
+    seconds: float = 0.0
+    frames: int = 0
+
+
 class Display:
-    """A context that shows one phase of a run on standard error.
+    """A context that shows one phase of a run on standard error: what is done, how fast, how long it still takes.
 
     Args:
-        what: "first chunks" or "cells".
-        todo: number of tasks by method.
-        workers: tasks that run at the same time.
+        what: "first chunks", "cells" or "videos".
+        todo: number of pieces by group.
+        workers: pieces that run at the same time.
     """
 
     def __init__(self, what: str, todo: Mapping[str, int], workers: int) -> None:
         self._what, self._total = what, sum(todo.values())
         self._estimate = Estimate(todo, workers)
-        self._count = 0
+        self._count = self._frames = 0
+        self._began = time.perf_counter()
         self._bar: Progress | None = None
         self._row: TaskID | None = None
 
@@ -85,70 +106,32 @@ class Display:
         if self._bar is not None:
             self._bar.stop()
 
-    def done(self, outcome: Outcome) -> None:
-        """Shows one finished task."""
-        cell = outcome.task.cell
-        self._estimate.took(cell.method, outcome.seconds)
+    def done(self, step: Step) -> None:
+        """Shows one finished piece."""
+        self._estimate.took(step.group, step.seconds)
         self._count += 1
-        speed = f"{self._estimate.mean():.1f} s/cell"
+        self._frames += step.frames
         left = f"{_clock(self._estimate.seconds_left())} left"
-        name = cell.prompt.id if outcome.task.kind == "start" else f"{cell.method} · {cell.prompt.id}"
-        line = f"{name} · seed {cell.seed}: {outcome.status}, {outcome.seconds:.1f} s"
-        if outcome.reason:
-            line += f" ({outcome.reason})"
+        line = printable(f"{step.name}: {step.status}, {step.seconds:.1f} s")
+        line += printable(f" ({step.reason})") if step.reason else ""
         if self._bar is not None and self._row is not None:
             self._bar.console.print(line, markup=False, highlight=False)
-            self._bar.update(self._row, completed=self._count, speed=speed, left=left)
+            self._bar.update(self._row, completed=self._count, speed=self._speed(), left=left)
         else:
-            say(f"[{self._count}/{self._total} {self._what}] {line} · {speed} · {left}")
+            say(f"[{self._count}/{self._total} {self._what}] {line} · {self._speed()} · {left}")
 
-
-class FrameDisplay:
-    """A context that shows how scoring of files goes: videos done, frames per second.
-
-    Args:
-        total: number of videos.
-    """
-
-    def __init__(self, total: int) -> None:
-        self._total, self._count, self._frames = total, 0, 0
-        self._began = time.perf_counter()
-        self._bar: Progress | None = None
-        self._row: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        """Starts the bar if standard error is a terminal."""
-        if on_terminal():
-            self._bar = _terminal_bar()
-            self._bar.start()
-            self._row = self._bar.add_task("videos", total=self._total, speed="", left="")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Takes the bar off."""
+    def note(self, sentence: str) -> None:
+        """Shows a sentence between the pieces."""
         if self._bar is not None:
-            self._bar.stop()
-
-    def frames(self, count: int) -> None:
-        """Counts frames just scored."""
-        self._frames += count
-        if self._bar is not None and self._row is not None:
-            self._bar.update(self._row, speed=self._speed())
-
-    def done(self, path: str, status: str, reason: str) -> None:
-        """Shows one finished video."""
-        self._count += 1
-        line = printable(f"{path}: {status}" + (f" ({reason})" if reason else ""))
-        if self._bar is not None and self._row is not None:
-            self._bar.console.print(line, markup=False, highlight=False)
-            self._bar.update(self._row, completed=self._count)
+            self._bar.console.print(f"note: {printable(sentence)}", markup=False, highlight=False)
         else:
-            say(f"[{self._count}/{self._total} videos] {line} · {self._speed()}")
+            say(f"note: {printable(sentence)}")
 
     def _speed(self) -> str:
-        return f"{self._frames / max(time.perf_counter() - self._began, 1e-9):.1f} frames/s"
+        speed = f"{self._estimate.mean():.1f} s each"
+        if self._frames:
+            speed += f" · {self._frames / max(time.perf_counter() - self._began, 1e-9):.1f} frames/s"
+        return speed
 
 
 def _terminal_bar() -> Progress:

@@ -17,7 +17,7 @@ import click
 
 from bench.catalog import Catalog
 from bench.plan import Todo, run_info, todo
-from bench.progress import Display
+from bench.progress import Display, Step
 from bench.records import Record
 from bench.spec import Cell, RunSpec
 from bench.store import Store
@@ -117,9 +117,17 @@ def _show(what: str, executor: Executor, tasks: Sequence[Task]) -> list[Outcome]
     outcomes = []
     with Display(what, Counter(task.cell.method for task in tasks), executor.workers) as display:
         for outcome in executor.run(tasks):
-            display.done(outcome)
+            display.done(_step(outcome))
             outcomes.append(outcome)
     return outcomes
+
+
+def _step(outcome: Outcome) -> Step:
+    cell, frames = outcome.task.cell, outcome.record.num_frames if outcome.record else 0
+    name = cell.prompt.id if outcome.task.kind == "start" else f"{cell.method} · {cell.prompt.id}"
+    return Step(
+        cell.method, f"{name} · seed {cell.seed}", outcome.status, outcome.reason, outcome.seconds, frames=frames
+    )
 
 
 def _has_start(store: Store, cell: Cell) -> bool:
