@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.errors import BenchError, ConfigError
+from bench.errors import BenchError, ConfigError, StoreError
 from bench.terminal import escape_what_cannot_be_printed
 
 if TYPE_CHECKING:
@@ -98,8 +98,25 @@ def report(out: Path | None, drift: str) -> None:
     from bench.report import write_report
     from bench.store import Store, latest
 
-    page = write_report(Store(out or latest(Path("results"))), drift)
+    store = Store(out or latest(Path("results")))
+    page = write_report(store, drift)
     click.echo(f"Open {page}")
+    store.records()  # the page says what is damaged, and so does the end of the command
+
+
+@cli.command()
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+def verify(run: Path | None) -> None:
+    """Read every file of a RUN (default: the latest under results/) and say which are damaged; change nothing."""
+    from bench.store import Store, latest
+    from bench.verify import verify as verify_store
+
+    folder = run or latest(Path("results"))
+    found = verify_store(Store(folder))
+    for sentence in found.damage:
+        click.echo(sentence)
+    click.echo(f"{folder}: {found.sentence()}")
+    sys.exit(StoreError.exit_code if found.damage else 0)
 
 
 @cli.command()

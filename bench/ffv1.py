@@ -23,7 +23,7 @@ from typing import Any, Self
 import numpy as np
 
 from bench.errors import StoreError
-from bench.files import replacing
+from bench.files import check_regular, replacing
 from generators.api import Frames
 
 
@@ -88,6 +88,7 @@ def read_video(path: Path, chunk: int = 16) -> Iterator[Frames]:
     """
     import av
 
+    check_regular(path)
     try:
         with av.open(str(path)) as container:
             pending: list[Frames] = []
@@ -102,6 +103,18 @@ def read_video(path: Path, chunk: int = 16) -> Iterator[Frames]:
         raise _torn(path, cause) from cause
 
 
+def read_whole_video(path: Path) -> Frames:
+    """Returns all frames of a short file of the store, [T, H, W, 3].
+
+    Raises:
+        StoreError: the file is missing, torn, or holds no frame.
+    """
+    chunks = list(read_video(path))
+    if len({chunk.shape[1:] for chunk in chunks}) != 1:
+        raise StoreError(f"{path}: torn (no frames of one size in it); run again and it is made anew")
+    return np.concatenate(chunks)
+
+
 def pick_frames(path: Path, wanted: Collection[int]) -> dict[int, Frames]:
     """Returns some frames [H, W, 3] of a file of the store by index, as many of them as it has.
 
@@ -112,6 +125,7 @@ def pick_frames(path: Path, wanted: Collection[int]) -> dict[int, Frames]:
     """
     import av
 
+    check_regular(path)
     found: dict[int, Frames] = {}
     try:
         with av.open(str(path)) as container:
@@ -130,9 +144,16 @@ def _torn(path: Path, cause: Exception) -> StoreError:
 
 
 def file_digest(path: Path) -> str:
-    """Returns the SHA-256 of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Returns the SHA-256 of a file, read in pieces.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as cause:
+        raise _torn(path, cause) from cause
 
 
 def frames_digest(frames: Frames) -> str:

@@ -38,6 +38,7 @@ class RunSummary:
         failed_scores: scores whose metric raised.
         skipped_scores: scores whose metric has no weights.
         reasons: every different reason, with the number of cells or scores it hit.
+        damage: sentences about damaged files that were made anew.
     """
 
     ok: int
@@ -46,6 +47,7 @@ class RunSummary:
     failed_scores: int
     skipped_scores: int
     reasons: tuple[tuple[str, int], ...]
+    damage: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -60,6 +62,7 @@ class RunSummary:
             (self.skipped, "skipped"),
             (self.failed_scores, "scores failed"),
             (self.skipped_scores, "scores skipped"),
+            (len(self.damage), "damaged files made anew"),
         ):
             parts += [f"{count} {what}"] if count else []
         return ", ".join(parts)
@@ -80,14 +83,17 @@ def execute(spec: RunSpec, catalog: Catalog, store: Store, name: str, redo: str 
     """
     damage = store.open(run_info(spec, catalog, name))
     left = todo(spec, catalog, store, redo)
-    for note in (*damage, *left.notes):
-        click.echo(f"note: {note}", err=True)
+    damage += left.notes
     if left.videos or left.scores:
-        _work(spec, store, left)
-    return _summary([record for cell in spec.cells if (record := store.find(cell)) is not None])
+        damage += tuple(note for outcome in _work(spec, store, left) for note in outcome.notes)
+    damage = tuple(dict.fromkeys(damage))
+    for note in damage:
+        click.echo(f"note: {note}", err=True)
+    return _summary([record for cell in spec.cells if (record := store.find(cell)) is not None], damage)
 
 
-def _work(spec: RunSpec, store: Store, left: Todo) -> None:
+def _work(spec: RunSpec, store: Store, left: Todo) -> list[Outcome]:
+    """Does what is left; returns what became of the cells."""
     from bench.executors import open_executor
     from bench.worker import Task
 
@@ -98,7 +104,7 @@ def _work(spec: RunSpec, store: Store, left: Todo) -> None:
     with open_executor(spec, store, max(len(starts), len(tasks))) as executor:
         drawn = _show("first chunks", executor, [Task("start", cell) for cell in starts])
         blocked = {outcome.task.cell.start_key: outcome for outcome in drawn if outcome.status != "ok"}
-        _show("cells", executor, [task for task in tasks if not _blocked(spec, store, task, blocked)])
+        return _show("cells", executor, [task for task in tasks if not _blocked(spec, store, task, blocked)])
 
 
 def _blocked(spec: RunSpec, store: Store, task: Task, blocked: dict[str, Outcome]) -> bool:
@@ -134,7 +140,7 @@ def _has_start(store: Store, cell: Cell) -> bool:
     return store.start_paths(cell.start_key)[0].with_suffix(".json").exists()
 
 
-def _summary(records: Sequence[Record]) -> RunSummary:
+def _summary(records: Sequence[Record], damage: tuple[str, ...]) -> RunSummary:
     status = Counter(record.status for record in records)
     scores = [score for record in records if record.status == "ok" for score in record.scores.values()]
     of_scores = Counter(score.status for score in scores)
@@ -147,4 +153,5 @@ def _summary(records: Sequence[Record]) -> RunSummary:
         of_scores["failed"],
         of_scores["skipped"],
         tuple(reasons.most_common()),
+        damage,
     )

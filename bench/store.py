@@ -16,10 +16,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from bench.errors import StoreError
-from bench.ffv1 import VideoWriter, frames_digest, read_video
+from bench.ffv1 import VideoWriter, file_digest, frames_digest, read_whole_video
 from bench.files import check_regular, read_json, remove_leftovers, write_json
 from bench.records import Record, RunInfo, check_schema, read_info, read_record, write_info, write_record
 from bench.spec import Cell
@@ -162,6 +160,18 @@ class Store:
         """Returns where the video of a record is."""
         return self._cell(record.method, record.key, ".mkv")
 
+    def whole_video(self, record: Record) -> Path:
+        """Returns where the video of a record is, having read it: its bytes are those that were scored.
+
+        Raises:
+            StoreError: it is missing, or its SHA-256 is another one.
+        """
+        path = self.video_path(record)
+        check_regular(path)
+        if file_digest(path) != record.video_sha256:
+            raise StoreError(f"{path}: damaged, its SHA-256 is not the one in its record; it is made anew")
+        return path
+
     def cell_video(self, cell: Cell) -> Path:
         """Returns where the video of a cell goes."""
         return self._cell(cell.method, cell.key, ".mkv")
@@ -206,8 +216,8 @@ class Store:
         """
         path, base_path = self.start_paths(key)
         content = read_json(path.with_suffix(".json"))
-        frames = np.concatenate(list(read_video(path)))
-        base = np.concatenate(list(read_video(base_path))) if content.get("base_differs") else frames
+        frames = read_whole_video(path)
+        base = read_whole_video(base_path) if content.get("base_differs") else frames
         digest = frames_digest(frames)
         if (digest, frames_digest(base)) != (content.get("sha256"), content.get("base_sha256")):
             raise StoreError(f"{path}: the first chunk is not the one that was stored; it is drawn again")

@@ -74,6 +74,7 @@ class Outcome:
         reason: why not ok.
         seconds: wall time.
         record: the stored record; None for a first chunk.
+        notes: sentences about damaged files that were made anew for it.
     """
 
     task: Task
@@ -81,6 +82,7 @@ class Outcome:
     reason: str
     seconds: float
     record: Record | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Worker:
@@ -98,6 +100,7 @@ class Worker:
         self._warm = False
         self._saving: dict[str, Settings] = {}
         self._why_saving: dict[str, str] = {}
+        self._notes: list[str] = []
 
     def run(self, task: Task) -> Outcome:
         """Returns what became of a task; its files are in the store.
@@ -106,13 +109,15 @@ class Worker:
             StoreError: the results folder cannot be written; nothing else.
         """
         self._fix_threads()
+        self._notes.clear()
         began = time.perf_counter()
         if task.kind == "start":
             status, reason = self._draw(task.cell)
             return Outcome(task, status, reason, time.perf_counter() - began)
         record = self._score_again(task.cell, task.metrics) if task.kind == "scores" else self._make(task.cell)
         self.store.save(record)
-        return Outcome(task, record.status, record.reason, time.perf_counter() - began, record)
+        notes = tuple(self._notes)
+        return Outcome(task, record.status, record.reason, time.perf_counter() - began, record, notes)
 
     # -- first chunks ----------------------------------------------------------------------------------------------
 
@@ -143,7 +148,8 @@ class Worker:
         """Returns the stored first chunk and its hash; draws a torn one again."""
         try:
             return self.store.load_start(cell.start_key)
-        except StoreError:
+        except StoreError as damage:
+            self._notes.append(str(damage))
             status, reason = self._draw(cell)
             if status != "ok":
                 raise MethodFailure(reason) from None
@@ -231,12 +237,13 @@ class Worker:
         assert record is not None
         wanted = {name: self.spec.metrics[name] for name in metrics}
         board = self._scorers.begin(wanted, cell.prompt.text, record.fps)
-        path = self.store.video_path(record)
         try:
-            for frames in read_video(path):
-                board.update(frames)
-        except StoreError:
-            return self._make(cell)  # the video is torn inside: the only way to its scores is to make it again
+            path = self.store.whole_video(record)
+        except StoreError as damage:
+            self._notes.append(str(damage))
+            return self._make(cell)  # the only way to its scores is to make the video again
+        for frames in read_video(path):
+            board.update(frames)
         scores: dict[str, StoredScore] = {**record.scores, **board.compute(record.seams, lambda: read_video(path))}
         spent = (record.cost.get("metric_seconds") or 0.0) + board.seconds
         return replace(record, scores=scores, cost={**record.cost, "metric_seconds": spent})

@@ -132,7 +132,7 @@ def _thumbs(store: Store, record: Record, moments: Sequence[WorstMoment]) -> Thu
     if record.status != "ok":
         return {}
     wanted = set(frames_over_time(record.num_frames)).union(*map(frames_of_moment, moments))
-    thumbs = {index: _shrink(frame) for index, frame in pick_frames(store.video_path(record), wanted).items()}
+    thumbs = {index: _shrink(frame) for index, frame in pick_frames(store.whole_video(record), wanted).items()}
     if thumbs.keys() != wanted:
         raise StoreError(f"{store.video_path(record)}: ends before frame {max(wanted)}; run again and it is made anew")
     return thumbs

@@ -24,14 +24,15 @@ from bench.store import Store
 
 def write(store: Store, drift_name: str = "") -> Path:
     """Returns the path of the page; see `bench.report.write_report`."""
-    info, records = store.info(), store.records()
+    info = store.info()
+    records, damage = store.survey()
     classes, missing = _metric_classes(info)
     findings = report_data(info, records, load_published())
     over_time = curves.trace(findings, classes)
     drifts = drift.drift_table(findings, classes)
     if drift_name:
         findings = report_data(*drift.with_drift(info, records, classes, drift_name), load_published())
-    findings = replace(findings, notes=findings.notes + missing + over_time.notes + drifts.notes)
+    findings = replace(findings, notes=findings.notes + damage + missing + over_time.notes + drifts.notes)
     profiles = seams.seam_profiles(findings)
     folder = store.path / "report"
     try:

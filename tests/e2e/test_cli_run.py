@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -425,22 +425,89 @@ def test_a_torn_run_json_is_written_anew(here: Path, capsys: pytest.CaptureFixtu
     assert {**json.loads(Path("out/run.json").read_text()), "created": ""} == {**before, "created": ""}
 
 
-def test_a_video_torn_inside_is_made_anew_when_it_is_scored_again(here: Path) -> None:
+def flip_a_bit(path: Path) -> None:
+    """Changes one bit in the middle of a file: of a video, within the pictures."""
+    content = bytearray(path.read_bytes())
+    content[len(content) * 2 // 3] ^= 0x10
+    path.write_bytes(content)
+
+
+def zero_the_end(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:200] + bytes(len(content) - 200))
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, zero_the_end])
+def test_a_damaged_video_is_made_anew_when_it_is_read_again(
+    here: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None]
+) -> None:
+    again = ("--set", "metrics.brightness.gain=2.0")
+    assert command(*again, out="clean") == 0
     assert command() == 0
     before = videos("out")
-    for video in Path("out").glob("cells/walk/*.mkv"):
-        content = video.read_bytes()
-        video.write_bytes(content[:200] + bytes(len(content) - 200))
-    assert command("--set", "metrics.brightness.gain=2.0") == 0
+    (video, _) = sorted(Path("out").glob("cells/walk/*.mkv"))
+    damage(video)
+    capsys.readouterr()
+    assert call(["verify", "out"]) == 4
+    assert capsys.readouterr().out.splitlines() == [
+        f"{video}: damaged, its SHA-256 is not the one in its record; it is made anew",
+        "out: 2 records, 1 videos, 4 first chunks: 1 damaged",
+    ]
+    assert command(*again) == 0
+    output = capsys.readouterr()
+    assert "out: 2 videos ok, 1 damaged files made anew." in output.out
+    assert f"{video}: damaged" in output.err
     assert videos("out") == before
+    assert scores("out") == scores("clean")
+    assert call(["verify", "out"]) == 0
+    assert capsys.readouterr().out == "out: 2 records, 2 videos, 4 first chunks: all whole\n"
 
 
-def test_a_torn_first_chunk_is_not_handed_to_a_method(here: Path) -> None:
+def test_sheets_show_no_damaged_video(here: Path) -> None:
+    assert command() == 0
+    (video, _) = sorted(Path("out").glob("cells/walk/*.mkv"))
+    flip_a_bit(video)
+    assert call(["report", "--out", "out"]) == 0
+    assert f"{video.name}: damaged" in Path("out/report/index.html").read_text()
+
+
+def test_verify_reads_everything_and_changes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command() == 0
+    record, start = min(Path("out").glob("cells/walk/*.json")), min(Path("out").glob("starts/*.json"))
+    record.write_text(record.read_text().replace('"ok"', '"great"', 1))
+    start.with_suffix(".mkv").write_bytes(start.with_suffix(".mkv").read_bytes()[:600])
+    Path("out/run.json").write_text("{")
+    os.mkfifo("out/cells/walk/pipe.json")
+    before = {p: (p.lstat().st_mtime_ns, p.lstat().st_size) for p in Path("out").rglob("*")}
+    capsys.readouterr()
+    assert call(["verify", "out"]) == 4
+    said = capsys.readouterr().out
+    for path in ("out/run.json", str(record), "out/cells/walk/pipe.json", str(start.with_suffix(".mkv"))):
+        assert f"{path}: " in said
+    assert said.endswith("out: 1 records, 1 videos, 3 first chunks: 4 damaged\n")
+    assert before == {p: (p.lstat().st_mtime_ns, p.lstat().st_size) for p in Path("out").rglob("*")}
+
+
+@pytest.mark.parametrize("damage", ["torn", "header", "flip", "pipe", "folder"])
+def test_a_damaged_first_chunk_is_not_handed_to_a_method(here: Path, damage: str) -> None:
     lay_starts("out")
     for path in Path("out/starts").glob("*.base.mkv"):
-        path.write_bytes(b"torn")
-    assert call(arguments("--set", "run.num_prompts=1")) == 1
-    assert {record.status for record in Store("out").records()} <= {"skipped", "failed"}
+        content = path.read_bytes()
+        path.unlink()
+        match damage:
+            case "torn":
+                path.write_bytes(b"torn")
+            case "header":
+                path.write_bytes(content[:600])
+            case "flip":
+                path.write_bytes(content)
+                flip_a_bit(path)
+            case "pipe":
+                os.mkfifo(path)
+            case "folder":
+                path.mkdir()
+    assert call(arguments("--set", "first_chunk.weights=mini:none_such")) == 1
+    assert {record.status for record in Store("out").records()} == {"skipped"}
 
 
 def test_a_start_longer_than_the_video_is_cut(here: Path) -> None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from bench.ffv1 import VideoWriter
+from bench.ffv1 import VideoWriter, file_digest
 from bench.records import Record, RunInfo, StoredScore
 from bench.report import write_report
 from bench.report.contact import COLUMNS, MARGIN, TEXT_WIDTH, frames_over_time
@@ -108,7 +108,8 @@ def film(store: Store, made: Record) -> Record:
     with VideoWriter(store.video_path(made), FPS) as video:
         for t in range(NUM_FRAMES):
             video.write(np.full((1, 16, 16, 3), (10 * t, 40, 90), np.uint8))
-    return replace(made, video_bytes=store.video_path(made).stat().st_size)
+    path = store.video_path(made)
+    return replace(made, video_bytes=path.stat().st_size, video_sha256=file_digest(path))
 
 
 @pytest.fixture(scope="module")
@@ -380,7 +381,7 @@ def test_damaged_video_costs_its_pictures_only(store: Store, report: Path, tmp_p
     shutil.copytree(store.path, copy.path)
     (copy.path / "cells" / "beta" / "beta-fox.mkv").write_bytes(b"torn")
     text = write_report(copy).read_text()
-    assert re.search(r"beta-fox\.mkv: missing or torn", text)
+    assert re.search(r"beta-fox\.mkv: damaged", text)
     assert (copy.path / "report" / "table1.csv").read_bytes() == (report / "table1.csv").read_bytes()
 
 
