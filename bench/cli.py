@@ -93,13 +93,14 @@ def run(
 @cli.command()
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of a run. Default: the latest under results/.")
 @click.option("--drift", default="", metavar="NAME", help="Table 1 of drifts by one definition, such as start_end_15.")
-def report(out: Path | None, drift: str) -> None:
+@click.option("--sort", default="", metavar="METRIC", help="Order rows by it. Default: the published table's order.")
+def report(out: Path | None, drift: str, sort: str) -> None:
     """Write tables, curves, contact sheets and one page that shows them all."""
     from bench.report import write_report
     from bench.store import Store, latest
 
     store = Store(out or latest(Path("results")))
-    page = write_report(store, drift)
+    page = write_report(store, drift, sort)
     click.echo(f"Open {page}")
     store.records()  # the page says what is damaged, and so does the end of the command
 

@@ -70,6 +70,7 @@ class PairedTest:
         p: two-sided p-value of the sign-flip test, or None if they share no prompt.
         n: prompts both have a value for.
         exact: True if every sign flip was tried.
+        std: sample standard deviation (n - 1) of the prompts' differences, or None for fewer than two prompts.
     """
 
     difference: float | None
@@ -78,6 +79,7 @@ class PairedTest:
     p: float | None
     n: int
     exact: bool
+    std: float | None = None
 
 
 def is_defined(value: float | None) -> TypeGuard[float]:
@@ -178,7 +180,8 @@ def paired_test(
     differences = np.array([np.mean(d) for d in per_prompt.values()])
     low, high = bootstrap_interval(differences, list(per_prompt), level=level, seed=seed)
     p, exact = sign_flip_p(differences, seed=seed)
-    return PairedTest(float(differences.mean()), low, high, p, len(differences), exact)
+    std = float(differences.std(ddof=1)) if len(differences) > 1 else None
+    return PairedTest(float(differences.mean()), low, high, p, len(differences), exact, std)
 
 
 def sign_flip_p(differences: Array, *, seed: int = 0) -> tuple[float, bool]:
@@ -216,6 +219,38 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         running = max(running, min(1.0, (len(order) - rank) * p))
         adjusted[index] = running
     return adjusted
+
+
+def smallest_p(prompts: int) -> float:
+    """Returns the smallest two-sided p that the sign-flip test can give with so many prompts: 2 of 2^n patterns."""
+    return min(1.0, 2.0 ** (1 - prompts))
+
+
+def prompts_needed(test: PairedTest, tests: int, *, level: float = 0.05, power: float = 0.8) -> int | None:
+    """Returns how many prompts would tell two methods apart, were their true difference and spread those measured.
+
+    The level is shared among all tests (Bonferroni), which is what Holm asks of the smallest p. Two bounds, the larger
+    counts: the sign-flip test cannot give a smaller p with fewer prompts, and a paired z-test of that power needs
+    ((z_{1 - a/2} + z_{power}) * std / difference)^2. A rough figure: with few prompts the spread is hardly known.
+
+    Args:
+        test: the two methods as measured.
+        tests: how many tests share the level, >= 1.
+        level: family-wise error.
+        power: probability of telling them apart.
+
+    Returns:
+        The number of prompts, or None where there is no spread to go by, or no difference to find.
+
+    Source: Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, 2nd ed., chapter 2: sample size for
+    the mean of paired differences, in its normal approximation.
+    """
+    if test.std is None or not test.difference:
+        return None
+    share = level / tests
+    least = math.ceil(1 + math.log2(1 / share))
+    z = NormalDist().inv_cdf(1 - share / 2) + NormalDist().inv_cdf(power)
+    return max(least, math.ceil((z * test.std / test.difference) ** 2))
 
 
 def summarise_curves(

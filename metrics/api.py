@@ -47,6 +47,9 @@ Series = Mapping[str, Sequence[float | None]]
 
 Part = float | int | str | bool | None
 
+DIRECTIONS = ("lower", "higher", "neither")
+"""What `better` may say."""
+
 
 @dataclass(frozen=True)
 class MetricInfo:
@@ -58,6 +61,7 @@ class MetricInfo:
         unit: unit of the value, such as "cuts" or "100 x cosine".
         better: "lower", "higher", or "neither" for a diagnosis that does not rank.
         version: changes whenever the same frames would give another value; stale scores are recomputed.
+        definition: what it measures, in one plain line for a reader of the table.
     """
 
     name: str
@@ -65,6 +69,7 @@ class MetricInfo:
     unit: str
     better: Literal["lower", "higher", "neither"]
     version: str
+    definition: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,16 +133,24 @@ M = TypeVar("M")
 
 
 def metric(
-    *, name: str, title: str, unit: str, better: Literal["lower", "higher", "neither"], version: str
+    *,
+    name: str,
+    title: str,
+    unit: str,
+    better: Literal["lower", "higher", "neither"],
+    version: str,
+    definition: str = "",
 ) -> Callable[[type[M]], type[M]]:
     """Stamps a class as a metric: sets its `info` (see `MetricInfo` for the arguments).
 
     Raises:
-        ValueError: the name is not made as it must be.
+        ValueError: the name is not made as it must be, or `better` is none of its three words.
     """
     if not re.fullmatch("[a-z0-9_]{1,64}", name):
         raise ValueError(f"name {name!r}: give 1 to 64 lower case letters, digits and underscores")
-    info = MetricInfo(name, title, unit, better, version)
+    if better not in DIRECTIONS:
+        raise ValueError(f"metric {name!r}: better must be one of {', '.join(DIRECTIONS)}, not {better!r}")
+    info = MetricInfo(name, title, unit, better, version, definition)
 
     def stamp(cls: type[M]) -> type[M]:
         cls.info = info  # type: ignore[attr-defined]

@@ -18,7 +18,14 @@ from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts
 from metrics.features.clip import ClipFeatures
 
 
-@metric(name="clip", title="CLIP", unit="100 × cosine", better="higher", version="1")
+@metric(
+    name="clip",
+    title="CLIP",
+    unit="100 × cosine",
+    better="higher",
+    version="1",
+    definition="How well the frames fit the prompt: cosine of CLIP's features of text and frame, mean × 100.",
+)
 @dataclass
 class ClipScore(FeatureReader):
     """100 times the mean cosine between prompt and frames; not clamped at zero.

@@ -28,7 +28,14 @@ from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts, li
 from metrics.features.flow_statistics import FlowStatistics
 
 
-@metric(name="mawe", title="MAWE", unit="grey levels² per pixel of motion", better="lower", version="2")
+@metric(
+    name="mawe",
+    title="MAWE",
+    unit="grey levels² per pixel of motion",
+    better="lower",
+    version="2",
+    definition="What remains when each frame is warped onto the next along its optical flow, per amount of motion.",
+)
 @dataclass
 class Mawe(FeatureReader):
     """The motion-aware warp error.

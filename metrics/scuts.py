@@ -34,7 +34,14 @@ EFFECTIVE_WIDTH = 256
 """Frames are scaled down to about this many pixels. Source: PySceneDetect, `SceneManager` auto-downscale."""
 
 
-@metric(name="scuts", title="SCuts", unit="cuts", better="lower", version="1")
+@metric(
+    name="scuts",
+    title="SCuts",
+    unit="cuts",
+    better="lower",
+    version="1",
+    definition="How many scene cuts a detector of hard cuts finds in the video.",
+)
 @dataclass
 class SceneCuts:
     """Number of scene cuts.

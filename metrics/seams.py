@@ -40,7 +40,14 @@ LUMA = np.array([0.299, 0.587, 0.114])
 """Weights of R, G, B in luminance. Source: ITU-R BT.601."""
 
 
-@metric(name="seams", title="Seams", unit="× inside of chunks", better="lower", version="2")
+@metric(
+    name="seams",
+    title="Seams",
+    unit="× inside of chunks",
+    better="lower",
+    version="2",
+    definition="How much more changes where two chunks join than inside of them; 1 is a join that cannot be seen.",
+)
 @dataclass
 class Seams(FeatureReader):
     """Mean contrast of the chunk boundaries; 1 is a join that cannot be told from the inside of its chunks.

@@ -36,7 +36,14 @@ FLOOR_PERCENTILE = 10
 """Percentile of the per-pair motion that is called the motion floor."""
 
 
-@metric(name="stillness", title="Still", unit="% of frame pairs", better="lower", version="2")
+@metric(
+    name="stillness",
+    title="Still",
+    unit="% of frame pairs",
+    better="lower",
+    version="2",
+    definition="Share of neighbouring frames that are the same picture; loops and standstill flag the row.",
+)
 @dataclass
 class Stillness(FeatureReader):
     """Share of frame pairs that are frozen, in percent; loops and the motion floor stand in `parts`.

@@ -15,17 +15,18 @@ from pathlib import Path
 from bench.store import Store
 
 
-def write_report(store: Store, drift: str = "") -> Path:
+def write_report(store: Store, drift: str = "", sort: str = "") -> Path:
     """Returns the path of the page it wrote, `report/index.html` in the folder of the run.
 
     Args:
         store: a run with at least its run.json; unfinished runs are reported as far as they are.
         drift: a name of `metrics.drift.DRIFTS` whose drifts take the place of the scores in Table 1; empty for scores.
+        sort: metric by whose mean the rows of each block stand; empty for the order of the published table.
 
     Raises:
-        ConfigError: there is no such drift.
+        ConfigError: there is no such drift, or the run has no metric of the name `sort`.
         StoreError: the store cannot be read, or the report cannot be written.
     """
     from bench.report.write import write
 
-    return write(store, drift)
+    return write(store, drift, sort)

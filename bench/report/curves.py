@@ -18,8 +18,8 @@ from typing import Any
 
 from bench.errors import PluginError, foreign
 from bench.records import Record, StoredScore
+from bench.report.csv_text import write_csv
 from bench.report.findings import ReportData
-from bench.report.tables import write_csv
 from bench.stats import Summary, is_defined, mean_defined, summarise, summarise_curves
 from metrics.api import Metric, MetricInfo, Series
 from metrics.curves import PREFIXES, Point, first_against_last, sliding, trend
@@ -96,8 +96,38 @@ class Timeline:
 
 
 @dataclass(frozen=True)
+class Line:
+    """One metric of one video in sliding windows.
+
+    Attributes:
+        metric: name of the metric.
+        record: the video.
+        points: windows of `LOCAL_FRAMES` frames, every `LOCAL_STEP` frames.
+    """
+
+    metric: str
+    record: Record
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class OwnFrames:
+    """One metric of one method without the shared first chunk: what the method itself has made.
+
+    Attributes:
+        metric: name of the metric.
+        method: name of the method.
+        score: summary over videos; that of the whole videos where nothing is shared.
+    """
+
+    metric: str
+    method: str
+    score: Summary
+
+
+@dataclass(frozen=True)
 class WorstMoment:
-    """The sliding window in which one video of a method scores worst of all its videos.
+    """The sliding window in which one video of a method scores worst of all its videos, the shared frames left out.
 
     Attributes:
         metric: name of the metric.
@@ -120,6 +150,8 @@ class Curves:
     drifts: tuple[Drift, ...] = ()
     timelines: tuple[Timeline, ...] = ()
     worst: tuple[WorstMoment, ...] = ()
+    lines: tuple[Line, ...] = ()
+    own_frames: tuple[OwnFrames, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __add__(self, other: Curves) -> Curves:
@@ -129,6 +161,8 @@ class Curves:
             self.drifts + other.drifts,
             self.timelines + other.timelines,
             self.worst + other.worst,
+            self.lines + other.lines,
+            self.own_frames + other.own_frames,
             self.notes + other.notes,
         )
 
@@ -161,11 +195,14 @@ def _trace_metric(findings: ReportData, column: MetricInfo, cls: type[Any]) -> C
         if not videos:
             continue
         local = [sliding(v.metric, v.series, v.record.num_frames, LOCAL_FRAMES, LOCAL_STEP) for v in videos]
+        shared = [findings.shared_frames(v.record) for v in videos]
         curves += Curves(
             (_prefixes(column.name, row.method, videos, windows_for(longest)),),
             (_drift(column.name, row.method, videos, local),),
             (_timeline(column.name, row.method, local),),
-            tuple(_worst(column, videos, local)),
+            tuple(_worst(column, videos, local, shared)),
+            tuple(Line(column.name, v.record, tuple(points)) for v, points in zip(videos, local, strict=True)),
+            (_own_frames(column.name, row.method, videos, shared),),
         )
     return curves
 
@@ -255,13 +292,23 @@ def _timeline(metric: str, method: str, local: Sequence[Sequence[Point]]) -> Tim
     return Timeline(metric, method, starts, tuple(mean_defined(at[start]) for start in starts))
 
 
-def _worst(column: MetricInfo, videos: Sequence[Scored], local: Sequence[Sequence[Point]]) -> list[WorstMoment]:
-    """Returns the worst window over all videos of a method: at most one."""
+def _own_frames(metric: str, method: str, videos: Sequence[Scored], shared: Sequence[int]) -> OwnFrames:
+    values = [v.metric.window(v.series, s, v.record.num_frames) for v, s in zip(videos, shared, strict=True)]
+    return OwnFrames(metric, method, summarise(values, [v.record.prompt.id for v in videos]))
+
+
+def _worst(
+    column: MetricInfo, videos: Sequence[Scored], local: Sequence[Sequence[Point]], shared: Sequence[int]
+) -> list[WorstMoment]:
+    """Returns the worst window over all videos of a method: at most one.
+
+    The shared frames are nobody's fault. A window may reach one step back into them, to see the first seam.
+    """
     moments = [
         WorstMoment(column.name, video.record, point.start, point.value)
-        for video, points in zip(videos, local, strict=True)
+        for video, points, given in zip(videos, local, shared, strict=True)
         for point in points
-        if is_defined(point.value)
+        if is_defined(point.value) and point.start >= given - LOCAL_STEP
     ]
     sign = 1.0 if column.better == "lower" else -1.0
     return [max(moments, key=lambda moment: sign * moment.value)] if moments else []

@@ -18,9 +18,10 @@ from typing import Any
 
 from bench.errors import ConfigError, PluginError, foreign
 from bench.records import Record, RunInfo, StoredScore
+from bench.report.csv_text import write_csv
 from bench.report.curves import scored_videos
 from bench.report.findings import ReportData
-from bench.report.tables import interval, markdown_rows, markdown_text, shown_value, write_csv
+from bench.report.tables import interval, markdown_rows, markdown_text, shown_value
 from bench.stats import PairedTest, Summary, holm, paired_test, summarise
 from metrics.api import MetricInfo
 from metrics.drift import DRIFTS, DriftDefinition, window_of

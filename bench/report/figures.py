@@ -196,13 +196,16 @@ def _strip_panel(
         strip = np.array([[np.nan if value is None else value for value in line.values]])
         mesh = axes.pcolormesh(edges, [row - 0.36, row + 0.30], strip, cmap=colours, norm=norm, rasterized=True)
         axes.vlines(_seams(findings, line.method), row + 0.33, row + 0.46, color="#334155", linewidth=0.8)
+    shared = max(map(findings.shared_frames, findings.records), default=0)
+    if shared:
+        axes.axvspan(0, shared, facecolor="#94a3b8", alpha=0.35, hatch="///", edgecolor="#64748b", linewidth=0)
     axes.set_xlim(0, max(line.starts[-1] for line in lines) + LOCAL_FRAMES)
     axes.set_ylim(len(lines) - 0.4, -0.6)
     axes.set_yticks(range(len(lines)), [_title(findings, line.method) for line in lines])
     axes.tick_params(axis="y", length=0)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_title(f"{head(column)} in windows of {LOCAL_FRAMES} frames")
-    axes.set_xlabel("frame (ticks: seams)")
+    axes.set_xlabel("frame (ticks: seams; hatched: the shared first chunk)" if shared else "frame (ticks: seams)")
     if mesh is not None:
         bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=12)
         bar.outline.set_visible(False)

@@ -16,12 +16,9 @@ from bench.report import tables
 from bench.report.contact import Sheets
 from bench.report.curves import Curves
 from bench.report.figures import BANDS, Figures
-from bench.report.findings import COSTS, TABLE_1, Comparison, ReportData
+from bench.report.findings import COSTS, SIGNIFICANT, TABLE_1, Comparison, ReportData
 from metrics.api import MetricInfo
 from metrics.curves import ENDS_SECONDS
-
-SIGNIFICANT = 0.05
-"""Corrected p-values below it are set in bold."""
 
 
 def page(findings: ReportData, curves: Curves, figures: Figures, sheets: Sheets) -> str:
@@ -45,6 +42,8 @@ def page(findings: ReportData, curves: Curves, figures: Figures, sheets: Sheets)
     environment.filters["coded"] = with_code
     environment.globals |= {"shown": tables.shown_value, "head": tables.head, "interval": tables.interval}
     environment.globals |= {"count": tables.count, "videos": tables.videos, "published": tables.published}
+    environment.globals |= {"name": tables.name, "blocks": tables.blocks, "tie": tables.tie}
+    environment.globals |= {"block_titles": tables.BLOCK_TITLES}
     columns = {column.name: column for column in findings.columns}
     titles = {row.method: row.title for row in findings.rows}
     template = environment.get_template("index.html.j2")

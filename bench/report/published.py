@@ -20,7 +20,7 @@ class PublishedMethod:
 
     Attributes:
         title: name in the paper.
-        group: "I2V", "V2V" or "ours".
+        group: "I2V", "V2V" or "T2V".
         scores: published mean by metric name.
     """
 

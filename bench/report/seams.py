@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.report.csv_text import write_csv
 from bench.report.findings import ReportData
-from bench.report.tables import write_csv
 from bench.stats import Summary, summarise
 
 METRIC = "seams"

@@ -1,4 +1,4 @@
-"""Lays findings out as Markdown, CSV, LaTeX and Parquet.
+"""Lays findings out as text: numbers as tables print them, and Table 1 as Markdown.
 
 Best and second best of a column are bold and underlined, as in the published table. Text from outside (prompts, titles,
 reasons) is escaped for the language it lands in.
@@ -10,41 +10,19 @@ Example:
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
-from bench.records import Record
-from bench.report.findings import COSTS, TABLE_1, ReportData, TableRow
+from bench.report.findings import COSTS, TABLE_1, Block, ReportData, TableRow
+from bench.report.notes import OWN_START, TIED
 from bench.stats import Summary
 from metrics.api import MetricInfo
 
 ARROWS = {"lower": "↓", "higher": "↑", "neither": ""}
 
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "|": r"\textbar{}",
-        "–": "--",
-        "×": r"$\times$",
-        "↓": r"$\downarrow$",
-        "↑": r"$\uparrow$",
-        "\n": " ",
-    }
-)
+BLOCK_TITLES = {"systems": "Systems", "floors": "Floors", "ceiling": "Ceiling"}
+"""What stands over each part of the table below the first."""
+
 _MARKDOWN = str.maketrans({"|": "\\|", "\n": " ", "<": "&lt;", ">": "&gt;", "*": "\\*", "_": "\\_", "`": "\\`"})
 
 
@@ -89,34 +67,47 @@ def published(row: TableRow) -> str:
     return " / ".join(f"{row.published[metric]:g}" for metric in TABLE_1) if row.published else ""
 
 
+def name(row: TableRow) -> str:
+    """Returns the title of a row, marked if it makes its own first frames."""
+    return f"{row.title} {OWN_START}" if row.own_start else row.title
+
+
+def blocks(rows: Sequence[TableRow]) -> Iterator[tuple[Block, list[TableRow]]]:
+    """Yields the parts of the table in order, each with its rows; rows of one block stand together."""
+    for block, members in groupby(rows, key=lambda row: row.block):
+        yield block, list(members)
+
+
+def tie(row: TableRow, column: MetricInfo) -> str:
+    """Returns the mark of a score that cannot be told apart from the best, or nothing."""
+    return TIED if column.name in row.tied else ""
+
+
 def markdown(findings: ReportData) -> str:
-    """Returns Table 1 as Markdown: scores, then costs, then the notes."""
+    """Returns Table 1 as Markdown: the answer, scores, then costs, then the notes."""
     heads = ["Method", "Group", *(head(c) for c in findings.columns), "n", "Flags", "Published MAWE / SCuts / CLIP"]
-    rows = [
-        [
-            markdown_text(row.title),
-            row.group or "–",
-            *(_markdown_score(row, column) for column in findings.columns),
-            videos(row),
-            ", ".join(flag.word for flag in row.flags),
-            published(row),
-        ]
-        for row in findings.rows
-    ]
-    cost_heads = ["Method", *COSTS.values()]
-    costs = [[markdown_text(row.title), *(shown_value(row.cost[key]) for key in COSTS)] for row in findings.rows]
+    rows = []
+    for block, members in blocks(findings.rows):
+        if block != "systems":
+            rows.append([f"*{BLOCK_TITLES[block]}*", *[""] * (len(heads) - 1)])
+        rows += [_markdown_row(row, findings.columns) for row in members]
+    costs = [[markdown_text(name(row)), *(shown_value(row.cost[key]) for key in COSTS)] for row in findings.rows]
     return "\n".join(
         [
             f"# Table 1: {markdown_text(findings.info.name)}",
             "",
+            markdown_text(" ".join(sentence.text for sentence in findings.answer)),
+            "",
             f"Profile `{findings.info.profile}`, prompts `{findings.info.prompt_set}`, "
-            f"seeds {_listed(findings.info.seeds)}. **Best**, <u>second best</u>.",
+            f"seeds {listed_numbers(findings.info.seeds)}. **Best**, <u>second best</u>.",
             "",
             *markdown_rows(heads, rows),
             "",
+            *(f"- {metric_line(column)}" for column in findings.columns),
+            "",
             "## Cost",
             "",
-            *markdown_rows(cost_heads, costs),
+            *markdown_rows(["Method", *COSTS.values()], costs),
             "",
             "## Notes",
             "",
@@ -126,130 +117,32 @@ def markdown(findings: ReportData) -> str:
     )
 
 
-def table_csv(findings: ReportData) -> str:
-    """Returns Table 1 as CSV at full precision, one row per method."""
-    heads = ["method", "title", "group", "planned", "ok", "failed", "skipped", "pending", "ranked", "flags"]
-    parts = ("mean", "median", "std", "low", "high", "n", "undefined")
-    for column in findings.columns:
-        heads += [f"{column.name}_{part}" for part in parts] + [f"{column.name}_mark", f"{column.name}_published"]
-    rows = []
-    for row in findings.rows:
-        cells: list[object] = [row.method, row.title, row.group, row.planned, row.ok, row.failed, row.skipped]
-        cells += [row.pending, row.ranked, "; ".join(flag.word for flag in row.flags)]
-        for column in findings.columns:
-            summary = row.scores[column.name]
-            cells += [getattr(summary, part) for part in parts]
-            cells += [row.marks.get(column.name, ""), row.published.get(column.name)]
-        rows.append([*cells, *(row.cost[key] for key in COSTS)])
-    return write_csv([*heads, *COSTS], rows)
+def metric_line(column: MetricInfo) -> str:
+    """Returns one Markdown line that defines a metric, with its unit and direction."""
+    better = "" if column.better == "neither" else f"; {column.better} is better"
+    definition = f" {markdown_text(column.definition)}" if column.definition else ""
+    return f"**{markdown_text(column.title)}** ({markdown_text(column.unit)}{better}).{definition}"
 
 
-def comparisons_csv(findings: ReportData) -> str:
-    """Returns the paired tests as CSV, one row per metric and pair of methods."""
-    heads = ["metric", "first", "second", "prompts", "difference", "low", "high", "p", "p_holm", "exact"]
-    rows = []
-    for comparison in findings.comparisons:
-        test = comparison.test
-        found = [test.n, test.difference, test.low, test.high, test.p, comparison.p_holm, test.exact]
-        rows.append([comparison.metric, comparison.first, comparison.second, *found])
-    return write_csv(heads, rows)
+def listed_numbers(numbers: Sequence[int]) -> str:
+    """Returns numbers separated by commas."""
+    return ", ".join(map(str, numbers))
 
 
-def latex(findings: ReportData) -> str:
-    """Returns Table 1 as LaTeX with booktabs, ready to be input into a document: scores on top, costs below."""
-    columns = findings.columns
-    heads = ["Method", "Group", *(head(column) for column in columns), "$n$", "Published"]
-    lines = [
-        r"% \usepackage{booktabs}",
-        r"\begin{table*}",
-        r"\centering",
-        rf"\caption{{{_latex_caption(findings)}}}",
-        rf"\begin{{tabular}}{{ll{'r' * len(columns)}rr}}",
-        r"\toprule",
-        " & ".join(text if text == "$n$" else tex(text) for text in heads) + r" \\",
-        r"\midrule",
-        *(" & ".join(_latex_row(row, columns)) + r" \\" for row in findings.rows),
-        r"\bottomrule",
-        r"\end{tabular}",
-        "",
-        r"\medskip",
-        rf"\begin{{tabular}}{{l{'r' * len(COSTS)}}}",
-        r"\toprule",
-        " & ".join(tex(text) for text in ("Method", *COSTS.values())) + r" \\",
-        r"\midrule",
-        *(
-            " & ".join([tex(row.title), *(tex(shown_value(row.cost[key])) for key in COSTS)]) + r" \\"
-            for row in findings.rows
-        ),
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table*}",
-        "",
+def in_brackets(text: str) -> str:
+    """Returns text in brackets, or nothing for nothing."""
+    return f"({text})" if text else ""
+
+
+def _markdown_row(row: TableRow, columns: Sequence[MetricInfo]) -> list[str]:
+    return [
+        markdown_text(name(row)),
+        row.group or "–",
+        *(_markdown_score(row, column) for column in columns),
+        videos(row),
+        ", ".join(flag.word for flag in row.flags),
+        published(row),
     ]
-    return "\n".join(lines)
-
-
-def tex(text: str) -> str:
-    """Returns text as LaTeX prints it literally."""
-    return text.translate(_LATEX)
-
-
-def write_parquet(records: Sequence[Record], path: Path) -> None:
-    """Writes every number of every video in long form: one row per video, metric and named value.
-
-    The score itself has the name "value"; numeric parts have their own names; costs have the metric "cost".
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows = [row for record in records for row in _long_rows(record)]
-    schema = pa.schema(
-        [(name, pa.string()) for name in ("method", "title", "prompt_id", "prompt")]
-        + [("tags", pa.list_(pa.string())), ("seed", pa.int64()), ("status", pa.string())]
-        + [("num_frames", pa.int64()), ("fps", pa.float64()), ("start", pa.string()), ("video_sha256", pa.string())]
-        + [("metric", pa.string()), ("name", pa.string()), ("value", pa.float64())]
-        + [(name, pa.string()) for name in ("version", "settings", "reason")]
-    )
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
-
-
-def write_csv(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Returns CSV text; None becomes an empty field, floats keep every digit."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(heads)
-    writer.writerows(rows)
-    return out.getvalue()
-
-
-def _long_rows(record: Record) -> list[dict[str, object]]:
-    video: dict[str, object] = {
-        "method": record.method,
-        "title": record.title,
-        "prompt_id": record.prompt.id,
-        "prompt": record.prompt.text,
-        "tags": list(record.prompt.tags),
-        "seed": record.seed,
-        "status": record.status,
-        "num_frames": record.num_frames,
-        "fps": record.fps,
-        "start": record.start,
-        "video_sha256": record.video_sha256,
-    }
-    if record.status != "ok":
-        return [{**video, "reason": record.reason}]
-    rows: list[dict[str, object]] = []
-    for metric, score in record.scores.items():
-        settings = json.dumps(score.settings, sort_keys=True, ensure_ascii=False)
-        made = {**video, "metric": metric, "version": score.version, "settings": settings, "reason": score.reason}
-        rows.append({**made, "name": "value", "value": score.value})
-        rows += [{**made, "name": name, "value": part} for name, part in _numbers(score.parts)]
-    rows += [{**video, "metric": "cost", "name": name, "value": value} for name, value in record.cost.items()]
-    return rows
-
-
-def _numbers(parts: Mapping[str, object]) -> list[tuple[str, float]]:
-    return [(name, float(part)) for name, part in parts.items() if isinstance(part, int | float)]
 
 
 def markdown_rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -263,40 +156,10 @@ def _markdown_score(row: TableRow, column: MetricInfo) -> str:
     number = shown_value(summary.mean)
     mark = row.marks.get(column.name)
     number = {"best": f"**{number}**", "second": f"<u>{number}</u>"}.get(mark or "", number)
-    extra = " ".join(text for text in (interval(summary), _in_brackets(count(summary, row))) if text)
+    extra = " ".join(text for text in (tie(row, column), interval(summary), in_brackets(count(summary, row))) if text)
     return f"{number} {extra}".strip()
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))
-
-
-def _in_brackets(text: str) -> str:
-    return f"({text})" if text else ""
 
 
 def markdown_text(text: str, keep: str = "") -> str:
     """Returns a text from outside escaped for Markdown, but for the characters in `keep`."""
     return text.translate({code: to for code, to in _MARKDOWN.items() if chr(code) not in keep})
-
-
-def _latex_row(row: TableRow, columns: Sequence[MetricInfo]) -> list[str]:
-    name = tex(row.title) + "".join(rf" \emph{{({tex(flag.word)})}}" for flag in row.flags)
-    scores = [_latex_score(row, column) for column in columns]
-    return [name, tex(row.group or "–"), *scores, f"{row.ok}/{row.planned}", tex(published(row) or "–")]
-
-
-def _latex_score(row: TableRow, column: MetricInfo) -> str:
-    summary = row.scores[column.name]
-    number = tex(shown_value(summary.mean))
-    mark = row.marks.get(column.name)
-    number = {"best": rf"\textbf{{{number}}}", "second": rf"\underline{{{number}}}"}.get(mark or "", number)
-    extra = " ".join(text for text in (interval(summary), _in_brackets(count(summary, row))) if text)
-    return number + (rf" {{\scriptsize {extra}}}" if extra else "")
-
-
-def _latex_caption(findings: ReportData) -> str:
-    info = findings.info
-    count = len(info.prompts)
-    text = f"Profile {info.profile}; {count} prompts ({info.prompt_set}); seeds {_listed(info.seeds)}. "
-    return rf"{tex(text + findings.notes[0].replace('`', ''))} Best \textbf{{bold}}, second \underline{{underlined}}."

@@ -7,31 +7,34 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from bench import catalog
+from bench.catalog import Catalog
 from bench.errors import PluginError, StoreError
 from bench.files import replacing
 from bench.records import RunInfo
-from bench.report import contact, curves, drift, figures, html, seams, tables
-from bench.report.findings import ReportData, report_data
+from bench.report import contact, curves, data_files, drift, figures, html, latex, seams, tables
+from bench.report.derive import report_data
+from bench.report.findings import ReportData
 from bench.report.published import load_published
 from bench.store import Store
 
 
-def write(store: Store, drift_name: str = "") -> Path:
+def write(store: Store, drift_name: str = "", sort: str = "") -> Path:
     """Returns the path of the page; see `bench.report.write_report`."""
     info = store.info()
     records, damage = store.survey()
-    classes, missing = _metric_classes(info)
-    findings = report_data(info, records, load_published())
+    found, missing = _plugins(info)
+    classes = {name: plugin.cls for name, plugin in found.metrics.items()}
+    published, stamps = load_published(), {name: plugin.info for name, plugin in found.methods.items()}
+    findings = report_data(info, records, published, stamps, "" if drift_name else sort)
     over_time = curves.trace(findings, classes)
     drifts = drift.drift_table(findings, classes)
     if drift_name:
-        findings = report_data(*drift.with_drift(info, records, classes, drift_name), load_published())
+        drifted = drift.with_drift(info, records, classes, drift_name)
+        findings = report_data(*drifted, published, stamps, sort)
     findings = replace(findings, notes=findings.notes + damage + missing + over_time.notes + drifts.notes)
     profiles = seams.seam_profiles(findings)
     folder = store.path / "report"
@@ -41,7 +44,7 @@ def write(store: Store, drift_name: str = "") -> Path:
         raise StoreError(
             f"{folder}: cannot be written ({cause.strerror}); make the folder of the run writable"
         ) from cause
-    _write_tables(findings, over_time, profiles, folder)
+    _write_tables(store, findings, over_time, profiles, folder)
     _write_text(folder / "drift.md", drift.drift_markdown(findings, drifts))
     _write_text(folder / "drift.csv", drift.drift_csv(drifts))
     _write_text(folder / "drift-tests.csv", drift.drift_tests_csv(drifts))
@@ -58,33 +61,38 @@ def close_ups(over_time: curves.Curves) -> tuple[curves.WorstMoment, ...]:
     return tuple(moment for moment in over_time.worst if moment.metric == first)
 
 
-def _metric_classes(info: RunInfo) -> tuple[Mapping[str, type[Any]], tuple[str, ...]]:
-    """Returns the metric classes by name, and a note if the run's drop-in files cannot be read any more."""
-    notes: tuple[str, ...] = ()
+def _plugins(info: RunInfo) -> tuple[Catalog, tuple[str, ...]]:
+    """Returns what is installed here, and a note if the run's drop-in files cannot be read any more."""
     try:
-        found = catalog.find_plugins(info.plugins)
+        return catalog.find_plugins(info.plugins), ()
     except PluginError as error:
-        found = catalog.find_plugins()
-        notes = (f"No curves for the metrics of a drop-in file: {error}.",)
-    return {name: plugin.cls for name, plugin in found.metrics.items()}, notes
+        return catalog.find_plugins(), (f"No curves for the metrics of a drop-in file: {error}.",)
 
 
 def _write_tables(
-    findings: ReportData, over_time: curves.Curves, profiles: tuple[seams.SeamProfile, ...], folder: Path
+    store: Store,
+    findings: ReportData,
+    over_time: curves.Curves,
+    profiles: tuple[seams.SeamProfile, ...],
+    folder: Path,
 ) -> None:
     texts = {
         "table1.md": tables.markdown(findings),
-        "table1.csv": tables.table_csv(findings),
-        "table1.tex": tables.latex(findings),
-        "comparisons.csv": tables.comparisons_csv(findings),
+        "table1.csv": data_files.table_csv(findings, over_time),
+        "scores.csv": data_files.tidy_csv(findings, over_time),
+        "table1.tex": latex.latex(findings),
+        "costs.tex": latex.costs_latex(findings),
+        "comparisons.csv": data_files.comparisons_csv(findings),
         "curves.csv": curves.curves_csv(over_time),
         "timelines.csv": curves.timelines_csv(over_time),
         "seams.csv": seams.seams_csv(profiles),
     }
     for name, text in texts.items():
         _write_text(folder / name, text)
+    paths = {record.key: store.video_path(record) for record in findings.records if record.status == "ok"}
+    videos = {key: path.relative_to(store.path).as_posix() for key, path in paths.items()}
     with replacing(folder / "scores.parquet") as temporary:
-        tables.write_parquet(findings.records, temporary)
+        data_files.write_parquet(findings, videos, temporary)
 
 
 def _write_text(path: Path, text: str) -> None:

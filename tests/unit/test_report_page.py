@@ -20,12 +20,15 @@ from bench.records import Record, RunInfo, StoredScore
 from bench.report import write_report
 from bench.report.contact import COLUMNS, MARGIN, TEXT_WIDTH, frames_over_time
 from bench.report.curves import windows_for
+from bench.report.derive import report_data
 from bench.report.figures import COLOURS, MARKERS, _figure, _legend
-from bench.report.findings import ReportData, TableRow, other_start, report_data
+from bench.report.findings import ReportData, TableRow
 from bench.report.html import with_code
+from bench.report.latex import latex, tex
 from bench.report.published import load_published
+from bench.report.rows import other_start
 from bench.report.seams import seam_profiles
-from bench.report.tables import latex, markdown, shown_value, tex
+from bench.report.tables import markdown, shown_value
 from bench.spec import SCHEMA, Prompt
 from bench.store import Store
 from metrics.api import MetricInfo
@@ -184,11 +187,18 @@ def test_best_and_second_follow_the_direction_of_the_metric(findings: ReportData
 
 
 def test_ties_share_a_mark() -> None:
-    info = run_info(("a", "b", "c"), Path("none"))
-    levels = {"a": 1.0, "b": 1.0, "c": 2.0}
+    levels = {"a": 1.0, "b": 1.0, "c": 2.0, "d": 3.0}
+    assert marks_of(levels) == {"a": "best", "b": "best", "c": "second", "d": None}
+
+
+def test_a_column_where_most_rows_share_the_best_value_marks_nobody() -> None:
+    assert set(marks_of({"a": 1.0, "b": 1.0, "c": 1.0, "d": 2.0}).values()) == {None}
+
+
+def marks_of(levels: dict[str, float]) -> dict[str, str | None]:
+    info = run_info(tuple(levels), Path("none"))
     records = [record(method, prompt, level) for method, level in levels.items() for prompt in PROMPTS]
-    marks = {row.method: row.marks["match"] for row in report_data(info, records, load_published()).rows}
-    assert marks == {"a": "best", "b": "best", "c": "second"}
+    return {row.method: row.marks.get("match") for row in report_data(info, records, load_published()).rows}
 
 
 def test_the_start_most_methods_had_is_the_shared_one() -> None:
@@ -293,7 +303,7 @@ def test_latex_is_booktabs_with_everything_escaped(findings: ReportData, report:
     info = replace(findings.info, prompt_set="a_b & 50%")
     hostile = replace(findings, info=info, rows=tuple(replace(r, title="X_1 & {y}") for r in findings.rows))
     text = latex(hostile)
-    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 2
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
     assert r"X\_1 \& \{y\}" in text
     assert r"a\_b \& 50\%" in text
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")

@@ -1,0 +1,128 @@
+"""Answers the question of the page in two or three sentences, made from the tests and the table.
+
+Example:
+    >>> listed(["SVD", "SEINE", "OpenSora"])
+    'SVD, SEINE and OpenSora'
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.report.findings import TABLE_1, Comparison, Power, Sentence, TableRow
+from bench.report.ranking import TIED_SHARE, ranking, told_apart
+from metrics.api import MetricInfo
+
+FLOORS = {
+    "still": "a picture that stands still",
+    "pan": "motion without content",
+    "naive": "chunks that know nothing of each other",
+}
+"""What a floor shows instead of a long video, by name."""
+
+NAMED = 3
+"""Systems that a sentence names before it counts them instead."""
+
+
+def answer(
+    rows: Sequence[TableRow],
+    columns: Sequence[MetricInfo],
+    comparisons: Sequence[Comparison],
+    power: Sequence[Power],
+    prompts: int,
+) -> tuple[Sentence, ...]:
+    """Returns the answer: who leads, whether the tests carry that, and which floor scores better than every system.
+
+    Args:
+        rows: the table.
+        columns: its metrics; the sentences speak of the published ones, or of all that rank where it has none of them.
+        comparisons: the paired tests.
+        power: what the tests can see.
+        prompts: number of prompts.
+    """
+    ranks = [column for column in columns if column.better != "neither"]
+    spoken = [column for column in ranks if column.name in TABLE_1] or ranks
+    titles = {row.method: row.title for row in rows}
+    if not any(ranking(rows, column) for column in spoken):
+        return (Sentence("No ranked system has a score yet.", "table"),)
+    found = [*_winners(rows, spoken, comparisons, titles), *_leaders(rows, spoken, comparisons, titles)]
+    if power and not any(entry.apart for entry in power):
+        found.append(Sentence(_nothing_apart(power, spoken, prompts), "power"))
+    return (*found, *_floors(rows, spoken))
+
+
+def listed(words: Sequence[str]) -> str:
+    """Returns words as a list in a sentence."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _winners(
+    rows: Sequence[TableRow], columns: Sequence[MetricInfo], comparisons: Sequence[Comparison], titles: dict[str, str]
+) -> list[Sentence]:
+    """Returns one sentence per metric whose best system beats another one by the corrected test."""
+    found = []
+    for column in columns:
+        order = [method for method, _ in ranking(rows, column)]
+        equal = [m for m in order[1:] if not told_apart(comparisons, column.name, order[0], m)]
+        beaten = len(order) - 1 - len(equal)
+        if not order or not beaten:
+            continue
+        if not equal:
+            whom = f"all {beaten} others" if beaten > 1 else titles[order[1]]
+        elif len(equal) <= NAMED:
+            whom = f"all but {listed([titles[m] for m in equal])}"
+        else:
+            whom = f"{beaten} of {len(order) - 1} others"
+        found.append(Sentence(f"On {column.title}, {titles[order[0]]} beats {whom}.", f"tests-{column.name}"))
+    return found
+
+
+def _leaders(
+    rows: Sequence[TableRow], columns: Sequence[MetricInfo], comparisons: Sequence[Comparison], titles: dict[str, str]
+) -> list[Sentence]:
+    """Returns one sentence about the best means that no test carries."""
+    leads: dict[str, list[str]] = {}
+    shared = []
+    for column in columns:
+        order = ranking(rows, column)
+        if not order or any(told_apart(comparisons, column.name, order[0][0], method) for method, _ in order[1:]):
+            continue
+        best = [method for method, mean in order if math.isclose(mean, order[0][1], rel_tol=1e-9, abs_tol=1e-12)]
+        if len(best) > max(1.0, TIED_SHARE * len(order)):
+            shared.append(f"on {column.title}, {len(best)} of {len(order)} systems share the best value")
+        else:
+            leads.setdefault(listed([titles[method] for method in best]), []).append(column.title)
+    parts = [f"{who} on {listed(where)}" for who, where in leads.items()]
+    text = f"the best mean is that of {'; of '.join(parts)}" if parts else ""
+    text = "; ".join(part for part in (text, *shared) if part)
+    return [Sentence(f"{text[0].upper()}{text[1:]}.", "table")] if text else []
+
+
+def _nothing_apart(power: Sequence[Power], columns: Sequence[MetricInfo], prompts: int) -> str:
+    of = {entry.metric: entry.first_two for entry in power}
+    needed = [f"{of[column.name]} on {column.title}" for column in columns if of.get(column.name)]
+    would = f"; to tell best from second best would take about {listed(needed)}" if needed else ""
+    return f"With {prompts} prompt{'s' * (prompts != 1)} no difference between systems is significant{would}."
+
+
+def _floors(rows: Sequence[TableRow], columns: Sequence[MetricInfo]) -> list[Sentence]:
+    """Returns one sentence per floor that has a better mean than every system on some metric."""
+    leads: dict[str, list[str]] = {}
+    for column in columns:
+        order = ranking(rows, column)
+        sign = -1.0 if column.better == "higher" else 1.0
+        floors = [
+            (sign * mean, row.method)
+            for row in rows
+            if row.block == "floors" and (mean := row.scores[column.name].mean) is not None
+        ]
+        if floors and order and min(floors)[0] < sign * order[0][1]:
+            word = "highest" if column.better == "higher" else "lowest"
+            leads.setdefault(min(floors)[1], []).append(f"the {word} {column.title}")
+    titles = {row.method: row.title for row in rows}
+    sentences = []
+    for name, where in leads.items():
+        what = f": {FLOORS[name]}" if name in FLOORS else ""
+        sentences.append(Sentence(f"{titles[name]}, a floor, has {listed(where)}{what}.", "table"))
+    return sentences

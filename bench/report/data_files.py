@@ -1,0 +1,152 @@
+"""Lays findings out for other programs: CSV wide and tidy, and every number of every video as Parquet.
+
+Example:
+    >>> tidy_csv(findings, curves).splitlines()[0]   # doctest: +SKIP
+    'run,profile,prompt_set,method,title,block,group,metric,unit,better,frames,mean,median,std,low,high,n,undefined'
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.records import Record
+from bench.report.csv_text import write_csv
+from bench.report.curves import Curves
+from bench.report.findings import COSTS, ReportData
+from bench.spec import content_key
+from bench.stats import Summary
+from metrics.api import MetricInfo
+
+PARTS = ("mean", "median", "std", "low", "high", "n", "undefined")
+"""What is kept of a summary, in the order of the columns."""
+
+NO_SUMMARY = Summary(None, None, None, None, None, 0, 0)
+"""Stands for a metric whose series cannot be read."""
+
+
+def table_csv(findings: ReportData, over_time: Curves) -> str:
+    """Returns Table 1 as CSV at full precision, one row per method.
+
+    Columns `METRIC_own_mean` are the means without the shared first chunk.
+    """
+    own = _own_frames(over_time)
+    heads = ["method", "title", "block", "group", "own_start", "planned", "ok", "failed", "skipped", "pending"]
+    heads += ["ranked", "flags"]
+    for column in findings.columns:
+        heads += [f"{column.name}_{part}" for part in PARTS]
+        heads += [f"{column.name}_{part}" for part in ("own_mean", "mark", "tied", "published")]
+    rows = []
+    for row in findings.rows:
+        cells: list[object] = [row.method, row.title, row.block, row.group, row.own_start, row.planned, row.ok]
+        cells += [row.failed, row.skipped, row.pending, row.ranked, "; ".join(flag.word for flag in row.flags)]
+        for column in findings.columns:
+            summary = row.scores[column.name]
+            cells += [getattr(summary, part) for part in PARTS]
+            cells += [own.get((column.name, row.method), NO_SUMMARY).mean, row.marks.get(column.name, "")]
+            cells += [column.name in row.tied, row.published.get(column.name)]
+        rows.append([*cells, *(row.cost[key] for key in COSTS)])
+    return write_csv([*heads, *COSTS], rows)
+
+
+def tidy_csv(findings: ReportData, over_time: Curves) -> str:
+    """Returns every summary as CSV in tidy form: one row per method, metric and stretch of frames.
+
+    `frames` is "all", or "own" for the video without the shared first chunk.
+    """
+    info, own = findings.info, _own_frames(over_time)
+    heads = ["run", "profile", "prompt_set", "method", "title", "block", "group", "metric", "unit", "better", "frames"]
+    rows: list[list[object]] = []
+    for row in findings.rows:
+        for column in findings.columns:
+            stretches = {"all": row.scores[column.name]}
+            if (column.name, row.method) in own:
+                stretches["own"] = own[column.name, row.method]
+            for frames, summary in stretches.items():
+                of = [info.name, info.profile, info.prompt_set, row.method, row.title, row.block, row.group]
+                what = [column.name, column.unit, column.better, frames]
+                rows.append([*of, *what, *(getattr(summary, part) for part in PARTS)])
+    return write_csv([*heads, *PARTS], rows)
+
+
+def comparisons_csv(findings: ReportData) -> str:
+    """Returns the paired tests as CSV, one row per metric and pair of methods."""
+    heads = ["metric", "first", "second", "prompts", "difference", "low", "high", "std", "p", "p_holm", "exact"]
+    rows = []
+    for comparison in findings.comparisons:
+        test = comparison.test
+        found = [test.n, test.difference, test.low, test.high, test.std, test.p, comparison.p_holm, test.exact]
+        rows.append([comparison.metric, comparison.first, comparison.second, *found])
+    return write_csv(heads, rows)
+
+
+def write_parquet(findings: ReportData, videos: Mapping[str, str], path: Path) -> None:
+    """Writes every number of every video in long form: one row per video, metric and named value.
+
+    The score itself has the name "value"; numeric parts have their own names; costs have the metric "cost".
+    `settings_hash` is equal where version and settings are, so that scores may be joined.
+
+    Args:
+        findings: records and columns.
+        videos: where each video is, by key of its record.
+        path: the file.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = {column.name: column for column in findings.columns}
+    rows = [row for record in findings.records for row in _long_rows(record, columns, videos.get(record.key, ""))]
+    schema = pa.schema(
+        [(name, pa.string()) for name in ("method", "title", "prompt_id", "prompt")]
+        + [("tags", pa.list_(pa.string())), ("seed", pa.int64()), ("status", pa.string())]
+        + [("num_frames", pa.int64()), ("fps", pa.float64())]
+        + [(name, pa.string()) for name in ("start", "video", "video_sha256", "metric", "unit", "better", "name")]
+        + [("value", pa.float64())]
+        + [(name, pa.string()) for name in ("version", "settings", "settings_hash", "reason")]
+    )
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+
+
+def _own_frames(over_time: Curves) -> dict[tuple[str, str], Summary]:
+    return {(own.metric, own.method): own.score for own in over_time.own_frames}
+
+
+def _long_rows(record: Record, columns: Mapping[str, MetricInfo], where: str) -> list[dict[str, object]]:
+    video: dict[str, object] = {
+        "method": record.method,
+        "title": record.title,
+        "prompt_id": record.prompt.id,
+        "prompt": record.prompt.text,
+        "tags": list(record.prompt.tags),
+        "seed": record.seed,
+        "status": record.status,
+        "num_frames": record.num_frames,
+        "fps": record.fps,
+        "start": record.start,
+        "video": where,
+        "video_sha256": record.video_sha256,
+    }
+    if record.status != "ok":
+        return [{**video, "reason": record.reason}]
+    rows: list[dict[str, object]] = []
+    for metric, score in record.scores.items():
+        column = columns.get(metric)
+        made = {
+            **video,
+            "metric": metric,
+            "unit": column.unit if column else None,
+            "better": column.better if column else None,
+            "version": score.version,
+            "settings": json.dumps(score.settings, sort_keys=True, ensure_ascii=False),
+            "settings_hash": content_key({"version": score.version, "settings": score.settings}),
+            "reason": score.reason,
+        }
+        rows.append({**made, "name": "value", "value": score.value})
+        rows += [{**made, "name": name, "value": part} for name, part in _numbers(score.parts)]
+    rows += [{**video, "metric": "cost", "name": name, "value": value} for name, value in record.cost.items()]
+    return rows
+
+
+def _numbers(parts: Mapping[str, object]) -> list[tuple[str, float]]:
+    return [(name, float(part)) for name, part in parts.items() if isinstance(part, int | float)]

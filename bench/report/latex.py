@@ -1,0 +1,143 @@
+r"""Lays findings out as LaTeX with booktabs, narrow enough for a two-column template: scores and costs apart.
+
+Example:
+    >>> print(tex("50 % of $x_1"))
+    50 \% of \$x\_1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.report.findings import COSTS, TABLE_1, ReportData, TableRow
+from bench.report.notes import OWN_START, TIED
+from bench.report.tables import (
+    BLOCK_TITLES,
+    blocks,
+    count,
+    head,
+    in_brackets,
+    interval,
+    listed_numbers,
+    name,
+    shown_value,
+    tie,
+)
+from metrics.api import MetricInfo
+
+ACROSS = 5
+"""Metrics that fit beside each other on the full width of a two-column page."""
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "–": "--",
+        "×": r"$\times$",
+        OWN_START: r"\textdagger{}",
+        TIED: r"$\approx$",
+        "²": r"\textsuperscript{2}",
+        "↓": r"$\downarrow$",
+        "↑": r"$\uparrow$",
+        "\n": " ",
+    }
+)
+
+
+def latex(findings: ReportData) -> str:
+    """Returns Table 1, then further tables of the same rows for the metrics that do not fit beside the first ones."""
+    columns = findings.columns
+    groups = [columns[i : i + ACROSS] for i in range(0, len(columns), ACROSS)] or [()]
+    tables = [_scores(findings, group, first=index == 0) for index, group in enumerate(groups)]
+    return "\n".join([r"% \usepackage{booktabs,textcomp}", *(line for table in tables for line in table)])
+
+
+def costs_latex(findings: ReportData) -> str:
+    """Returns the table of costs."""
+    heads = [r"\shortstack[r]{" + tex(title).replace(", ", r",\\") + "}" for title in COSTS.values()]
+    return "\n".join(
+        [
+            r"% \usepackage{booktabs,textcomp}",
+            r"\begin{table*}",
+            r"\centering\footnotesize",
+            r"\caption{Costs: means over videos, memory the largest of any video.}",
+            rf"\begin{{tabular*}}{{\textwidth}}{{@{{\extracolsep{{\fill}}}}l{'r' * len(COSTS)}@{{}}}}",
+            r"\toprule",
+            " & ".join(["Method", *heads]) + r" \\",
+            r"\midrule",
+            *(
+                " & ".join([tex(name(row)), *(tex(shown_value(row.cost[key])) for key in COSTS)]) + r" \\"
+                for row in findings.rows
+            ),
+            *_end(),
+        ]
+    )
+
+
+def tex(text: str) -> str:
+    """Returns text as LaTeX prints it literally."""
+    return text.translate(_LATEX)
+
+
+def _scores(findings: ReportData, columns: Sequence[MetricInfo], first: bool) -> list[str]:
+    shown = findings.comparable and first
+    width = 2 + len(columns) + shown
+    heads = ["Method", *(tex(head(column)) for column in columns), "$n$", *(["Published"] if shown else [])]
+    lines = []
+    for block, members in blocks(findings.rows):
+        if block != "systems":
+            lines += [r"\midrule", rf"\multicolumn{{{width}}}{{@{{}}l}}{{\emph{{{BLOCK_TITLES[block]}}}}} \\"]
+        lines += [" & ".join(_row(row, columns, shown)) + r" \\[2pt]" for row in members]
+    return [
+        r"\begin{table*}",
+        r"\centering\small",
+        rf"\caption{{{_caption(findings) if first else 'Further metrics of the same videos.'}}}",
+        rf"\begin{{tabular*}}{{\textwidth}}{{@{{\extracolsep{{\fill}}}}l{'r' * (width - 1)}@{{}}}}",
+        r"\toprule",
+        " & ".join(heads) + r" \\",
+        r"\midrule",
+        *lines,
+        *_end(),
+    ]
+
+
+def _end() -> list[str]:
+    return [r"\bottomrule", r"\end{tabular*}", r"\end{table*}", ""]
+
+
+def _row(row: TableRow, columns: Sequence[MetricInfo], published: bool) -> list[str]:
+    flags = "".join(rf" {{\scriptsize\emph{{({tex(flag.word)})}}}}" for flag in row.flags)
+    values = [f"{row.published[metric]:g}" for metric in TABLE_1] if row.published else []
+    beside = [rf"{{\footnotesize {tex(' / '.join(values) or '–')}}}"] if published else []
+    return [tex(name(row)) + flags, *(_score(row, column) for column in columns), f"{row.ok}/{row.planned}", *beside]
+
+
+def _score(row: TableRow, column: MetricInfo) -> str:
+    """Returns a mean with its interval in small print below it."""
+    summary = row.scores[column.name]
+    number = tex(shown_value(summary.mean))
+    mark = row.marks.get(column.name)
+    number = {"best": rf"\textbf{{{number}}}", "second": rf"\underline{{{number}}}"}.get(mark or "", number)
+    number += tex(tie(row, column))
+    extra = " ".join(text for text in (interval(summary), in_brackets(count(summary, row))) if text)
+    return rf"\shortstack[r]{{{number}\\[-1pt] {{\tiny {extra}}}}}" if extra else number
+
+
+def _caption(findings: ReportData) -> str:
+    info = findings.info
+    prompts = len(info.prompts)
+    text = f"Profile {info.profile}; {prompts} prompts ({info.prompt_set}); seeds {listed_numbers(info.seeds)}. "
+    marked = [note for note in findings.notes[1:] if note.startswith((TIED, OWN_START, "With "))]
+    said = tex(text + " ".join(note.replace("`", "") for note in [findings.notes[0], *marked]))
+    return rf"{said} Best \textbf{{bold}}, second \underline{{underlined}}."

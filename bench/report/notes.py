@@ -1,0 +1,125 @@
+"""The sentences under the table: what may be compared, how means, intervals and tests are made, with which settings.
+
+Example:
+    >>> own_start_note(["FreeNoise"])
+    '† FreeNoise makes its own first frames and does not continue the shared ones.'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.prompts import PAPER_LABEL
+from bench.records import Record, RunInfo
+from bench.report.answer import listed
+from bench.report.findings import TABLE_1_FRAMES, Comparison, Power, TableRow
+from bench.report.published import Published
+from bench.stats import MIN_CLUSTERS, RESAMPLES, smallest_p
+from metrics.api import MetricInfo
+
+PAPER_PROFILE = "paper"
+"""Name of the profile whose scores may be read beside the published ones."""
+
+OWN_START = "†"
+"""Mark of a row that makes its own first frames."""
+
+TIED = "≈"
+"""Mark of a score that the corrected test cannot tell apart from the best of its column."""
+
+
+def obstacles(info: RunInfo, records: Sequence[Record]) -> list[str]:
+    """Returns what keeps the scores from being read beside the published ones, as clauses."""
+    lengths = sorted({record.num_frames for record in records if record.status == "ok"})
+    found = []
+    if info.profile != PAPER_PROFILE:
+        found.append(f"they are of the `{info.profile}` profile, not of the paper's models and sizes")
+    if info.prompt_set != PAPER_LABEL:
+        found.append(f"the prompts are `{info.prompt_set}`, not the paper's whole list")
+    if lengths and lengths != [TABLE_1_FRAMES]:
+        found.append(f"the videos have {', '.join(map(str, lengths))} frames, not {TABLE_1_FRAMES}")
+    return found
+
+
+def comparability(found: Sequence[str], published: Published) -> str:
+    """Returns the first note: whether the scores may be read beside the published ones."""
+    if not found:
+        return f"Published values: {published.source}."
+    return f"These scores are not comparable with the published ones ({published.source}): {'; '.join(found)}."
+
+
+def notes_of(
+    info: RunInfo,
+    rows: Sequence[TableRow],
+    columns: Sequence[MetricInfo],
+    comparisons: Sequence[Comparison],
+    power: Sequence[Power],
+    records: Sequence[Record],
+) -> list[str]:
+    """Returns the notes below the first one, in reading order."""
+    own = [row.title for row in rows if row.own_start]
+    return [
+        "A score is the mean over a method's videos; if only some have a defined value, their number stands beside it.",
+        *([own_start_note(own)] if own else []),
+        _intervals(len(info.prompts)),
+        *(_tests(len(info.prompts), power) if comparisons else []),
+        *_blocks(rows),
+        *_settings(columns, records),
+        *(f"{row.title}: {flag.sentence}" for row in rows for flag in row.flags),
+    ]
+
+
+def own_start_note(titles: Sequence[str]) -> str:
+    """Returns the note on systems that make their own first frames."""
+    verb, own = ("makes its", "does") if len(titles) == 1 else ("make their", "do")
+    return f"{OWN_START} {listed(titles)} {verb} own first frames and {own} not continue the shared ones."
+
+
+def _intervals(prompts: int) -> str:
+    if prompts < MIN_CLUSTERS:
+        return f"No intervals: {prompts} prompts are fewer than the {MIN_CLUSTERS} a bootstrap needs."
+    few = "; with fewer than about ten prompts they are too narrow" if prompts < 10 else ""
+    return f"Brackets: 95 % bootstrap intervals of the mean (BCa, {RESAMPLES} resamples of whole prompts){few}."
+
+
+def _tests(prompts: int, power: Sequence[Power]) -> list[str]:
+    pairs, least = max(entry.pairs for entry in power), max(entry.least for entry in power)
+    found = [
+        f"{TIED}: the paired test cannot tell the row apart from the best one of its column (sign flips of the "
+        f"differences over prompts, Holm-corrected over {pairs} pairs per metric)."
+    ]
+    if not any(entry.apart for entry in power):
+        found.append(
+            f"With {prompts} prompts nothing can be told apart: they cannot give an uncorrected p below "
+            f"{smallest_p(prompts):.2g}, and {pairs} pairs need at least {least} prompts."
+        )
+    return found
+
+
+def _blocks(rows: Sequence[TableRow]) -> list[str]:
+    floors = [row.title for row in rows if row.block == "floors"]
+    ceiling = [row.title for row in rows if row.block == "ceiling"]
+    found = []
+    if floors:
+        found.append(
+            f"Floors ({listed(floors)}) show what a metric gives to a video without a video model; not ranked."
+        )
+    if ceiling:
+        found.append(f"Ceiling ({listed(ceiling)}): what no model of this world can pass; it is not ranked.")
+    return found
+
+
+def _settings(columns: Sequence[MetricInfo], records: Sequence[Record]) -> list[str]:
+    """Returns one sentence per metric that names the settings its scores were computed with."""
+    notes = []
+    for column in columns:
+        seen = set()
+        for record in records:
+            score = record.scores.get(column.name)
+            if score is not None and score.status == "ok":
+                settings = ", ".join(f"{key} = {value}" for key, value in sorted(score.settings.items()))
+                seen.add(f"version {score.version}" + (f", {settings}" if settings else ""))
+        if len(seen) == 1:
+            notes.append(f"{column.title}: {seen.pop()}.")
+        elif seen:
+            notes.append(f"{column.title} was computed in {len(seen)} different ways ({' | '.join(sorted(seen))}).")
+    return notes

@@ -1,0 +1,159 @@
+"""Makes the rows of the table: scores, costs, flags, and the part of the table each stands in.
+
+Example:
+    >>> [row.title for row in table_rows(info, records, stamps, load_published())]   # doctest: +SKIP
+    ['SVD', 'StreamingT2V', 'Still']
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from bench.records import Record, RunInfo
+from bench.report.findings import BLOCKS, COSTS, Block, Flag, TableRow
+from bench.report.published import Published
+from bench.stats import largest_defined, mean_defined, summarise
+from generators.api import MethodInfo
+
+STILLNESS = "stillness"
+"""Name of the metric whose part `flag` says "frozen", "loop" or nothing."""
+
+STILL_SHARE = 0.5
+"""Share of flagged videos from which a row is not ranked: standing still must not win."""
+
+BLOCK_OF: Mapping[str, Block] = {"floor": "floors", "ceiling": "ceiling"}
+"""Part of the table by group of the method's stamp; every other group is a system."""
+
+_PEAKS = frozenset({"peak_rss_mb", "peak_gpu_mb"})
+"""Costs where the largest video counts, not the mean."""
+
+
+def table_rows(
+    info: RunInfo, records: Sequence[Record], stamps: Mapping[str, MethodInfo], published: Published
+) -> list[TableRow]:
+    """Returns one row per method: systems in the order of the published table, other systems, floors, the ceiling.
+
+    Args:
+        info: what run.json says.
+        records: the records of its grid.
+        stamps: what the methods say of themselves; a method without a stamp counts as a system.
+        published: the published table.
+    """
+    elsewhere = other_start(records)
+    rows = [_row(info, name, records, stamps.get(name), published, name in elsewhere) for name in info.methods]
+    order = {name: place for place, name in enumerate(published.methods)}
+    return sorted(rows, key=lambda row: (BLOCKS.index(row.block), order.get(row.method, len(order))))
+
+
+def other_start(records: Sequence[Record]) -> frozenset[str]:
+    """Returns the methods that continued another first chunk than the others did, for some prompt and seed.
+
+    Of several first chunks of one prompt and seed, the one most methods continued counts as the shared one; on a tie,
+    the one of the method that comes first in the grid. Videos without a known first chunk contradict nothing.
+    """
+    starts: dict[tuple[str, int], dict[str, str]] = {}
+    for record in records:
+        if record.status == "ok" and record.start:
+            starts.setdefault((record.prompt_key, record.seed), {})[record.method] = record.start
+    found = set()
+    for by_method in starts.values():
+        shared = Counter(by_method.values()).most_common(1)[0][0]
+        found |= {method for method, start in by_method.items() if start != shared}
+    return frozenset(found)
+
+
+def values_of(records: Sequence[Record], method: str, metric: str) -> dict[tuple[str, int], float | None]:
+    """Returns the score of each finished video of a method by (prompt_key, seed); None where it is undefined."""
+    values: dict[tuple[str, int], float | None] = {}
+    for record in records:
+        if record.method == method and record.status == "ok":
+            score = record.scores.get(metric)
+            values[record.prompt_key, record.seed] = score.value if score is not None else None
+    return values
+
+
+def _row(
+    info: RunInfo,
+    method: str,
+    records: Sequence[Record],
+    stamp: MethodInfo | None,
+    published: Published,
+    elsewhere: bool,
+) -> TableRow:
+    own = [record for record in records if record.method == method]
+    done = [record for record in own if record.status == "ok"]
+    scores = {}
+    for column in info.metrics:
+        values = values_of(own, method, column.name)
+        scores[column.name] = summarise(list(values.values()), [prompt for prompt, _ in values])
+    paper = published.methods.get(method)
+    found = (_still_flag(done), _start_flag(elsewhere), _length_flag(done), _memory_flag(done))
+    flags = tuple(flag for flag in found if flag is not None)
+    statuses = Counter(record.status for record in own)
+    block = BLOCK_OF.get(stamp.group, "systems") if stamp is not None else "systems"
+    return TableRow(
+        method=method,
+        title=own[0].title if own else (paper.title if paper else method),
+        group=paper.group if paper else "",
+        block=block,
+        own_start=stamp is not None and not stamp.continues_start,
+        scores=scores,
+        marks={},
+        tied=frozenset(),
+        cost={key: _cost(key, done) for key in COSTS},
+        planned=sum(cell.split("/", 1)[0] == method for cell in info.cells),
+        ok=statuses["ok"],
+        failed=statuses["failed"],
+        skipped=statuses["skipped"],
+        flags=flags,
+        ranked=block == "systems" and all(flag.ranked for flag in flags),
+        published=paper.scores if paper else {},
+    )
+
+
+def _cost(key: str, done: Sequence[Record]) -> float | None:
+    """Returns one cost of a method over its videos.
+
+    The wait for the first new frames is that of videos made with the weights already loaded, if there are any.
+    """
+    counted = done
+    if key == "seconds_to_first_chunk":
+        counted = [record for record in done if not record.cost.get("cold")] or done
+    values = [record.cost.get(key) for record in counted]
+    return largest_defined(values) if key in _PEAKS else mean_defined(values)
+
+
+def _still_flag(done: Sequence[Record]) -> Flag | None:
+    """Returns a flag if the stillness metric calls some of a method's videos frozen or a loop."""
+    scores = [record.scores[STILLNESS] for record in done if STILLNESS in record.scores]
+    found = Counter(str(flag) for score in scores if (flag := score.parts.get("flag")))
+    if not found:
+        return None
+    word = found.most_common(1)[0][0]
+    counts = ", ".join(f"{number} {what}" for what, number in sorted(found.items()))
+    ranked = found.total() < STILL_SHARE * len(done)
+    sentence = f"of its {len(done)} videos, {counts} by the stillness measure" + ("." if ranked else "; not ranked.")
+    return Flag(f"{word} {found.total()}/{len(done)}", sentence, ranked)
+
+
+def _start_flag(elsewhere: bool) -> Flag | None:
+    if not elsewhere:
+        return None
+    sentence = "continues another first chunk than the other rows, so it is not compared with them."
+    return Flag("other start", sentence, ranked=False)
+
+
+def _length_flag(done: Sequence[Record]) -> Flag | None:
+    lengths = sorted({record.num_frames for record in done})
+    if len(lengths) < 2:
+        return None
+    return Flag("mixed lengths", f"its videos have {', '.join(map(str, lengths))} frames.")
+
+
+def _memory_flag(done: Sequence[Record]) -> Flag | None:
+    offloaded = [record.memory for record in done if record.memory]
+    if not offloaded:
+        return None
+    sentence = f"{len(offloaded)} of its {len(done)} videos were made with {offloaded[-1]}; they took longer for that."
+    return Flag(f"offloaded {len(offloaded)}/{len(done)}", sentence)

@@ -1,0 +1,172 @@
+"""Who is ranked, marked and told apart, and what the answer above the table says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+
+from bench.records import Record, RunInfo, StoredScore
+from bench.report.answer import answer
+from bench.report.curves import trace
+from bench.report.derive import report_data
+from bench.report.findings import ReportData, TableRow
+from bench.report.published import load_published
+from bench.spec import SCHEMA, Prompt
+from bench.stats import PairedTest, paired_test, prompts_needed, smallest_p
+from generators.api import MethodInfo
+from metrics.api import MetricInfo, metric
+from metrics.clip import ClipScore
+
+MAWE = MetricInfo("mawe", "MAWE", "px", "lower", "1")
+CLIP = MetricInfo("clip", "CLIP", "%", "higher", "1")
+
+
+def findings_of(
+    scores: dict[str, Sequence[float]], groups: dict[str, str] | None = None, column: MetricInfo = MAWE, sort: str = ""
+) -> ReportData:
+    """Findings of methods by their values per prompt; `groups` names the stamp's group of those that are no system."""
+    prompts = tuple(Prompt(f"p{i}", f"prompt {i}") for i in range(len(next(iter(scores.values())))))
+    stamps = {
+        name: MethodInfo(name, name.title(), "", "", name != "freenoise", (groups or {}).get(name, "table"))
+        for name in scores
+    }
+    records = [
+        Record(
+            f"{name}-{prompt.id}",
+            name,
+            name.title(),
+            prompt,
+            0,
+            "ok",
+            start="s",
+            num_frames=40,
+            fps=10.0,
+            seams=(16, 32),
+            scores={column.name: StoredScore(value, version="1")},
+        )
+        for name, values in scores.items()
+        for prompt, value in zip(prompts, values, strict=True)
+    ]
+    cells = tuple(f"{record.method}/{record.key}" for record in records)
+    info = RunInfo(
+        SCHEMA, "made", "2026", "made up", tuple(scores), (column,), prompts, (0,), "mini", {}, {}, (), cells, stamps
+    )
+    return report_data(info, records, load_published(), sort=sort)
+
+
+def row(findings: ReportData, method: str) -> TableRow:
+    return next(row for row in findings.rows if row.method == method)
+
+
+GROUPS = {"still": "floor", "pan": "floor", "truth": "ceiling"}
+FAR = {
+    "svd": [50.0 + i for i in range(12)],
+    "seine": [10.0 + i for i in range(12)],
+    "opensora": [10.2 + i + (-1) ** i for i in range(12)],
+    "pan": [1.0] * 12,
+    "truth": [0.5] * 12,
+}
+
+
+def test_floors_and_ceiling_stand_below_without_rank_mark_or_test() -> None:
+    findings = findings_of(FAR, GROUPS)
+    assert [(r.method, r.block) for r in findings.rows] == [
+        ("seine", "systems"),
+        ("svd", "systems"),
+        ("opensora", "systems"),
+        ("pan", "floors"),
+        ("truth", "ceiling"),
+    ]
+    assert [r.method for r in findings.rows if r.ranked] == ["seine", "svd", "opensora"]
+    assert row(findings, "pan").marks == row(findings, "truth").marks == {}
+    assert {c.first for c in findings.comparisons} | {c.second for c in findings.comparisons} == {
+        "seine",
+        "svd",
+        "opensora",
+    }
+
+
+def test_rows_stand_as_in_the_published_table_or_by_a_metric() -> None:
+    scores = {"mine": [1.0], "streaming_t2v": [4.0], "sparsectrl": [9.0], "still": [0.0], "pan": [2.0]}
+    assert [r.method for r in findings_of(scores, GROUPS).rows] == [
+        "sparsectrl",
+        "streaming_t2v",
+        "mine",
+        "still",
+        "pan",
+    ]
+    by_metric = findings_of(scores, GROUPS, CLIP, sort="clip")
+    assert [r.method for r in by_metric.rows] == ["sparsectrl", "streaming_t2v", "mine", "pan", "still"]
+
+
+def test_who_cannot_be_told_apart_from_the_best_says_so() -> None:
+    findings = findings_of(FAR, GROUPS)
+    assert [r.method for r in findings.rows if r.marks.get("mawe") == "best"] == ["seine"]
+    assert [r.method for r in findings.rows if "mawe" in r.tied] == ["opensora"]
+
+
+def test_with_few_prompts_every_row_ties_and_the_caption_says_how_many_would_do() -> None:
+    findings = findings_of({name: values[:4] for name, values in FAR.items()}, GROUPS)
+    assert {r.method for r in findings.rows if "mawe" in r.tied or r.marks.get("mawe") == "best"} == {
+        "svd",
+        "seine",
+        "opensora",
+    }
+    (power,) = findings.power
+    assert (power.pairs, power.apart, power.least) == (3, 0, 7)
+    assert any("With 4 prompts nothing can be told apart" in note and "0.12" in note for note in findings.notes)
+    assert "With 4 prompts no difference between systems is significant" in " ".join(s.text for s in findings.answer)
+
+
+def test_the_answer_names_winners_ties_and_floors() -> None:
+    text = " ".join(sentence.text for sentence in findings_of(FAR, GROUPS).answer)
+    assert "On MAWE, " in text
+    assert "beats all but" in text
+    assert "Pan, a floor, has the lowest MAWE: motion without content." in text
+    alone = findings_of({"svd": FAR["svd"], "seine": FAR["seine"]})
+    assert alone.answer[0].text == "On MAWE, Seine beats Svd."
+    assert alone.answer[0].anchor == "tests-mawe"
+    assert "No ranked system" in answer((), (MAWE,), (), (), 4)[0].text
+
+
+def test_rows_that_make_their_own_start_are_marked() -> None:
+    findings = findings_of({"freenoise": [1.0], "svd": [2.0]})
+    assert [r.own_start for r in findings.rows] == [False, True]
+    assert any(note.startswith("† Freenoise makes its own first frames") for note in findings.notes)
+    assert [findings.shared_frames(record) for record in findings.records] == [0, 16]
+
+
+def test_own_frames_and_worst_moments_leave_the_shared_start_out() -> None:
+    cosines = [-1.0] * 8 + [0.5] * 32  # the worst frames are the shared ones
+    findings = findings_of({"svd": [1.0], "freenoise": [1.0]}, column=CLIP)
+    scored = tuple(
+        Record(**{**vars(r), "scores": {"clip": StoredScore(1.0, series={"cosine": cosines}, version="1")}})
+        for r in findings.records
+    )
+    curves = trace(ReportData(**{**vars(findings), "records": scored}), {"clip": ClipScore})
+    assert {m.record.method: m.start for m in curves.worst} == {"svd": 12, "freenoise": 0}
+    own = {entry.method: entry.score.mean for entry in curves.own_frames}
+    assert own["svd"] == pytest.approx(50.0)
+    assert own["freenoise"] == pytest.approx(100 * sum(cosines) / 40)
+
+
+def test_prompts_needed_follow_spread_and_the_smallest_p() -> None:
+    def measured(difference: float | None, std: float | None) -> PairedTest:
+        return PairedTest(difference, None, None, 0.5, 4, exact=True, std=std)
+
+    # (1.96 + 0.8416)^2 = 7.849 prompts for a difference of one standard deviation, at level 0.05 and power 0.8
+    assert prompts_needed(measured(1.0, 2.0), 1) == math.ceil(4 * 7.849)
+    assert prompts_needed(measured(1.0, 1e-9), 1) == 6  # 2^(1-6) = 0.031 is the first p below 0.05
+    assert prompts_needed(measured(1.0, 1e-9), 36) == 11
+    assert smallest_p(6) < 0.05 < smallest_p(5)
+    assert prompts_needed(measured(0.0, 1.0), 1) is None
+    assert prompts_needed(measured(1.0, None), 1) is None
+    test = paired_test({("a", 0): 1.0, ("b", 0): 4.0}, {("a", 0): 0.0, ("b", 0): 1.0})
+    assert test.std == pytest.approx(math.sqrt(2))
+
+
+def test_a_direction_that_does_not_exist_is_refused_at_the_stamp() -> None:
+    with pytest.raises(ValueError, match="better must be one of lower, higher, neither, not 'up'"):
+        metric(name="x", title="X", unit="px", better="up", version="1")  # type: ignore[arg-type]
