@@ -50,8 +50,8 @@ class Run:
     """How a run is carried out.
 
     Attributes:
-        executor: "serial" or "processes".
-        workers: processes of the executor; 0 for one per core.
+        executor: "serial", "processes" or "ray".
+        workers: workers of the executor; 0 for one per GPU with `device = "cuda"`, else for one per `threads` cores.
         threads: torch threads per cell; constant, so that bytes never depend on the number of workers.
         device: "cpu", "cuda", "cuda:1"; fills the field of that name in methods, metrics and the first chunk.
         dtype: "float32", "float16" or "bfloat16"; likewise.
@@ -61,6 +61,9 @@ class Run:
         metrics: metrics by default, in the order of the table.
         weights_dir: folder that holds released weights; empty for the hub's cache.
         also: methods that `--methods all` means beside systems and floors.
+        gpus_per_worker: GPUs that each worker sees: a whole number, or a fraction for several workers on one GPU; 0 for
+            one with `device = "cuda"`, else none.
+        max_retries: how often a cell is tried again after its worker was lost.
     """
 
     executor: str
@@ -74,6 +77,8 @@ class Run:
     metrics: tuple[str, ...]
     weights_dir: str = ""
     also: tuple[str, ...] = ()
+    gpus_per_worker: float = 0.0
+    max_retries: int = 2
 
 
 @dataclass(frozen=True)
@@ -237,6 +242,10 @@ def _check_run(run: Run, where: str) -> None:
         raise ConfigError(f"{where}: run.workers and run.num_prompts must be 0 (all) or more")
     if run.threads < 1:
         raise ConfigError(f"{where}: run.threads must be 1 or more, not {run.threads}")
+    if run.gpus_per_worker < 0 or not (run.gpus_per_worker < 1 or run.gpus_per_worker.is_integer()):
+        raise ConfigError(f"{where}: run.gpus_per_worker must be a whole number or a fraction below 1")
+    if run.max_retries < 0:
+        raise ConfigError(f"{where}: run.max_retries must be 0 or more, not {run.max_retries}")
     if not run.seeds or any(type(seed) is not int or seed < 0 for seed in run.seeds):
         raise ConfigError(f"{where}: run.seeds must be whole numbers from 0 on, not {list(run.seeds)}")
     for key, names in (("metrics", run.metrics), ("also", run.also)):

@@ -9,8 +9,11 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import re
+import socket
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -44,6 +47,26 @@ def provenance() -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "commit": _commit(),
     }
+
+
+def machine(device: str, proc: Path = Path("/proc")) -> dict[str, str]:
+    """Returns where a worker runs: "node", "device", and on a GPU the "driver" where its version can be read.
+
+    Args:
+        device: a torch device: "cpu", "cuda", "cuda:1".
+        proc: where the kernel tells of itself.
+    """
+    place = {"node": socket.gethostname(), "device": device}
+    if not device.startswith("cuda"):
+        return place
+    import torch
+
+    if torch.cuda.is_available():
+        place["device"] = f"{device} ({torch.cuda.get_device_name(torch.device(device))})"
+    with contextlib.suppress(OSError):
+        found = re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", (proc / "driver/nvidia/version").read_text())
+        place |= {"driver": found.group()} if found else {}
+    return place
 
 
 def installed(distribution: str) -> str | None:

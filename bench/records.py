@@ -94,7 +94,8 @@ class Record:
         cost: seconds, bytes and operations by name (see `bench.cost`); None where a figure does not apply.
         scores: scores by metric name.
         memory: how memory was saved and why, in a sentence, where it ran out otherwise (see `bench.memory`).
-        lost: what ended earlier workers of this cell, one sentence per worker, in order; empty for nearly all.
+        lost: what ended earlier workers of this cell, one clause per worker, in order; empty for nearly all.
+        machine: where it was made: node, device, and the driver's version on a GPU (see `bench.provenance.machine`).
     """
 
     key: Key
@@ -116,6 +117,7 @@ class Record:
     scores: Mapping[str, StoredScore] = field(default_factory=dict)
     memory: str = ""
     lost: tuple[str, ...] = ()
+    machine: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def prompt_key(self) -> str:

@@ -122,7 +122,7 @@ def _show(what: str, executor: Executor, tasks: Sequence[Task]) -> list[Outcome]
         return []
     outcomes = []
     with Display(what, Counter(task.cell.method for task in tasks), executor.workers) as display:
-        for outcome in executor.run(tasks):
+        for outcome in executor.run(tasks, display.note):
             display.done(_step(outcome))
             outcomes.append(outcome)
     return outcomes

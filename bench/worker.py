@@ -28,6 +28,7 @@ from bench.ffv1 import VideoWriter, file_digest, read_video
 from bench.frame_contract import check_total, checked_frames
 from bench.memory import OFFLOAD, ran_out, stronger
 from bench.profile import Settings
+from bench.provenance import machine
 from bench.records import Record, Status, StoredScore
 from bench.scoreboard import Scorers
 from bench.settings import construct
@@ -57,11 +58,13 @@ class Task:
         kind: "start" draws the first chunk of the cell, "video" makes and scores its video, "scores" scores it again.
         cell: which cell.
         metrics: for "scores", which metrics.
+        lost: what ended earlier workers of this task, one clause per worker, in order.
     """
 
     kind: Literal["start", "video", "scores"]
     cell: Cell
     metrics: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ class Worker:
             status, reason = self._draw(task.cell)
             return Outcome(task, status, reason, time.perf_counter() - began)
         record = self._score_again(task.cell, task.metrics) if task.kind == "scores" else self._make(task.cell)
+        record = replace(record, lost=(*record.lost, *task.lost))
         self.store.save(record)
         notes = tuple(self._notes)
         return Outcome(task, record.status, record.reason, time.perf_counter() - began, record, notes)
@@ -171,7 +175,7 @@ class Worker:
             record = replace(record, status="skipped", reason=str(refusal))
         except MethodFailure as error:
             record = replace(record, reason=str(error))
-        return replace(record, memory=self._why_saving.get(cell.method, ""))
+        return replace(record, memory=self._why_saving.get(cell.method, ""), machine=self._machine)
 
     def _stream(self, cell: Cell, info: MethodInfo, start: Start, record: Record) -> Record:
         video = self.spec.profile.video
@@ -317,6 +321,10 @@ class Worker:
         return self._cuda and str(self._settings(name).get("device", "")).startswith("cuda")
 
     @cached_property
+    def _machine(self) -> dict[str, str]:
+        return machine(self.spec.profile.run.device)
+
+    @cached_property
     def _cuda(self) -> bool:
         import torch
 
@@ -345,12 +353,3 @@ def absence(missing: MissingWeightsError, method: str, weights_dir: str) -> str:
 def blank(spec: RunSpec, cell: Cell, status: Status, reason: str) -> Record:
     """Returns the record of a cell without a video."""
     return Record(cell.key, cell.method, spec.titles[cell.method], cell.prompt, cell.seed, status, reason)
-
-
-def lost(spec: RunSpec, store: Store, task: Task, reason: str, seconds: float) -> Outcome:
-    """Returns the outcome of a task whose process died, stored where it stands for a cell."""
-    record = None
-    if task.kind == "video":
-        record = blank(spec, task.cell, "failed", reason)
-        store.save(record)
-    return Outcome(task, "failed", reason, seconds, record)

@@ -2,18 +2,21 @@
 
 Example:
     >>> with open_executor(spec, store, tasks=16) as executor:    # doctest: +SKIP
-    ...     for outcome in executor.run(tasks):
+    ...     for outcome in executor.run(tasks, print):
     ...         print(outcome.status)
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from bench.executors.gpus import shares, visible_gpus
 from bench.executors.processes import Processes
 from bench.executors.protocol import Executor
 from bench.executors.serial import Serial
+from bench.profile import Run
 from bench.spec import RunSpec
 from bench.store import Store
 
@@ -24,13 +27,31 @@ def open_executor(spec: RunSpec, store: Store, tasks: int) -> AbstractContextMan
     Args:
         spec: the grid.
         store: the folder.
-        tasks: how many there are to do; no more processes are started than that.
+        tasks: how many there are to do; no more workers are started than that.
+
+    Raises:
+        ConfigError: what the profile asks for is not here.
     """
-    run = spec.profile.run
-    workers = min(run.workers or max(1, (os.cpu_count() or 1) // run.threads), tasks)
-    if run.executor == "serial" or workers <= 1:
+    if spec.profile.run.executor == "serial":
         return nullcontext(Serial(spec, store))
-    return Processes(spec, store, workers)
+    return Processes(spec, store, slots(spec.profile.run, visible_gpus)[: max(1, tasks)])
+
+
+def slots(run: Run, gpus: Callable[[], Sequence[str]]) -> list[str | None]:
+    """Returns what each process of this machine sees: its GPUs as `CUDA_VISIBLE_DEVICES` has them, or None for all.
+
+    Args:
+        run: how the run is carried out.
+        gpus: says which GPUs there are; asked only where the run is to use them.
+
+    Raises:
+        ConfigError: the workers do not fit on the GPUs.
+    """
+    if run.device == "cuda":
+        return list(shares(gpus(), run.gpus_per_worker, run.workers))
+    if run.device.startswith("cuda:"):
+        return [None] * (run.workers or 1)  # one GPU, named by its number: nobody else's is hidden
+    return [None] * (run.workers or max(1, (os.cpu_count() or 1) // run.threads))
 
 
 __all__ = ["Executor", "open_executor"]

@@ -6,12 +6,13 @@ Processes are spawned, not forked: torch and CUDA do not survive a fork.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import sys
 import threading
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -19,141 +20,174 @@ from types import TracebackType
 from typing import Self
 
 from bench.errors import BenchError, StoreError
+from bench.executors.deaths import ending, memory_kills
+from bench.executors.gpus import seeing
+from bench.executors.schedule import Answer, Loss, carry_out, record_given_up
 from bench.spec import RunSpec
 from bench.store import Store
-from bench.worker import Outcome, Task, Worker, lost
+from bench.worker import Outcome, Task, Worker
+
+PATIENCE = 10.0
+"""Seconds that a process gets to end by itself."""
 
 
 @dataclass
 class _Child:
-    """One process and what it is doing."""
+    """One process, the GPUs it sees, and whether it has a task."""
 
     process: SpawnProcess
     connection: Connection
-    method: str = ""
-    task: Task | None = None
-    since: float = field(default_factory=time.perf_counter)
+    gpus: str | None
+    memory_kills: int
+    busy: bool = False
 
 
 class Processes:
-    """Runs tasks in spawned processes; one that dies loses its task and is replaced.
+    """Runs tasks in spawned processes; the task of one that dies is done again by another.
 
     Args:
         spec: the grid; sent to every process once.
         store: the folder.
-        workers: how many processes.
+        gpus: what each process sees, as `bench.executors.gpus.shares` says; None for all there is. One process each.
     """
 
-    def __init__(self, spec: RunSpec, store: Store, workers: int) -> None:
-        self.workers = workers
+    def __init__(self, spec: RunSpec, store: Store, gpus: Sequence[str | None]) -> None:
+        self.workers = len(gpus)
         self._spec, self._store = spec, store
+        self._free = list(gpus)
         self._context = multiprocessing.get_context("spawn")
-        self._children: list[_Child] = []
+        self._children: dict[int, _Child] = {}
+        self._started = 0
 
     def __enter__(self) -> Self:
-        """Starts the processes."""
-        self._children = [self._spawn() for _ in range(self.workers)]
+        """Returns itself; processes are started when there is work for them."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Ends the processes; at once if something went wrong here."""
-        for child in self._children:
+        for child in self._children.values():
             child.connection.close()
             if kind is not None:
                 child.process.terminate()
-        for child in self._children:
-            child.process.join()
-            child.process.close()
+        for child in self._children.values():
+            _end(child.process)
+        self._children.clear()
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
+    def run(self, tasks: Sequence[Task], note: Callable[[str], None]) -> Iterator[Outcome]:
         """Yields one outcome per task, in the order they finish.
+
+        Args:
+            tasks: what is to be done.
+            note: takes a sentence about every process that was lost.
 
         Raises:
             StoreError: the folder cannot be written.
         """
-        waiting = list(tasks)
-        for child in self._children:
-            self._give(child, waiting)
-        while busy := {child.connection: child for child in self._children if child.task is not None}:
-            for ready in wait(list(busy)):
-                assert isinstance(ready, Connection)
-                child = busy[ready]
-                yield self._receive(child)
-                self._give(child, waiting)
+        retries = self._spec.profile.run.max_retries
+        return carry_out(tasks, self, retries, lambda lost: record_given_up(self._spec, self._store, lost), note)
 
-    def _give(self, child: _Child, waiting: list[Task]) -> None:
-        task = _next(waiting, child.method, [other.method for other in self._children if other.task is not None])
-        child.task = task
-        if task is None:
+    def idle(self, tasks: int) -> Sequence[int]:
+        """Returns the processes without a task; starts those that are missing."""
+        for number, child in list(self._children.items()):
+            if not child.busy and not child.process.is_alive():
+                self._bury(number)
+        while len(self._children) < min(self.workers, tasks):
+            self._children[self._started] = self._spawn()
+            self._started += 1
+        return [number for number, child in self._children.items() if not child.busy]
+
+    def give(self, worker: int, task: Task) -> None:
+        """Sends a task; a process that died just now is found by `wait`."""
+        child = self._children[worker]
+        child.busy = True
+        try:
+            child.connection.send(task)
+        except (BrokenPipeError, ConnectionResetError):
             return
-        waiting.remove(task)
-        child.method, child.since = task.cell.method, time.perf_counter()
-        try:
-            child.connection.send(task)
-        except BrokenPipeError:
-            self._replace(child)
-            child.connection.send(task)
 
-    def _receive(self, child: _Child) -> Outcome:
-        task = child.task
-        assert task is not None
+    def wait(self) -> Sequence[Answer | Loss]:
+        """Returns what busy processes have answered, and which of them are gone.
+
+        A process counts as gone when it has ended, even if something it started still holds its end of the pipe.
+        """
+        busy = {number: child for number, child in self._children.items() if child.busy}
+        ready = set(wait([thing for child in busy.values() for thing in (child.connection, child.process.sentinel)]))
+        return [
+            self._receive(number)
+            for number, child in busy.items()
+            if child.connection in ready or child.process.sentinel in ready
+        ]
+
+    def _receive(self, number: int) -> Answer | Loss:
+        child = self._children[number]
+        answer: Outcome | BenchError | None = None
         try:
-            answer: Outcome | BenchError = child.connection.recv()
-        except (EOFError, ConnectionResetError):
-            reason = self._replace(child)
-            return lost(self._spec, self._store, task, reason, time.perf_counter() - child.since)
+            if child.connection.poll():
+                answer = child.connection.recv()
+        except (EOFError, OSError):
+            answer = None
         if isinstance(answer, BenchError):
             raise answer
-        return answer
+        if answer is None:
+            return Loss(number, self._bury(number))
+        child.busy = False
+        return Answer(number, answer)
 
-    def _replace(self, child: _Child) -> str:
-        """Starts another process in place of a dead one; returns a sentence about its death."""
-        child.process.join()
+    def _bury(self, number: int) -> str:
+        """Takes a process off that is gone or does not answer; returns how it ended, in a clause."""
+        child = self._children.pop(number)
+        child.process.join(PATIENCE)
         code = child.process.exitcode
-        child.process.close()
+        memory = code == -9 and memory_kills() > child.memory_kills
+        _end(child.process)
         child.connection.close()
-        fresh = self._spawn()
-        child.process, child.connection, child.method = fresh.process, fresh.connection, ""
-        return f"its process ended with exit code {code}, perhaps for lack of memory; try fewer --workers"
+        self._free.append(child.gpus)
+        return ending(code, memory)
 
     def _spawn(self) -> _Child:
+        gpus = self._free.pop(0)
         here, there = self._context.Pipe()
         process = self._context.Process(target=_serve, args=(there, self._spec, self._store.path), daemon=True)
-        process.start()
+        with seeing(gpus):
+            process.start()
         there.close()
-        return _Child(process, here)
+        return _Child(process, here, gpus, memory_kills())
 
 
-def _next(waiting: Iterable[Task], method: str, busy: Sequence[str]) -> Task | None:
-    """Returns the next task: of the same method, else of one that nobody works on, else of the longest queue."""
-    queues: dict[str, list[Task]] = {}
-    for task in waiting:
-        queues.setdefault(task.cell.method, []).append(task)
-    if not queues:
-        return None
-    if method in queues:
-        return queues[method][0]
-    free = [name for name in queues if name not in busy]
-    return queues[max(free or queues, key=lambda name: len(queues[name]))][0]
+def _end(process: SpawnProcess) -> None:
+    """Waits for a process to end, and ends it where it does not."""
+    process.join(PATIENCE)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    process.close()
 
 
 def _serve(connection: Connection, spec: RunSpec, path: Path) -> None:
     """Runs in a spawned process: answers every task with its outcome until the other end closes."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    worker = Worker(spec, Store(path))
+    _answer(connection, Worker(spec, Store(path)))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # a thread that a method left behind would keep the process for ever
+
+
+def _answer(connection: Connection, worker: Worker) -> None:
     while True:
         try:
-            task = connection.recv()
-        except (EOFError, KeyboardInterrupt):
+            task: Task = connection.recv()
+        except (EOFError, OSError, KeyboardInterrupt):
             return
         try:
-            connection.send(worker.run(task))
+            answer: Outcome | StoreError = worker.run(task)
         except StoreError as error:
-            connection.send(error)
+            answer = error
         except KeyboardInterrupt:
             return
+        with contextlib.suppress(OSError):  # the parent is gone: the next `recv` says so
+            connection.send(answer)
 
 
 def _end_with_parent() -> None:

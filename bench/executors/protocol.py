@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from bench.worker import Outcome, Task
@@ -13,6 +13,6 @@ class Executor(Protocol):
 
     workers: int
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
-        """Yields one outcome per task."""
+    def run(self, tasks: Sequence[Task], note: Callable[[str], None]) -> Iterator[Outcome]:
+        """Yields one outcome per task; `note` takes sentences about what happened between them."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from bench.spec import RunSpec
 from bench.store import Store
@@ -17,7 +17,7 @@ class Serial:
     def __init__(self, spec: RunSpec, store: Store) -> None:
         self._worker = Worker(spec, store)
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
-        """Yields one outcome per task, in order."""
+    def run(self, tasks: Sequence[Task], note: Callable[[str], None]) -> Iterator[Outcome]:
+        """Yields one outcome per task, in order; there is never anything to note."""
         for task in tasks:
             yield self._worker.run(task)

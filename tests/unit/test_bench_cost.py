@@ -7,11 +7,8 @@ import torch
 from torch import nn
 
 from bench.cost import Meter
-from bench.executors.processes import _next
 from bench.progress import Estimate
 from bench.provenance import provenance
-from bench.spec import Cell, Prompt
-from bench.worker import Task
 
 
 def counted(run: object) -> float:
@@ -73,23 +70,6 @@ def test_resident_memory_of_the_cell_is_seen() -> None:
     peak = meter.cost(0.0)["peak_rss_mb"]
     assert peak is not None
     assert peak > 200
-
-
-def task(method: str) -> Task:
-    return Task("video", Cell(f"{method}-key", method, Prompt("p", "x"), 0, "s"))
-
-
-def test_processes_stay_with_their_method_then_take_an_untouched_one() -> None:
-    waiting = [task("a"), task("a"), task("b"), task("c"), task("c")]
-
-    def following(method: str, busy: list[str]) -> str | None:
-        found = _next(waiting, method, busy)
-        return found.cell.method if found else None
-
-    assert following("b", ["a", "b"]) == "b"
-    assert following("", ["a", "b"]) == "c"
-    assert following("x", ["a", "b", "c"]) in ("a", "c")
-    assert _next([], "a", []) is None
 
 
 def test_time_left_knows_slow_and_fast_methods() -> None:

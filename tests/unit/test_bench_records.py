@@ -52,7 +52,7 @@ def test_what_is_read_is_written_back_without_a_change(path: Path) -> None:
     record, _ = read_record(path)
     write_record(path, record)
     before = json.loads(OLD.read_text())
-    assert json.loads(path.read_text()) == {**before, "lost": []}
+    assert json.loads(path.read_text()) == {**before, "lost": [], "machine": {}}
 
 
 def change(path: Path, field: str, value: Any) -> None:
