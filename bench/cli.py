@@ -21,6 +21,7 @@ from bench.terminal import escape_what_cannot_be_printed
 
 if TYPE_CHECKING:
     from bench.profile import Profile
+    from bench.run import RunSummary
 
 PROFILE_HELP = "Packaged profile or a .toml file."
 SET_HELP = "Override one setting, such as methods.svd.num_inference_steps=4. Repeatable."
@@ -70,11 +71,8 @@ def run(
     from bench.store import Store
 
     _stay_offline()
-    options = [f"run.executor={executor}"] if executor is not None else []
-    options += [f"run.workers={workers}"] if workers is not None else []
+    options = _run_options(executor, workers, weights_dir, metrics)
     options += [f"video.num_frames={frames}"] if frames is not None else []
-    options += [f"run.weights_dir={weights_dir}"] if weights_dir is not None else []
-    options += [f"run.metrics={_words(metrics)}"] if metrics else []
     settings: Profile = load_profile(profile, [*overrides, *options])
     files = [str(Path(plugin).resolve()) for plugin in plugins]
     catalog = find_plugins(files)
@@ -82,10 +80,7 @@ def run(
     name = out.name if out else run_name(spec)
     folder = out or Path("results") / name
     summary = execute(spec, catalog, Store(folder), name, redo or "")
-    for reason, count in summary.reasons:
-        click.echo(f"{count} x {reason}", err=True)
-    if summary.failed or summary.skipped or summary.failed_scores or summary.skipped_scores:
-        click.echo("What failed or was skipped is tried again with --redo failed.", err=True)
+    _say_what_became(summary)
     click.echo(f"{folder}: {summary.sentence()}. Next: python -m bench report --out {shlex.quote(str(folder))}")
     sys.exit(summary.exit_code)
 
@@ -124,6 +119,9 @@ def verify(run: Path | None) -> None:
 @click.argument("paths", nargs=-1)
 @click.option("--prompts", default="", help="A prompt file: one prompt per video in order, or one for all.")
 @click.option("--manifest", default="", help="videos.csv or .jsonl with path, prompt, method, seed.")
+@click.option("--extra", type=click.Choice(["keep"]), help="Carry further columns of the manifest into the tables.")
+@click.option("--method", default="", metavar="NAME", help="Name of their row. Default: the manifest's, or the folder.")
+@click.option("--title", default="", help="Its name in tables.")
 @click.option("--metrics", default="", help="Names: a,b. Default: those of the profile.")
 @click.option("--flow", default="", help="Flow estimator, such as dis (no weights), mini, raft_large.")
 @click.option("--flow-weights", default="", metavar="FILE", help="Weights of the --flow estimator, SHA-256 checked.")
@@ -131,11 +129,15 @@ def verify(run: Path | None) -> None:
 @click.option("--seams", default="", help="First frame of every chunk but the first: 16,24,32.")
 @click.option("--chunk", type=int, help="Frames per chunk, in place of --seams.")
 @click.option("--first", type=int, help="Frames of the first chunk, with --chunk.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Where all results go as one JSON file.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all results as one JSON file, too.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("results/scores"), show_default=True)
-@click.option("--profile", default="paper", show_default=True, help="Gives the settings of the metrics.")
+@click.option("--profile", help="Gives the settings of the metrics. Default: those of the run in --out, or paper.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=SET_HELP)
-@click.option("--device", default="cpu", show_default=True, help="A torch device.")
+@click.option("--device", help="A torch device. Default: that of the run in --out, or cpu.")
+@click.option("--executor", help="serial or processes. Default: that of the profile.")
+@click.option("--workers", type=int, help="Processes; 0 for one per core.")
+@click.option("--weights-dir", help="Folder of released weights, owner/name below it. Default: the hub's cache.")
+@click.option("--redo", type=click.Choice(["failed", "all"]), help="Score these videos again.")
 @click.option("--no-cache", is_flag=True, help="Neither read nor keep flow numbers and CLIP features.")
 @click.option("--dry-run", is_flag=True, help="Show which prompt goes with which video, and score nothing.")
 @click.option("--plugin", "plugins", multiple=True, help=PLUGIN_HELP)
@@ -143,6 +145,9 @@ def score(
     paths: tuple[str, ...],
     prompts: str,
     manifest: str,
+    extra: str | None,
+    method: str,
+    title: str,
     metrics: str,
     flow: str,
     flow_weights: str,
@@ -152,41 +157,55 @@ def score(
     first: int | None,
     json_path: Path | None,
     out: Path,
-    profile: str,
+    profile: str | None,
     overrides: tuple[str, ...],
-    device: str,
+    device: str | None,
+    executor: str | None,
+    workers: int | None,
+    weights_dir: str | None,
+    redo: str | None,
     no_cache: bool,
     dry_run: bool,
     plugins: tuple[str, ...],
 ) -> None:
-    """Score videos made elsewhere: files, folders of pictures, globs. The same command again does only what is left."""
-    _stay_offline()
-    from bench import given
+    """Score videos made elsewhere: files, folders of pictures, globs. They become rows of the folder --out."""
+    from bench import given, given_table
     from bench.catalog import find_plugins
     from bench.listing import text_table
     from bench.manifest import collect, pairs
-    from bench.profile import load_profile
+    from bench.run import execute
+    from bench.store import Store
     from bench.terminal import say
+    from metrics.features.cache import default_folder
 
-    collected = collect(paths, prompts, manifest)
+    _stay_offline()
+    collected = collect(paths, prompts, manifest, keep_extra=extra is not None)
     for warning in collected.warnings:
         say(f"warning: {warning}")
     if dry_run:
         click.echo(text_table(pairs(collected.videos)))
         return
-    boundaries = given.boundaries(seams, chunk, first)
-    settings = load_profile(profile, overrides)
-    usable, lost, identity = given.choose(find_plugins(plugins), settings, _words(metrics), flow, flow_weights, device)
-    for name, reason in lost.items():
-        click.echo(f"{name} is left out: {reason}", err=True)
-    cache = None if no_cache else given.default_cache()
-    results = given.score_all(collected.videos, given.Plan(usable, identity, boundaries, frames, cache), out)
-    target = json_path or out / "scores.json"
-    given.write_results(target, results, list(usable), lost)
-    click.echo(given.results_table(results, list(usable)))
-    ok = sum(result.status == "ok" for result in results)
-    click.echo(f"{ok} of {len(results)} videos scored. See {target}")
-    sys.exit(int(ok < len(results) or not usable))
+    files = [str(Path(plugin).resolve()) for plugin in plugins]
+    store, catalog = Store(out), find_plugins(files)
+    run = store.known()
+    options = [*overrides, *_run_options(executor, workers, weights_dir, metrics)]
+    settings = given.with_flow(catalog, given.scoring_profile(run, profile, options, device), flow, flow_weights)
+    cache = "" if no_cache else str(default_folder())
+    words = [manifest] if manifest else paths
+    choices = given.GivenChoices(words, method, title, frames, given.boundaries(seams, chunk, first), cache, files)
+    planned = given.plan_given(catalog, settings, collected.videos, choices, run)
+    for note in (*planned.notes, *given.news(store, planned.spec)):
+        say(f"note: {note}")
+    summary = execute(planned.spec, catalog, store, out.name, redo or "")
+    _say_what_became(summary)
+    records = [record for cell in planned.spec.cells if (record := store.find(cell)) is not None]
+    for hint in given_table.without_weights(records):
+        say(hint)
+    if json_path is not None:
+        given_table.write_results(json_path, records, list(planned.spec.metrics))
+    click.echo(given_table.results_table(records, list(planned.spec.metrics)))
+    click.echo(f"{out}: {summary.sentence()}. Next: python -m bench report --out {shlex.quote(str(out))}")
+    sys.exit(summary.exit_code or int(not given_table.any_score(records)))
 
 
 @cli.command(name="list")
@@ -271,6 +290,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BenchError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+
+
+def _run_options(executor: str | None, workers: int | None, weights_dir: str | None, metrics: str) -> list[str]:
+    """Returns the options that `run` and `score` share as overrides of the profile."""
+    options = [f"run.executor={executor}"] if executor is not None else []
+    options += [f"run.workers={workers}"] if workers is not None else []
+    options += [f"run.weights_dir={weights_dir}"] if weights_dir is not None else []
+    return options + ([f"run.metrics={_words(metrics)}"] if metrics else [])
+
+
+def _say_what_became(summary: RunSummary) -> None:
+    for reason, count in summary.reasons:
+        click.echo(f"{count} x {reason}", err=True)
+    if summary.failed or summary.skipped or summary.failed_scores or summary.skipped_scores:
+        click.echo("What failed or was skipped is tried again with --redo failed.", err=True)
 
 
 def _stay_offline() -> None:

@@ -1,93 +1,82 @@
-"""Scores videos made elsewhere: results per video and per group, resumable.
+"""Turns videos made elsewhere into the cells of a grid: which row, prompt and seed each one is.
 
-Which videos, and what is known of them: `bench.manifest`. A file that is no sound video is quarantined with its reason
-and counted; the others are scored.
+File names never carry meaning: prompts and seeds come from a manifest or a prompt file, rows from the manifest, from
+the command or from the folder. From here on a given video is a cell like any other, but that its frames are read.
 
 Example:
-    >>> given = collect(["clips/*.mp4"], prompts="", manifest="")          # doctest: +SKIP
-    >>> results = score_all(given.videos, scorer, Path("results/scores"))          # doctest: +SKIP
-    >>> print(results_table(results, ["mawe"]))                            # doctest: +SKIP
+    >>> given = collect(["clips/*.mp4"], prompts="", manifest="")                          # doctest: +SKIP
+    >>> planned = plan_given(catalog, profile, given.videos, GivenChoices(["clips/*.mp4"]))   # doctest: +SKIP
+    >>> [cell.method for cell in planned.spec.cells]                                       # doctest: +SKIP
+    ['clips', 'clips']
 """
 
 from __future__ import annotations
 
-import dataclasses
-import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import glob
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from textwrap import shorten
-from typing import Any
 
 from bench.catalog import Catalog
-from bench.errors import BenchError, ConfigError, MetricFailure, StoreError, foreign
-from bench.files import read_json, write_json
-from bench.listing import text_table
+from bench.errors import ConfigError
+from bench.growth import made_rows
 from bench.manifest import GivenVideo
-from bench.profile import Profile, Settings
-from bench.progress import Display, Step
-from bench.settings import construct, located, resolve_settings, run_settings, stored_identity
-from bench.spec import SCHEMA, content_key
-from bench.stats import mean_defined
-from generators.weights import MissingWeightsError
-from metrics.api import Metric
-from metrics.errors import VideoError, WeightsError
-from metrics.features.cache import FeatureCache, content_hash, default_folder
-from metrics.files import score_file
-from metrics.scoring import VideoScorer
+from bench.plan import metric_settings
+from bench.profile import Profile, Settings, load_profile, stored_profile
+from bench.records import RunInfo
+from bench.spec import SCHEMA, Cell, GivenFile, Prompt, RunSpec, content_key
+from bench.store import Store
+from bench.terminal import printable
+from metrics.features.cache import content_hash
 
 FAR = 1_000_000
 """Where boundaries given by chunk length end; those behind the last frame are ignored."""
 
-
-PROMPT_WIDTH = 40
-"""Characters of a prompt in a table: enough to see that it belongs to the video."""
-
-
-@dataclass(frozen=True)
-class VideoResult:
-    """What scoring one video gave.
-
-    Attributes:
-        job: the video.
-        status: "ok", "failed" (a metric raised) or "quarantined" (not a sound video).
-        reason: why not ok.
-        num_frames: frames scored.
-        values: score by metric; None where undefined.
-        scores: value, parts, series and reason by metric.
-        seconds: wall time by metric.
-    """
-
-    job: GivenVideo
-    status: str
-    reason: str = ""
-    num_frames: int = 0
-    values: Mapping[str, float | None] = field(default_factory=dict)
-    scores: Mapping[str, Any] = field(default_factory=dict)
-    seconds: Mapping[str, float] = field(default_factory=dict)
+NAMED = 5
+"""Videos that a sentence names before it only counts the others."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How videos are scored.
+class GivenChoices:
+    """What a command says of its videos besides which they are.
 
     Attributes:
-        metrics: usable metrics by name.
-        identity: what decides their numbers, for finding results again.
-        seams: declared chunk boundaries, the same for every video; empty if unknown.
-        num_frames: frames from the start; None for all.
-        cache: keeps flow numbers and CLIP features; None for none.
+        words: the paths and globs of the command, or the manifest: rows without a name are called after their folder.
+        method: name of the row; empty for those of the manifest or the folder.
+        title: its name in tables; empty for the name itself.
+        num_frames: score no more than this many frames from the start; None for all.
+        seams: first frame of every chunk but the first, the same for every video; empty if unknown.
+        feature_cache: folder where their features are kept; empty for none.
+        plugins: drop-in files that bring metrics.
     """
 
-    metrics: Mapping[str, Metric]
-    identity: Settings
-    seams: Sequence[int]
-    num_frames: int | None
-    cache: FeatureCache | None
+    words: Sequence[str] = ()
+    method: str = ""
+    title: str = ""
+    num_frames: int | None = None
+    seams: Sequence[int] = ()
+    feature_cache: str = ""
+    plugins: Sequence[str] = ()
 
 
-# -- what to score -----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class GivenPlan:
+    """A grid of given videos, and sentences about those that are not in it."""
+
+    spec: RunSpec
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where one video stands in the grid."""
+
+    video: GivenVideo
+    row: str
+    prompt: Prompt
+    seed: int
 
 
 def boundaries(seams: str, chunk: int | None, first: int | None) -> Sequence[int]:
@@ -111,162 +100,277 @@ def boundaries(seams: str, chunk: int | None, first: int | None) -> Sequence[int
     return sorted({int(word) for word in words})
 
 
-# -- with what ---------------------------------------------------------------------------------------------------------
+def scoring_profile(run: RunInfo | None, name: str | None, overrides: Sequence[str], device: str | None) -> Profile:
+    """Returns the profile that says how videos are scored.
+
+    Args:
+        run: what the folder holds; where methods made some of it, its own profile, so that rows can be compared.
+        name: a profile in its place; None for that of the run, or "paper" where there is none.
+        overrides: as for `bench.profile.load_profile`.
+        device: a torch device; None for that of the run, or "cpu".
+
+    Raises:
+        ConfigError: as for `bench.profile.load_profile`.
+    """
+    if name is not None or run is None or not made_rows(run):
+        return load_profile(name or "paper", [f"run.device={device or 'cpu'}", *overrides])
+    sections: Settings = run.settings.get("metrics", {})
+    placed = [f"metrics.{metric}.device={device}" for metric, section in sections.items() if "device" in section]
+    return stored_profile(run.settings, [*(placed if device else []), *overrides], f"run {run.name}")
 
 
-def choose(
-    catalog: Catalog, profile: Profile, names: Sequence[str], flow: str, flow_weights: str, device: str
-) -> tuple[dict[str, Metric], dict[str, str], Settings]:
-    """Returns the metrics that can be used, why the others cannot, and the identity of all settings.
+def news(store: Store, spec: RunSpec) -> list[str]:
+    """Returns a sentence for every given video of the folder that this command finds moved or changed.
+
+    Args:
+        store: the folder, before the command opens it.
+        spec: the grid of the command.
+
+    Raises:
+        StoreError: a record of the folder is torn.
+    """
+    given = {cell.key: cell.given for cell in spec.cells if cell.given is not None}
+    here = {file.path: file for file in given.values()}
+    found = []
+    for record in store.records() if store.known() is not None else []:
+        name = printable(record.source)
+        if record.key in given and given[record.key].path != record.source and not Path(record.source).exists():
+            found.append(f"{name} has moved to {printable(given[record.key].path)}; its scores are kept")
+        elif record.source in here and record.content and record.content != here[record.source].content:
+            found.append(f"{name} has changed since it was scored; it is scored again")
+    return found
+
+
+def with_flow(catalog: Catalog, profile: Profile, flow: str, weights: str) -> Profile:
+    """Returns a profile in which every metric that reads optical flow reads it with this estimator.
+
+    Args:
+        catalog: says which metrics those are.
+        profile: names the metrics.
+        flow: name of the estimator; empty to keep the profile's.
+        weights: its weights file (or "mini" folder); empty for its own.
+    """
+    sections = dict(profile.metrics)
+    for name in catalog.choose_metrics(profile.run.metrics):
+        if "flow" not in {field.name for field in fields(catalog.metrics[name].cls)}:
+            continue
+        section = dict(sections.get(name, {}))
+        if flow:
+            section |= {"flow": flow, "flow_weights": "mini:raft" if flow == "mini" else ""}
+        if weights:
+            section["flow_weights"] = weights
+        sections[name] = section
+    return replace(profile, metrics=sections)
+
+
+def plan_given(
+    catalog: Catalog, profile: Profile, videos: Sequence[GivenVideo], choices: GivenChoices, run: RunInfo | None = None
+) -> GivenPlan:
+    """Returns the grid of a command, row by row.
 
     Args:
         catalog: where metrics are found.
-        profile: gives their settings.
-        names: which; empty for those of the profile.
-        flow: flow estimator in place of the profile's, for every metric that reads flow; empty to keep it.
-        flow_weights: weights file (or "mini" folder) of that estimator; empty for its own.
-        device: a torch device.
+        profile: names the metrics and gives their settings.
+        videos: at least one.
+        choices: what else the command says.
+        run: what the folder holds already; the videos join its rows where prompts and seeds match.
 
     Raises:
-        ConfigError: an unknown metric or setting.
+        ConfigError: a row, prompt or seed cannot be told, two videos stand in one place, or none matches the run.
     """
-    offered = {**run_settings(profile.run), "device": device}
-    usable: dict[str, Metric] = {}
-    lost: dict[str, str] = {}
-    identity: dict[str, Any] = {}
-    for name in catalog.choose_metrics(names or profile.run.metrics):
-        plugin = catalog.metrics[name]
-        section = dict(profile.metrics.get(name, {}))
-        if "flow" in {f.name for f in dataclasses.fields(plugin.cls)}:
-            if flow:
-                section |= {"flow": flow, "flow_weights": "mini:raft" if flow == "mini" else ""}
-            if flow_weights:
-                section["flow_weights"] = flow_weights
-        settings = resolve_settings(plugin.cls, section, offered, f"metrics.{name}")
-        identity[name] = [plugin.info.version, stored_identity(settings)]
-        try:
-            with foreign(MetricFailure, name, passing=(MissingWeightsError, WeightsError)):
-                metric = construct(plugin.cls, located(settings, profile.run.weights_dir), f"metrics.{name}")
-                VideoScorer({**usable, name: metric}, "", 10.0)  # loads its weights, or says what is missing
-                usable[name] = metric
-        except (MissingWeightsError, WeightsError, MetricFailure) as error:
-            lost[name] = str(error)
-            if settings.get("clip_model"):
-                lost[name] += f". To score {name} without the CLIP signal: --set metrics.{name}.clip_model=''"
-    return usable, lost, identity
+    rows = _rows(videos, choices)
+    titles = {_name_of(title): title for title in rows}
+    if choices.title and len(titles) > 1:
+        raise ConfigError(f"--title names one row, and these videos are {len(titles)}: {', '.join(titles.values())}")
+    if choices.title:
+        titles = dict.fromkeys(titles, choices.title)
+    named = [(video, _name_of(row)) for video, row in zip(videos, rows, strict=True)]
+    joins = run is not None and bool(made_rows(run))
+    places, notes = _joining(named, run) if run is not None and joins else (_standing_alone(named, run), ())
+    _refuse_twice(places)
+    cells, same = _cells(places, choices)
+    prompts = {place.prompt.text: place.prompt for place in places if place.prompt.text}
+    spec = RunSpec(
+        profile=profile,
+        prompt_set="of the videos",
+        prompts=tuple(prompts.values()),
+        seeds=tuple(sorted({place.seed for place in places})),
+        methods={name: {} for name in titles},
+        titles=titles,
+        metrics=metric_settings(catalog, profile),
+        first_chunk={},
+        plugins=tuple(choices.plugins),
+        cells=cells,
+        feature_cache=choices.feature_cache,
+    )
+    return GivenPlan(spec, (*notes, *same))
 
 
-def default_cache() -> FeatureCache:
-    """Returns the cache in the user's own cache folder."""
-    return FeatureCache(default_folder())
+# -- rows --------------------------------------------------------------------------------------------------------------
 
 
-# -- scoring -----------------------------------------------------------------------------------------------------------
+def _rows(videos: Sequence[GivenVideo], choices: GivenChoices) -> list[str]:
+    """Returns the name in tables of the row of every video: the manifest's, the command's, or its folder's."""
+    if choices.method and any(video.method for video in videos):
+        raise ConfigError("the manifest names the rows in its column `method`: leave out --method")
+    rows = [video.method.strip() or choices.method or _folder(video.path, choices.words) for video in videos]
+    by_name: dict[str, str] = {}
+    for row in rows:
+        if by_name.setdefault(_name_of(row), row) != row:
+            raise ConfigError(
+                f"the rows {by_name[_name_of(row)]!r} and {row!r} differ in nothing but capitals and punctuation: "
+                "name them apart with --method or in a manifest"
+            )
+    return rows
 
 
-def score_all(jobs: Sequence[GivenVideo], plan: Plan, folder: Path) -> list[VideoResult]:
-    """Returns one result per video, in order; those in the folder from an earlier command are not computed again.
+def _folder(path: str, words: Sequence[str]) -> str:
+    """Returns the name of the folder that the command found a video in; of a glob, its part without wildcards."""
+    for word in words:
+        if word != path and glob.has_magic(word):
+            steps = Path(word).parts
+            fixed = Path(*steps[: next(i for i, step in enumerate(steps) if glob.has_magic(step))])
+            if Path(path).is_relative_to(fixed) or fixed == Path():
+                return fixed.absolute().resolve().name or "videos"
+        elif word != path and Path(word).suffix.lower() in (".csv", ".jsonl"):
+            return Path(word).absolute().resolve().parent.name or "videos"
+    return Path(path).absolute().parent.resolve().name or "videos"
 
-    Raises:
-        StoreError: the folder cannot be written.
+
+def _name_of(title: str) -> str:
+    """Returns the name of a row on the command line and on disk: lower case letters, digits, underscores."""
+    name = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")[:64]
+    return name or f"given_{hashlib.sha256(title.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+
+
+# -- prompts and seeds -------------------------------------------------------------------------------------------------
+
+
+def _joining(named: Iterable[tuple[GivenVideo, str]], run: RunInfo) -> tuple[list[_Place], tuple[str, ...]]:
+    """Returns the places of the videos whose prompt and seed the run has, and a sentence about the others.
+
+    A prompt is found by its text, spacing aside, or by its id. Seeds that are not stated are taken in order.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as cause:
-        raise StoreError(f"{folder}: cannot write results there ({cause.strerror}); choose another --out") from cause
-    results = []
-    with Display("videos", Counter(job.method for job in jobs), 1) as display:
-        for job in jobs:
-            began = time.perf_counter()
-            result = _score(job, plan, folder)
-            seconds = time.perf_counter() - began
-            display.done(Step(job.method, job.path, result.status, result.reason, seconds, result.num_frames))
-            results.append(result)
-    return results
-
-
-def _score(job: GivenVideo, plan: Plan, folder: Path) -> VideoResult:
-    try:
-        with foreign(MetricFailure, "reading", passing=(VideoError,)):
-            path = folder / f"{_key(job, plan)}.json"
-        if path.exists():
-            return _again(job, path)
-        with foreign(MetricFailure, "one of the metrics", passing=(VideoError,)):
-            scored = score_file(job.path, plan.metrics, job.prompt, plan.seams, plan.num_frames, plan.cache)
-    except VideoError as error:
-        return VideoResult(job, "quarantined", str(error))
-    except BenchError as error:
-        return VideoResult(job, "failed", str(error))
-    values = {name: score.value for name, score in scored.scores.items()}
-    scores = {name: asdict(score) for name, score in scored.scores.items()}
-    result = VideoResult(job, "ok", "", scored.num_frames, values, scores, dict(scored.seconds))
-    write_json(path, asdict(result))
-    return result
-
-
-def _key(job: GivenVideo, plan: Plan) -> str:
-    if not Path(job.path).exists():
-        raise VideoError("missing", f"there is no {job.path}")
-    seams = [plan.seams.start, plan.seams.step] if isinstance(plan.seams, range) else list(plan.seams)
-    content = content_hash(Path(job.path), plan.num_frames)
-    return content_key(
-        {"schema": SCHEMA, "video": content, "prompt": job.prompt, "seams": seams, "metrics": plan.identity}
-        | {"usable": sorted(plan.metrics), "num_frames": plan.num_frames}
+    by_text = {_spaced(prompt.text): prompt for prompt in run.prompts}
+    by_id = {prompt.id: prompt for prompt in run.prompts}
+    places, left_out = [], []
+    taken: dict[tuple[str, str], int] = {}
+    for video, row in named:
+        prompt = by_text.get(_spaced(video.prompt)) or by_id.get(video.prompt.strip())
+        seed = None
+        if prompt is not None:
+            count = taken.setdefault((row, prompt.text), 0)
+            taken[row, prompt.text] += 1
+            seed = _stated_seed(video) if video.seed.strip() else dict(enumerate(run.seeds)).get(count)
+        if prompt is None:
+            left_out.append(f"{printable(video.path)} ({_prompt_words(video)})")
+        elif seed not in run.seeds or seed is None:
+            left_out.append(f"{printable(video.path)} (seed {video.seed.strip() or taken[row, prompt.text]})")
+        else:
+            places.append(_Place(video, row, prompt, seed))
+    if not places:
+        raise ConfigError(
+            f"none of these videos has a prompt and seed of {run.name} ({run.prompt_set}, seeds "
+            f"{', '.join(map(str, run.seeds))}): {_some(left_out)}. Name the run's prompts, by text or id, with "
+            "--prompts or in a manifest, or choose another folder with --out"
+        )
+    if not left_out:
+        return places, ()
+    return places, (
+        f"{len(left_out)} videos have no prompt and seed of {run.name} and are left out: {_some(left_out)}",
     )
 
 
-def _again(job: GivenVideo, path: Path) -> VideoResult:
-    content = read_json(path)
-    return VideoResult(**{**content, "job": job})
+def _standing_alone(named: Iterable[tuple[GivenVideo, str]], run: RunInfo | None) -> list[_Place]:
+    """Returns the place of every video; prompts get the ids they have in the folder, or numbers in order.
+
+    Seeds that are not stated are counted: the second video of a row and prompt has seed 1.
+    """
+    ids = {prompt.text: prompt.id for prompt in run.prompts} if run is not None else {}
+    places = []
+    taken: dict[tuple[str, str], int] = {}
+    for video, row in named:
+        text = video.prompt.strip()
+        if text and text not in ids:
+            ids[text] = f"p{len(ids) + 1:03d}"
+        count = taken.setdefault((row, text), 0)
+        taken[row, text] += bool(text)  # a video whose prompt is unknown has no sibling
+        seed = _stated_seed(video) if video.seed.strip() else count
+        name = ids[text] if text else printable(Path(video.path).stem)
+        places.append(_Place(video, row, Prompt(name, text), seed))
+    return places
 
 
-# -- results -----------------------------------------------------------------------------------------------------------
-
-
-def groups(results: Sequence[VideoResult], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Returns one entry per method: videos, how many are quarantined or failed, and the mean of every metric."""
-    entries = []
-    for method in dict.fromkeys(result.job.method for result in results):
-        of = [result for result in results if result.job.method == method]
-        ok = [result for result in of if result.status == "ok"]
-        means = {name: mean_defined([result.values.get(name) for result in ok]) for name in metrics}
-        undefined = {name: sum(result.values.get(name) is None for result in ok) for name in metrics}
-        counts = {"videos": len(of), "scored": len(ok), "excluded": len(of) - len(ok)}
-        entries.append({"method": method, **counts, "mean": means, "undefined": undefined})
-    return entries
-
-
-def results_table(results: Sequence[VideoResult], metrics: Sequence[str]) -> str:
-    """Returns both tables as text: every video, then every group."""
-    head = ("video", "prompt", "method", "frames", *metrics, "state")
-    rows = [
-        (
-            result.job.path,
-            shorten(result.job.prompt, PROMPT_WIDTH, placeholder="…") or "-",
-            result.job.method or "-",
-            str(result.num_frames or "-"),
-            *(_number(result.values.get(name)) for name in metrics),
-            result.status,
+def _stated_seed(video: GivenVideo) -> int:
+    word = video.seed.strip()
+    if not (word.isascii() and word.isdigit() and len(word) < 19):
+        raise ConfigError(
+            f"{printable(video.path)}: seed {word!r} is no whole number from 0 on; write one, or leave it out"
         )
-        for result in results
-    ]
-    group_head = ("group", "videos", "scored", "excluded", *metrics)
-    group_rows = [
-        (
-            entry["method"] or "all",
-            *(str(entry[name]) for name in ("videos", "scored", "excluded")),
-            *(_number(entry["mean"][name]) for name in metrics),
+    return int(word)
+
+
+def _refuse_twice(places: Sequence[_Place]) -> None:
+    seen: dict[tuple[str, str, int], str] = {}
+    for place in places:
+        where = (place.row, place.prompt.text, place.seed)
+        path = printable(place.video.path)
+        if place.prompt.text and where in seen:
+            raise ConfigError(
+                f"{seen[where]} and {path} are both of row {place.row!r}, prompt {printable(place.prompt.text)!r} and "
+                f"seed {place.seed}: give them different seeds, or rows of their own"
+            )
+        seen[where] = path
+
+
+def _spaced(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _prompt_words(video: GivenVideo) -> str:
+    return f"prompt {printable(video.prompt.strip())[:60]!r}" if video.prompt.strip() else "no prompt"
+
+
+def _some(sentences: Sequence[str]) -> str:
+    more = len(sentences) - NAMED
+    return ", ".join(sentences[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+# -- cells -------------------------------------------------------------------------------------------------------------
+
+
+def _cells(places: Sequence[_Place], choices: GivenChoices) -> tuple[tuple[Cell, ...], tuple[str, ...]]:
+    """Returns the cells, row by row, and a sentence per video that is another one again."""
+    cells: dict[str, Cell] = {}
+    notes = []
+    rows = list(dict.fromkeys(place.row for place in places))
+    for place in sorted(places, key=lambda place: rows.index(place.row)):
+        path = str(Path(place.video.path).absolute())
+        given = GivenFile(path, _content(Path(path), choices), choices.num_frames, choices.seams, place.video.extra)
+        seams = [given.seams.start, given.seams.step] if isinstance(given.seams, range) else list(given.seams)
+        key = content_key(
+            {
+                "schema": SCHEMA,
+                "video": given.content or printable(path),
+                "num_frames": given.num_frames,
+                "seams": seams,
+            }
+            | {"row": place.row, "prompt": place.prompt.text, "seed": place.seed}
         )
-        for entry in groups(results, metrics)
-    ]
-    return text_table([head, *rows]) + "\n\n" + text_table([group_head, *group_rows])
+        if key in cells:
+            first = cells[key].given
+            assert first is not None
+            notes.append(f"{printable(path)} is the same video as {printable(first.path)} and counts once")
+            continue
+        cells[key] = Cell(key, place.row, place.prompt, place.seed, start_key="", given=given)
+    return tuple(cells.values()), tuple(notes)
 
 
-def write_results(path: Path, results: Sequence[VideoResult], metrics: Sequence[str], lost: Mapping[str, str]) -> None:
-    """Writes everything as one JSON file."""
-    content = {"groups": groups(results, metrics), "videos": [asdict(result) for result in results], "lost": dict(lost)}
-    write_json(path, content)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
+def _content(path: Path, choices: GivenChoices) -> str:
+    """Returns the hash of a video's content; empty if there is none to read, which its cell then says."""
+    if not (path.is_file() or path.is_dir()):
+        return ""
+    try:
+        return content_hash(path, choices.num_frames)
+    except OSError:
+        return ""

@@ -19,6 +19,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from bench.errors import ConfigError
@@ -31,7 +32,7 @@ SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
 @dataclass(frozen=True)
 class GivenVideo:
-    """One video made elsewhere; its fields are the columns of a manifest.
+    """One video made elsewhere; its fields, but for the last, are the columns of a manifest.
 
     Attributes:
         path: video file or folder of pictures. A name that is not UTF-8 holds surrogates, as Python gives it:
@@ -39,15 +40,20 @@ class GivenVideo:
         prompt: text it was made from; empty if unknown.
         method: group it is averaged in; empty if unknown.
         seed: as the manifest gives it.
+        extra: further columns, as (name, text), in the order of the manifest.
     """
 
     path: str
     prompt: str = ""
     method: str = ""
     seed: str = ""
+    extra: tuple[tuple[str, str], ...] = ()
 
 
-COLUMNS = tuple(column.name for column in fields(GivenVideo))
+COLUMNS = tuple(column.name for column in fields(GivenVideo) if column.name != "extra")
+"""The columns of a manifest that are read; others are refused, or kept as they are."""
+
+UNKNOWN = f"only {', '.join(COLUMNS)} are read; --extra keep carries others into the tables"
 
 
 @dataclass(frozen=True)
@@ -63,13 +69,14 @@ class Collected:
     warnings: tuple[str, ...] = ()
 
 
-def collect(paths: Sequence[str], prompts: str, manifest: str) -> Collected:
+def collect(paths: Sequence[str], prompts: str, manifest: str, *, keep_extra: bool = False) -> Collected:
     """Returns the videos of a command.
 
     Args:
         paths: files, folders of pictures, and globs, whose matches come in their natural order.
         prompts: a prompt file, one prompt per video in order, or one for all; empty for none.
         manifest: a file that `read_manifest` reads; empty for none.
+        keep_extra: keep the manifest's further columns beside the scores, in place of refusing them.
 
     Raises:
         ConfigError: nothing to score, a glob without a match, numbers that do not match, or prompts for videos whose
@@ -80,7 +87,7 @@ def collect(paths: Sequence[str], prompts: str, manifest: str) -> Collected:
             "--manifest names the videos and their prompts itself: give no paths and no --prompts with it"
         )
     if manifest:
-        return Collected(tuple(read_manifest(Path(manifest))))
+        return Collected(tuple(read_manifest(Path(manifest), keep_extra=keep_extra)))
     texts = [prompt.text for prompt in load_prompts(prompts).prompts] if prompts else [""]
     by_position = len(texts) > 1
     videos = [GivenVideo(path) for word in paths for path in _expanded(word, by_position)]
@@ -102,7 +109,7 @@ def pairs(videos: Iterable[GivenVideo]) -> list[tuple[str, ...]]:
     ]
 
 
-def read_manifest(path: Path) -> list[GivenVideo]:
+def read_manifest(path: Path, *, keep_extra: bool = False) -> list[GivenVideo]:
     r"""Returns the videos of a manifest, in its order; paths in it are relative to its folder.
 
     A `.csv` file is UTF-8 (with or without a byte order mark) with a head that names some of `COLUMNS`; cells may be
@@ -117,7 +124,8 @@ def read_manifest(path: Path) -> list[GivenVideo]:
         raise ConfigError(f"manifest {path}: give a .csv or .jsonl file")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(_csv_rows(file, path) if path.suffix.lower() == ".csv" else _json_rows(file, path))
+            read = _csv_rows if path.suffix.lower() == ".csv" else _json_rows
+            rows = list(read(file, path, keep_extra))
     except OSError as cause:
         raise ConfigError(f"manifest {path} cannot be read: {cause.strerror}") from cause
     except UnicodeDecodeError as cause:
@@ -152,13 +160,13 @@ def _out_of_step(videos: Sequence[GivenVideo]) -> tuple[str, ...]:
     )
 
 
-def _csv_rows(file: Iterable[str], path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _csv_rows(file: Iterable[str], path: Path, keep_extra: bool) -> Iterator[tuple[str, Mapping[str, Any]]]:
     rows = csv.reader(file, strict=True)
     number, head = 0, list[str]()
     try:
         for number, cells in enumerate(rows, start=1):
             if not head and any(cells):
-                head = _head(cells, f"manifest {path}, row {number}")
+                head = _head(cells, f"manifest {path}, row {number}", keep_extra)
             elif any(cells):
                 where = f"manifest {path}, row {number}"
                 if len(cells) > len(head):
@@ -173,7 +181,7 @@ def _csv_rows(file: Iterable[str], path: Path) -> Iterator[tuple[str, Mapping[st
         raise ConfigError(f"manifest {path} is empty: its first row names the columns ({', '.join(COLUMNS)})")
 
 
-def _head(cells: Sequence[str], where: str) -> list[str]:
+def _head(cells: Sequence[str], where: str, keep_extra: bool) -> list[str]:
     names = [cell.strip() for cell in cells]
     if "path" not in names:
         for separator, plural in SEPARATORS.items():
@@ -183,14 +191,14 @@ def _head(cells: Sequence[str], where: str) -> list[str]:
             f"{where}: no column is called `path`: the first row names the columns ({', '.join(COLUMNS)})"
         )
     for name in names:
-        if name not in COLUMNS:
-            raise ConfigError(f"{where}: unknown column {name!r}: only {', '.join(COLUMNS)} are read")
+        if name not in COLUMNS and not (keep_extra and name):
+            raise ConfigError(f"{where}: unknown column {name!r}: {UNKNOWN}")
         if names.count(name) > 1:
             raise ConfigError(f"{where}: two columns are called {name!r}")
     return names
 
 
-def _json_rows(file: Iterable[str], path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _json_rows(file: Iterable[str], path: Path, keep_extra: bool) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for number, line in enumerate("".join(file).split("\n"), start=1):
         if not line.strip():
             continue
@@ -201,21 +209,27 @@ def _json_rows(file: Iterable[str], path: Path) -> Iterator[tuple[str, Mapping[s
             raise ConfigError(f"{where}: not JSON ({cause})") from cause
         if not isinstance(content, dict):
             raise ConfigError(f'{where}: not an object such as {{"path": "a.mp4"}}')
-        if unknown := sorted(content.keys() - set(COLUMNS)):
-            raise ConfigError(f"{where}: unknown key {unknown[0]!r}: only {', '.join(COLUMNS)} are read")
+        if (unknown := sorted(content.keys() - set(COLUMNS))) and not keep_extra:
+            raise ConfigError(f"{where}: unknown key {unknown[0]!r}: {UNKNOWN}")
         yield where, content
 
 
 def _video(row: Mapping[str, Any], where: str, folder: Path) -> GivenVideo:
-    values = {}
+    values = {name: str(value) for name, value in row.items() if value is not None}
     for name, value in row.items():
-        is_seed = name == "seed" and isinstance(value, int) and not isinstance(value, bool)
-        if value is not None and not isinstance(value, str) and not is_seed:
+        if not isinstance(value, _types(name)) or (isinstance(value, bool) and name in COLUMNS):
             raise ConfigError(f"{where}: `{name}` must be a text, not {value!r}")
-        if value is not None:
-            values[name] = str(value)
     if not values.get("path"):
         raise ConfigError(f"{where}: no `path`")
     if "\0" in values["path"]:
         raise ConfigError(f"{where}: `path` holds a zero byte, which no file name does")
-    return GivenVideo(**{**values, "path": str(folder / values["path"])})
+    known = {name: values[name] for name in COLUMNS if name in values}
+    extra = tuple((name, value) for name, value in values.items() if name not in COLUMNS)
+    return GivenVideo(**{**known, "path": str(folder / values["path"])}, extra=extra)
+
+
+def _types(name: str) -> tuple[type, ...]:
+    """Returns what a JSON object may hold under a name: a text, for a seed a whole number, elsewhere any one value."""
+    if name not in COLUMNS:
+        return (str, int, float, bool, NoneType)
+    return (str, int, NoneType) if name == "seed" else (str, NoneType)

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 
 from bench.catalog import Catalog, Plugin
 from bench.errors import ConfigError, StoreError
+from bench.growth import given_stamp
 from bench.profile import Profile, Settings
 from bench.prompts import PromptSet, load_prompts
 from bench.provenance import provenance
@@ -88,8 +89,6 @@ def plan(
     start = resolve_settings(FirstChunk, profile.first_chunk, offered, "first_chunk")
     construct(FirstChunk, start, "first_chunk")
     by_method = {n: _settings(catalog.methods[n], profile.methods, offered, "methods") for n in names}
-    metrics = catalog.choose_metrics(profile.run.metrics)
-    by_metric = {n: _settings(catalog.metrics[n], profile.metrics, offered, "metrics") for n in metrics}
     seeds = tuple(dict.fromkeys(seeds or profile.run.seeds))
     if max(seeds) > LARGEST:
         raise ConfigError(f"seed {max(seeds)}: seeds are stored in 64 bits; give at most {LARGEST}")
@@ -105,11 +104,18 @@ def plan(
         seeds=seeds,
         methods=by_method,
         titles={name: catalog.methods[name].info.title for name in names},
-        metrics=by_metric,
+        metrics=metric_settings(catalog, profile),
         first_chunk=start,
         plugins=tuple(plugins),
         cells=tuple(cells),
     )
+
+
+def metric_settings(catalog: Catalog, profile: Profile) -> dict[str, Settings]:
+    """Returns the resolved settings of a profile's metrics by name, in the order of the table. Raises like `plan`."""
+    offered = run_settings(profile.run)
+    names = catalog.choose_metrics(profile.run.metrics)
+    return {name: _settings(catalog.metrics[name], profile.metrics, offered, "metrics") for name in names}
 
 
 def run_name(spec: RunSpec) -> str:
@@ -131,6 +137,7 @@ def run_name(spec: RunSpec) -> str:
 
 def run_info(spec: RunSpec, catalog: Catalog, name: str) -> RunInfo:
     """Returns what to write into run.json."""
+    given = {cell.method for cell in spec.cells if cell.given is not None}
     settings = dataclasses.asdict(spec.profile) | {
         "first_chunk": spec.first_chunk,
         "methods": spec.methods,
@@ -150,7 +157,10 @@ def run_info(spec: RunSpec, catalog: Catalog, name: str) -> RunInfo:
         provenance=provenance(),
         plugins=spec.plugins,
         cells=tuple(f"{cell.method}/{cell.key}" for cell in spec.cells),
-        stamps={name: catalog.methods[name].info for name in spec.methods},
+        stamps={
+            name: given_stamp(name, spec.titles[name]) if name in given else catalog.methods[name].info
+            for name in spec.methods
+        },
     )
 
 
@@ -160,7 +170,7 @@ def todo(spec: RunSpec, catalog: Catalog, store: Store, redo: str = "") -> Todo:
     Args:
         spec: the grid.
         catalog: says the versions of the metrics.
-        store: the folder; torn records in it are discarded.
+        store: the folder; torn records in it are discarded, and given videos that have moved get their new path.
         redo: "failed" for cells and scores that failed or were skipped, "all" for every cell, "" for neither.
     """
     wanted = {name: (catalog.metrics[name].info.version, stored_identity(spec.metrics[name])) for name in spec.metrics}
@@ -177,9 +187,22 @@ def todo(spec: RunSpec, catalog: Catalog, store: Store, redo: str = "") -> Todo:
             record = None
         if record is None or redo == "all" or (redo == "failed" and record.status != "ok"):
             videos.append(cell)
-        elif record.status == "ok" and (stale := _stale(record, wanted, redo)):
+            continue
+        if cell.given is not None:
+            record = _as_said_today(store, cell, record, spec.titles[cell.method])
+        if record.status == "ok" and (stale := _stale(record, wanted, redo)):
             scores.append((record, stale))
     return Todo(tuple(videos), tuple(scores), tuple(notes))
+
+
+def _as_said_today(store: Store, cell: Cell, record: Record, title: str) -> Record:
+    """Returns the record of a given video with the path, names and columns of this command; stores what differs."""
+    assert cell.given is not None
+    extra = dict(cell.given.extra)
+    today = dataclasses.replace(record, title=title, prompt=cell.prompt, source=cell.given.path, extra=extra)
+    if today != record:
+        store.save(today)
+    return today
 
 
 def _stale(record: Record, wanted: Mapping[str, tuple[str, Settings]], redo: str) -> tuple[str, ...]:

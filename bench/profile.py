@@ -12,6 +12,7 @@ Example:
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -127,6 +128,24 @@ def load_profile(source: str, overrides: Sequence[str] = ()) -> Profile:
     for override in overrides:
         _override(raw, override)
     return _profile(raw, f"profile {where}")
+
+
+def stored_profile(settings: Mapping[str, Any], overrides: Sequence[str], where: str) -> Profile:
+    """Returns the profile that a run was made with, but for its methods.
+
+    Args:
+        settings: what run.json says of it.
+        overrides: as for `load_profile`.
+        where: the run, for messages.
+
+    Raises:
+        ConfigError: as for `load_profile`.
+    """
+    sections = ("name", "video", "run", "first_chunk", "metrics")
+    raw: dict[str, Any] = json.loads(json.dumps({name: settings.get(name, {}) for name in sections}))
+    for override in overrides:
+        _override(raw, override)
+    return _profile(raw, where)
 
 
 def checked(value: Any, like: Any, where: str) -> Any:

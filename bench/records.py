@@ -94,6 +94,10 @@ class Record:
         cost: seconds, bytes and operations by name (see `bench.cost`); None where a figure does not apply.
         scores: scores by metric name.
         memory: how memory was saved and why, in a sentence, where it ran out otherwise (see `bench.memory`).
+        source: absolute path of a video made elsewhere, a file or a folder of pictures; empty for one that was made.
+        content: hash of its frames as they were read (`metrics.features.cache.content_hash`); empty likewise.
+        extra: further columns of its manifest, by name.
+        damaged: frames that its decoder marked as damaged.
         lost: what ended earlier workers of this cell, one clause per worker, in order; empty for nearly all.
         machine: where it was made: node, device, and the driver's version on a GPU (see `bench.provenance.machine`).
     """
@@ -116,6 +120,10 @@ class Record:
     cost: Mapping[str, float | None] = field(default_factory=dict)
     scores: Mapping[str, StoredScore] = field(default_factory=dict)
     memory: str = ""
+    source: str = ""
+    content: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    damaged: Count = 0
     lost: tuple[str, ...] = ()
     machine: Mapping[str, str] = field(default_factory=dict)
 
@@ -127,14 +135,14 @@ class Record:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What run.json says: the grid of the latest command in this folder, and where it ran.
+    """What run.json says: what the folder holds, and where the latest command ran; see `bench.growth`.
 
     Attributes:
         schema: version of the folder's layout.
         name: name of the run.
         created: UTC time of the first command, ISO 8601.
         prompt_set: label of the prompts, such as "first 4 of mini" or "paper-50 (StreamingT2V, appendix A.5)".
-        methods: names of the methods, in the order of the command.
+        methods: names of the rows: the methods of the command in its order, and those of earlier commands.
         metrics: what each metric of the run says about itself, in the order of the table.
         prompts: the prompts.
         seeds: the seeds.
@@ -142,7 +150,7 @@ class RunInfo:
         settings: the whole profile as resolved, with defaults of every method and metric.
         provenance: versions, machine, commit.
         plugins: drop-in files of the command.
-        cells: "method/key" of every cell of the grid, in order.
+        cells: "method/key" of every cell, row by row.
         stamps: what each method says of itself; empty in runs of earlier versions.
     """
 

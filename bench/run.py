@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.catalog import Catalog
+from bench.growth import grown
 from bench.plan import Todo, run_info, todo
 from bench.progress import Display, Step
 from bench.records import Record
@@ -69,7 +70,7 @@ class RunSummary:
 
 
 def execute(spec: RunSpec, catalog: Catalog, store: Store, name: str, redo: str = "") -> RunSummary:
-    """Does what is left of a grid and returns what the folder holds then.
+    """Does what is left of a grid and returns what became of its cells.
 
     Args:
         spec: the grid.
@@ -81,7 +82,8 @@ def execute(spec: RunSpec, catalog: Catalog, store: Store, name: str, redo: str 
     Raises:
         StoreError: the folder cannot be written.
     """
-    damage = store.open(run_info(spec, catalog, name))
+    info, earlier = run_info(spec, catalog, name), store.known()
+    damage = store.open(info if earlier is None else grown(earlier, info))
     left = todo(spec, catalog, store, redo)
     damage += left.notes
     if left.videos or left.scores:
@@ -97,7 +99,8 @@ def _work(spec: RunSpec, store: Store, left: Todo) -> list[Outcome]:
     from bench.executors import open_executor
     from bench.worker import Task
 
-    starts = list({cell.start_key: cell for cell in left.videos if not _has_start(store, cell)}.values())
+    made = [cell for cell in left.videos if cell.given is None]
+    starts = list({cell.start_key: cell for cell in made if not _has_start(store, cell)}.values())
     tasks = [Task("video", cell) for cell in left.videos]
     cells = {cell.key: cell for cell in spec.cells}
     tasks += [Task("scores", cells[record.key], metrics) for record, metrics in left.scores]
@@ -130,10 +133,10 @@ def _show(what: str, executor: Executor, tasks: Sequence[Task]) -> list[Outcome]
 
 def _step(outcome: Outcome) -> Step:
     cell, frames = outcome.task.cell, outcome.record.num_frames if outcome.record else 0
+    if cell.given is not None:
+        return Step(cell.method, cell.given.path, outcome.status, outcome.reason, outcome.seconds, frames)
     name = cell.prompt.id if outcome.task.kind == "start" else f"{cell.method} · {cell.prompt.id}"
-    return Step(
-        cell.method, f"{name} · seed {cell.seed}", outcome.status, outcome.reason, outcome.seconds, frames=frames
-    )
+    return Step(cell.method, f"{name} · seed {cell.seed}", outcome.status, outcome.reason, outcome.seconds, frames)
 
 
 def _has_start(store: Store, cell: Cell) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.profile import Profile, Settings
@@ -42,13 +42,36 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class GivenFile:
+    """A video made elsewhere, as the content of one cell; it stays where it is.
+
+    Attributes:
+        path: absolute path of a video file or a folder of pictures.
+        content: hash of its frames as they are read (`metrics.features.cache.content_hash`); empty where it is missing.
+        num_frames: read no more than this many frames from the start; None for all.
+        seams: first frame of every chunk but the first, empty if unknown; those behind the last frame are ignored.
+        extra: further columns of its manifest, as (name, text).
+    """
+
+    path: str
+    content: str
+    num_frames: int | None = None
+    seams: Sequence[int] = ()
+    extra: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Cell:
-    """One video to make: method x prompt x seed.
+    """One video: method x prompt x seed, to be made, or made elsewhere.
 
     Attributes:
         key: content hash; names the files.
-        start_key: content hash of the shared first chunk it continues.
+        method: name of the method; of the row, for a video made elsewhere.
+        prompt: the prompt; its text is empty where it is unknown.
+        seed: the seed.
+        start_key: content hash of the shared first chunk it continues; empty for a video made elsewhere.
         counts_flops: True for the first cell of its method in the grid, where network operations are counted.
+        given: the video, where it was made elsewhere.
     """
 
     key: str
@@ -57,6 +80,7 @@ class Cell:
     seed: int
     start_key: str
     counts_flops: bool = False
+    given: GivenFile | None = None
 
 
 @dataclass(frozen=True)
@@ -68,12 +92,13 @@ class RunSpec:
         prompt_set: label of the prompts.
         prompts: the prompts.
         seeds: the seeds.
-        methods: resolved settings by method name, in the order of the command.
+        methods: resolved settings by method name, in the order of the command; empty for rows of given videos.
         titles: name in tables by method name.
         metrics: resolved settings by metric name, in the order of the table.
         first_chunk: resolved settings of the shared first chunk.
         plugins: drop-in files that bring methods or metrics.
         cells: the grid, method by method.
+        feature_cache: folder where features of given videos are kept; empty for none.
     """
 
     profile: Profile
@@ -86,6 +111,7 @@ class RunSpec:
     first_chunk: Settings
     plugins: tuple[str, ...]
     cells: tuple[Cell, ...]
+    feature_cache: str = ""
 
 
 def content_key(parts: Settings) -> str:

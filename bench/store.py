@@ -19,6 +19,7 @@ from pathlib import Path
 from bench.errors import StoreError
 from bench.ffv1 import VideoWriter, file_digest, frames_digest, read_whole_video
 from bench.files import check_regular, read_json, remove_leftovers, write_json
+from bench.given_file import given_video
 from bench.records import Record, RunInfo, check_schema, read_info, read_record, write_info, write_record
 from bench.spec import Cell
 from generators.api import Start
@@ -88,6 +89,13 @@ class Store:
         """
         return read_info(self.path / "run.json")
 
+    def known(self) -> RunInfo | None:
+        """Returns what run.json says; None if there is none, or one that `open` has to write anew."""
+        try:
+            return self.info()
+        except StoreError:
+            return None
+
     # -- cells -----------------------------------------------------------------------------------------------------
 
     def records(self) -> list[Record]:
@@ -137,7 +145,7 @@ class Store:
         if not os.path.lexists(path):
             return None, ()
         record, troubles = read_record(path)
-        if record.status == "ok":
+        if record.status == "ok" and not record.source:  # a given video is checked by its content before it is planned
             video = self.video_path(record)
             if not os.path.lexists(video):
                 raise StoreError(f"{video}: the video is missing; it is made anew")
@@ -157,8 +165,8 @@ class Store:
             path.unlink(missing_ok=True)
 
     def video_path(self, record: Record) -> Path:
-        """Returns where the video of a record is."""
-        return self._cell(record.method, record.key, ".mkv")
+        """Returns where the video of a record is: in the folder if it was made, at its own place if it was given."""
+        return Path(record.source) if record.source else self._cell(record.method, record.key, ".mkv")
 
     def whole_video(self, record: Record) -> Path:
         """Returns where the video of a record is, having read it: its bytes are those that were scored.
@@ -166,6 +174,8 @@ class Store:
         Raises:
             StoreError: it is missing, or its SHA-256 is another one.
         """
+        if record.source:
+            return given_video(record)
         path = self.video_path(record)
         check_regular(path)
         if file_digest(path) != record.video_sha256:

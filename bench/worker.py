@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from bench.catalog import Catalog, find_plugins
@@ -26,17 +27,19 @@ from bench.cost import Meter
 from bench.errors import ConfigError, MethodFailure, StoreError, foreign
 from bench.ffv1 import VideoWriter, file_digest, read_video
 from bench.frame_contract import check_total, checked_frames
+from bench.given_video import score_given
 from bench.memory import OFFLOAD, ran_out, stronger
 from bench.profile import Settings
 from bench.provenance import machine
 from bench.records import Record, Status, StoredScore
 from bench.scoreboard import Scorers
 from bench.settings import construct
-from bench.spec import Cell, RunSpec
+from bench.spec import Cell, GivenFile, RunSpec
 from bench.store import Store
 from generators.api import Frames, Method, MethodInfo, Request, Start, UnsupportedRequestError
 from generators.first_chunk import FirstChunk
 from generators.weights import MissingWeightsError
+from metrics.features.cache import FeatureCache
 
 T = TypeVar("T")
 
@@ -55,7 +58,8 @@ class Task:
     """One piece of work.
 
     Attributes:
-        kind: "start" draws the first chunk of the cell, "video" makes and scores its video, "scores" scores it again.
+        kind: "start" draws the first chunk of the cell, "video" makes (or reads) and scores its video, "scores"
+            scores it again.
         cell: which cell.
         metrics: for "scores", which metrics.
         lost: what ended earlier workers of this task, one clause per worker, in order.
@@ -117,7 +121,10 @@ class Worker:
         if task.kind == "start":
             status, reason = self._draw(task.cell)
             return Outcome(task, status, reason, time.perf_counter() - began)
-        record = self._score_again(task.cell, task.metrics) if task.kind == "scores" else self._make(task.cell)
+        if task.cell.given is not None:
+            record = self._score_given(task, task.cell.given)
+        else:
+            record = self._score_again(task.cell, task.metrics) if task.kind == "scores" else self._make(task.cell)
         record = replace(record, lost=(*record.lost, *task.lost))
         self.store.save(record)
         notes = tuple(self._notes)
@@ -252,6 +259,12 @@ class Worker:
         spent = (record.cost.get("metric_seconds") or 0.0) + board.seconds
         return replace(record, scores=scores, cost={**record.cost, "metric_seconds": spent})
 
+    def _score_given(self, task: Task, given: GivenFile) -> Record:
+        known = self.store.find(task.cell) if task.kind == "scores" else None
+        metrics = {name: self.spec.metrics[name] for name in (task.metrics if known else self.spec.metrics)}
+        record = known or blank(self.spec, task.cell, "failed", "")
+        return score_given(record, given, metrics, self._scorers, self._cache)
+
     # -- memory ----------------------------------------------------------------------------------------------------
 
     def _in_memory(self, name: str, work: Callable[[], T]) -> T:
@@ -295,6 +308,10 @@ class Worker:
     @cached_property
     def _scorers(self) -> Scorers:
         return Scorers(self._catalog, self.spec.profile.run.weights_dir)
+
+    @cached_property
+    def _cache(self) -> FeatureCache | None:
+        return FeatureCache(Path(self.spec.feature_cache)) if self.spec.feature_cache else None
 
     def _load(self, name: str) -> Any:
         """Returns the method of that name (or `FIRST_CHUNK`), letting go of the one before."""

@@ -64,9 +64,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def score(*words: str, code: int = 0) -> dict[str, Any]:
+def score(*words: str, code: int = 0, metrics: str = "brightness") -> dict[str, Any]:
     with pytest.raises(SystemExit) as ended:
-        main(["score", *words, "--metrics", "brightness", "--plugin", "plugin.py", "--json", "all.json", "--no-cache"])
+        main(["score", *words, "--metrics", metrics, "--plugin", "plugin.py", "--json", "all.json", "--no-cache"])
     assert ended.value.code == code
     if code > 1:
         return {}
@@ -75,39 +75,53 @@ def score(*words: str, code: int = 0) -> dict[str, Any]:
 
 
 def values(content: dict[str, Any]) -> list[float | None]:
-    return [video["values"].get("brightness") for video in content["videos"]]
+    return [video["scores"].get("brightness", {}).get("value") for video in content["videos"]]
+
+
+def cells() -> list[dict[str, Any]]:
+    """Returns the records under results/scores in the order of run.json."""
+    folder = Path("results/scores")
+    names = json.loads((folder / "run.json").read_text())["cells"]
+    return [json.loads((folder / "cells" / f"{name}.json").read_text()) for name in names]
 
 
 def test_files_folders_and_globs_are_scored(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = score("[ab].mkv", "pictures")
     assert values(content) == [10, 30, 5]
     assert [video["num_frames"] for video in content["videos"]] == [24, 12, 11]
-    assert content["groups"][0]["mean"] == {"brightness": 15}
+    assert content["rows"][0]["mean"] == {"brightness": 15}
     output = capsys.readouterr()
-    assert output.out.endswith("3 of 3 videos scored. See all.json\n")
-    assert "[3/3 videos] pictures: ok" in output.err
+    assert output.out.endswith("3 videos ok. Next: python -m bench report --out results/scores\n")
+    assert f"[3/3 cells] {here}/pictures: ok" in output.err
+    assert "frames/s" in output.err
+    assert [record["source"] for record in cells()] == [f"{here}/{name}" for name in ("a.mkv", "b.mkv", "pictures")]
+    assert all(len(record["content"]) == 64 and record["video_bytes"] > 0 for record in cells())
 
 
 def test_unsound_files_are_quarantined_and_counted(here: Path) -> None:
     content = score("text.mp4", "a.mkv", "empty.mp4", "one.mkv", "gone.mp4", code=1)
-    assert [video["status"] for video in content["videos"]] == ["quarantined", "ok", *["quarantined"] * 3]
+    assert [video["status"] for video in content["videos"]] == ["failed", "ok", *["failed"] * 3]
     assert all(video["reason"] for video in content["videos"] if video["status"] != "ok")
-    group = content["groups"][0]
-    assert (group["videos"], group["scored"], group["excluded"]) == (5, 1, 4)
+    row = content["rows"][0]
+    assert (row["videos"], row["scored"], row["excluded"]) == (5, 1, 4)
 
 
 def test_a_metric_that_raises_is_not_the_end(here: Path) -> None:
-    content = score("a.mkv", "b.mkv", "--set", "metrics.brightness.limit=20", code=1)
-    assert [video["status"] for video in content["videos"]] == ["failed", "ok"]
-    assert "OverflowError: too long for me" in content["videos"][0]["reason"]
+    content = score("a.mkv", "b.mkv", "--set", "metrics.brightness.limit=20", metrics="brightness,scuts", code=1)
+    assert values(content) == [None, 30]
+    assert [video["scores"]["scuts"]["value"] for video in content["videos"]] == [0, 0]
+    assert content["videos"][0]["scores"]["brightness"]["status"] == "failed"
+    assert "OverflowError: too long for me" in content["videos"][0]["scores"]["brightness"]["reason"]
 
 
 def test_a_second_command_finds_what_the_first_left(here: Path) -> None:
     assert values(score("a.mkv", "b.mkv")) == [10, 30]
-    for path in Path("results/scores").glob("*.json"):
-        path.write_text(path.read_text().replace('"brightness": 10.0', '"brightness": 11.0'))
+    for path in Path("results/scores/cells").glob("*/*.json"):
+        path.write_text(path.read_text().replace('"value": 10.0', '"value": 11.0'))
     assert values(score("a.mkv", "b.mkv")) == [11, 30]
+    assert values(score("a.mkv", "b.mkv", "--redo", "all")) == [10, 30]
     assert values(score("a.mkv", "b.mkv", "--frames", "8")) == [10, 30]
+    assert values(score("a.mkv", "b.mkv", "--set", "metrics.brightness.limit=40")) == [10, 30]
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -132,7 +146,7 @@ def test_a_manifest_gives_prompts_and_groups(here: Path, kind: str) -> None:
         "a dog",
         None,
     ]
-    assert [(g["method"], g["videos"], g["mean"]["brightness"]) for g in content["groups"]] == [
+    assert [(row["method"], row["videos"], row["mean"]["brightness"]) for row in content["rows"]] == [
         ("x", 1, 10),
         ("y", 2, 30),
     ]
@@ -154,7 +168,7 @@ def test_boundaries_reach_the_metrics(here: Path, options: list[str], seams: str
 
 def test_prompts_come_one_per_video_or_one_for_all(here: Path) -> None:
     Path("p.txt").write_text("first\nsecond\n")
-    prompts = [video["job"]["prompt"] for video in score("a.mkv", "b.mkv", "--prompts", "p.txt")["videos"]]
+    prompts = [video["prompt"]["text"] for video in score("a.mkv", "b.mkv", "--prompts", "p.txt")["videos"]]
     assert prompts == ["first", "second"]
 
 
@@ -175,6 +189,15 @@ def test_prompts_come_one_per_video_or_one_for_all(here: Path) -> None:
         (["a.mkv", "--first", "8"], "--first goes with --chunk"),
         (["a.mkv", "--frames", "1"], "not in the range"),
         (["a.mkv", "--profile", "huge"], "unknown profile"),
+        (["a.mkv", "pictures/0.png", "--title", "Both"], "--title names one row, and these videos are 2"),
+        (["--manifest", "rows.csv", "--method", "mine"], "names the rows in its column `method`: leave out --method"),
+        (["--manifest", "rows.csv"], "'Mine!' and 'mine' differ in nothing but capitals and punctuation"),
+        (["--manifest", "twice.csv"], "a.mkv and b.mkv are both of row 'here', prompt 'a cat' and seed 3"),
+        (["--manifest", "seeds.csv"], "a.mkv: seed 'two' is no whole number"),
+        (
+            ["--manifest", "columns.csv"],
+            "unknown column 'author': only path, prompt, method, seed are read; --extra keep",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(
@@ -183,6 +206,10 @@ def test_bad_input_is_one_sentence(
     Path("broken.jsonl").write_text("{")
     Path("pathless.csv").write_text("path,prompt\n,x\n")
     Path("three.txt").write_text("a\nb\nc\n")
+    Path("rows.csv").write_text("path,method\na.mkv,Mine!\nb.mkv,mine\n")
+    Path("twice.csv").write_text("path,prompt,method,seed\na.mkv,a cat,here,3\nb.mkv,a cat,here,3\n")
+    Path("seeds.csv").write_text("path,seed\na.mkv,two\n")
+    Path("columns.csv").write_text("path,author\na.mkv,Ada\n")
     score(*words, code=2)
     assert message in capsys.readouterr().err
 
@@ -193,7 +220,7 @@ def test_globs_pair_with_prompts_in_the_order_of_numbers(here: Path, capsys: pyt
         shutil.copy("b.mkv", name)
     Path("p.txt").write_text("".join(f"prompt {i}\n" for i in range(1, 13)))
     in_order = [f"prompt {i}" for i in range(1, 13)]
-    assert [v["job"]["prompt"] for v in score("clip_*.mkv", "--prompts", "p.txt")["videos"]] == in_order
+    assert [v["prompt"]["text"] for v in score("clip_*.mkv", "--prompts", "p.txt")["videos"]] == in_order
     assert "out of step" not in capsys.readouterr().err
     main(["score", *sorted(names), "--prompts", "p.txt", "--dry-run"])
     output = capsys.readouterr()
@@ -206,7 +233,7 @@ def test_names_that_cannot_be_printed_are_scored_and_escaped(here: Path, capsys:
     shutil.copy("a.mkv", name)
     content = score(name)
     assert values(content) == [10]
-    assert content["videos"][0]["job"]["path"] == name
+    assert content["videos"][0]["source"] == str(here / name)
     output = capsys.readouterr()
     assert output.out.count(r"caf\udce9\n\x1b[31m.mkv") == 1
     assert r"caf\udce9\n\x1b[31m.mkv: ok" in output.err
@@ -216,3 +243,70 @@ def test_a_closed_standard_error_does_not_end_a_command(here: Path) -> None:
     options = "--metrics brightness --plugin plugin.py --no-cache"
     command = f"{shlex.quote(sys.executable)} -m bench score a.mkv {options} 2>&-"
     assert subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, check=False).returncode == 0
+
+
+def rows() -> dict[str, str]:
+    return {record["method"]: record["title"] for record in cells()}
+
+
+def test_rows_are_called_after_folders_never_after_files(here: Path) -> None:
+    for folder in ("My Model", "other/deep"):
+        Path(folder).mkdir(parents=True)
+        shutil.copy("a.mkv", f"{folder}/1.mkv")
+    score("My Model/1.mkv", "other/*/*.mkv")
+    assert rows() == {"my_model": "My Model", "other": "other"}
+
+
+def test_the_command_names_the_row(here: Path) -> None:
+    score("a.mkv", "b.mkv", "--method", "ours_v2", "--title", "Ours (v2)")
+    assert rows() == {"ours_v2": "Ours (v2)"}
+    score("a.mkv", "b.mkv", "--method", "ours_v2", "--title", "Ours (final)")
+    assert rows() == {"ours_v2": "Ours (final)"}
+
+
+def test_further_columns_are_kept_on_demand(here: Path) -> None:
+    Path("m.csv").write_text("path,author,cfg\na.mkv,Ada,7.5\nb.mkv,,\n")
+    score("--manifest", "m.csv", "--extra", "keep")
+    assert [record["extra"] for record in cells()] == [{"author": "Ada", "cfg": "7.5"}, {"author": "", "cfg": ""}]
+    Path("m.jsonl").write_text('{"path": "a.mkv", "cfg": 7.5, "nested": {}}\n')
+    score("--manifest", "m.jsonl", "--extra", "keep", code=2)
+    Path("m.jsonl").write_text('{"path": "a.mkv", "cfg": 7.5}\n')
+    score("--manifest", "m.jsonl", "--extra", "keep")
+    assert [record["extra"] for record in cells()] == [{"cfg": "7.5"}]
+
+
+def test_seeds_that_are_not_stated_are_counted(here: Path) -> None:
+    score("a.mkv", "b.mkv", "--prompts", str(write(here / "p.txt", "a cat\n")))
+    assert [(record["prompt"]["id"], record["seed"]) for record in cells()] == [("p001", 0), ("p001", 1)]
+
+
+def test_a_video_that_moved_keeps_its_scores_and_one_that_changed_does_not(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    score("a.mkv", "b.mkv")
+    for path in Path("results/scores/cells").glob("*/*.json"):
+        path.write_text(path.read_text().replace('"value": 10.0', '"value": 11.0'))
+    capsys.readouterr()
+    Path("a.mkv").rename("moved.mkv")
+    shutil.copy("one.mkv", "b.mkv")
+    assert values(score("moved.mkv", "b.mkv", "--method", here.name, code=1)) == [11, None]
+    said = capsys.readouterr().err
+    assert f"{here}/a.mkv has moved to {here}/moved.mkv; its scores are kept" in said
+    assert f"{here}/b.mkv has changed since it was scored; it is scored again" in said
+
+
+def test_the_same_video_twice_counts_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy("a.mkv", "copy.mkv")
+    assert values(score("a.mkv", "copy.mkv", "b.mkv")) == [10, 30]
+    assert f"{here}/copy.mkv is the same video as {here}/a.mkv and counts once" in capsys.readouterr().err
+
+
+def test_two_processes_score_as_one_does(here: Path) -> None:
+    serial = values(score("a.mkv", "b.mkv", "pictures"))
+    content = score("a.mkv", "b.mkv", "pictures", "--out", "two", "--executor", "processes", "--workers", "2")
+    assert values(content) == serial
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path

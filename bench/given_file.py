@@ -1,0 +1,43 @@
+"""A video that lies elsewhere: its size, its hash, and whether it is still the one that was scored.
+
+Example:
+    >>> given_video(record)   # doctest: +SKIP
+    PosixPath('/data/clips/a.mp4')
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.errors import StoreError
+from bench.ffv1 import file_digest
+from bench.records import Record
+from bench.terminal import printable
+from metrics.decoding import frame_files
+from metrics.features.cache import content_hash
+
+
+def size_of(path: Path) -> int:
+    """Returns the bytes of a video file, or of the pictures in a folder."""
+    return sum(file.stat().st_size for file in (frame_files(path) if path.is_dir() else [path]))
+
+
+def digest_of(path: Path) -> str:
+    """Returns the SHA-256 of a video file, or a hash of the pictures in a folder and of their order."""
+    return content_hash(path) if path.is_dir() else file_digest(path)
+
+
+def given_video(record: Record) -> Path:
+    """Returns where the given video of a record lies, having read it: its bytes are those that were scored.
+
+    Raises:
+        StoreError: it has moved or changed since.
+    """
+    path, name = Path(record.source), printable(record.source)
+    if not path.exists():
+        raise StoreError(
+            f"{name}: the given video has moved or is gone; give its new path to `score`"
+        )
+    if size_of(path) != record.video_bytes or digest_of(path) != record.video_sha256:
+        raise StoreError(f"{name}: the given video has changed since it was scored; give it to `score` again")
+    return path
