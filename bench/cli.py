@@ -86,18 +86,25 @@ def run(
 
 
 @cli.command()
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of a run. Default: the latest under results/.")
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="With RUNS, where to write; else the run itself."
+)
+@click.option("--methods", default="", help="Rows to show: a,b. Default: all that the folders hold.")
 @click.option("--drift", default="", metavar="NAME", help="Table 1 of drifts by one definition, such as start_end_15.")
 @click.option("--sort", default="", metavar="METRIC", help="Order rows by it. Default: the published table's order.")
-def report(out: Path | None, drift: str, sort: str) -> None:
-    """Write tables, curves, contact sheets and one page that shows them all."""
+def report(runs: tuple[Path, ...], out: Path | None, methods: str, drift: str, sort: str) -> None:
+    """Write tables, curves, contact sheets and one page that shows them all; of several RUNS in one table."""
     from bench.report import write_report
     from bench.store import Store, latest
 
-    store = Store(out or latest(Path("results")))
-    page = write_report(store, drift, sort)
+    if len(runs) > 1 and out is None:
+        raise ConfigError("say with --out where the report of several runs goes")
+    stores = [Store(run) for run in runs] or [Store(out or latest(Path("results")))]
+    page = write_report(*stores, folder=out if runs else None, methods=methods, drift=drift, sort=sort)
     click.echo(f"Open {page}")
-    store.records()  # the page says what is damaged, and so does the end of the command
+    for store in stores:
+        store.records()  # the page says what is damaged, and so does the end of the command
 
 
 @cli.command()

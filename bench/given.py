@@ -25,6 +25,7 @@ from bench.growth import made_rows
 from bench.manifest import GivenVideo
 from bench.plan import metric_settings
 from bench.profile import Profile, Settings, load_profile, stored_profile
+from bench.prompts import PAPER_LABEL, PAPER_SHA256, prompts_fingerprint
 from bench.records import RunInfo
 from bench.spec import SCHEMA, Cell, GivenFile, Prompt, RunSpec, content_key
 from bench.store import Store
@@ -192,7 +193,7 @@ def plan_given(
     prompts = {place.prompt.text: place.prompt for place in places if place.prompt.text}
     spec = RunSpec(
         profile=profile,
-        prompt_set="of the videos",
+        prompt_set=PAPER_LABEL if prompts_fingerprint(prompts) == PAPER_SHA256 else "of the videos",
         prompts=tuple(prompts.values()),
         seeds=tuple(sorted({place.seed for place in places})),
         methods={name: {} for name in titles},

@@ -7,13 +7,16 @@ Example:
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from bench.errors import StoreError
 from bench.ffv1 import file_digest
 from bench.records import Record
 from bench.terminal import printable
-from metrics.decoding import frame_files
+from generators.api import Frames
+from metrics.decoding import frame_files, read_frames
+from metrics.errors import VideoError
 from metrics.features.cache import content_hash
 
 
@@ -35,9 +38,24 @@ def given_video(record: Record) -> Path:
     """
     path, name = Path(record.source), printable(record.source)
     if not path.exists():
-        raise StoreError(
-            f"{name}: the given video has moved or is gone; give its new path to `score`"
-        )
+        raise StoreError(f"{name}: the given video has moved or is gone; give its new path to `score`")
     if size_of(path) != record.video_bytes or digest_of(path) != record.video_sha256:
         raise StoreError(f"{name}: the given video has changed since it was scored; give it to `score` again")
     return path
+
+
+def pick_given_frames(path: Path, wanted: Collection[int]) -> dict[int, Frames]:
+    """Returns some frames [H, W, 3] of a given video by index, as many of them as it has; reads no further than needed.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    found: dict[int, Frames] = {}
+    start = 0
+    try:
+        for frames in read_frames(path, num_frames=max(wanted) + 1):
+            found |= {start + i: frames[i] for i in range(len(frames)) if start + i in wanted}
+            start += len(frames)
+    except VideoError as error:
+        raise StoreError(f"{printable(str(path))}: {error}") from error
+    return found

@@ -4,7 +4,7 @@ Everything is derived from the store, nothing is run, and the folder may be dele
 the same files.
 
 Example:
-    >>> write_report(Store(Path("results/mini-1a2b3c")))   # doctest: +SKIP
+    >>> write_report(Store("results/mini-1a2b3c"))   # doctest: +SKIP
     PosixPath('results/mini-1a2b3c/report/index.html')
 """
 
@@ -15,18 +15,24 @@ from pathlib import Path
 from bench.store import Store
 
 
-def write_report(store: Store, drift: str = "", sort: str = "") -> Path:
-    """Returns the path of the page it wrote, `report/index.html` in the folder of the run.
+def write_report(
+    *stores: Store, folder: Path | None = None, methods: str = "", drift: str = "", sort: str = ""
+) -> Path:
+    """Returns the path of the page it wrote, `index.html` in a folder.
 
     Args:
-        store: a run with at least its run.json; unfinished runs are reported as far as they are.
+        stores: one run folder or several, with at least their run.json, shown in one table; unfinished runs are
+            reported as far as they are.
+        folder: where everything is written; None for `report` in the first run folder.
+        methods: names of the rows to show, separated by commas; empty for all that the folders hold.
         drift: a name of `metrics.drift.DRIFTS` whose drifts take the place of the scores in Table 1; empty for scores.
         sort: metric by whose mean the rows of each block stand; empty for the order of the published table.
 
     Raises:
-        ConfigError: there is no such drift, or the run has no metric of the name `sort`.
+        ConfigError: there is no such row or drift, or the run has no metric of the name `sort`.
         StoreError: the store cannot be read, or the report cannot be written.
     """
+    from bench.report.sources import gather
     from bench.report.write import write
 
-    return write(store, drift, sort)
+    return write(gather(stores, methods), folder or stores[0].path / "report", drift, sort)

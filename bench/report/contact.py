@@ -3,7 +3,7 @@
 Numbers alone have fooled every benchmark of video so far; these sheets are what one looks at first.
 
 Example:
-    >>> draw_sheets(store, findings, worst, Path("report"))   # doctest: +SKIP
+    >>> draw_sheets(sources, findings, worst, Path("report"))   # doctest: +SKIP
     Sheets(by_method={'svd': 'contact-svd.png'}, together='', worst='worst.png', unreadable=())
 """
 
@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.errors import StoreError
-from bench.ffv1 import pick_frames
 from bench.records import Record
 from bench.report.curves import LOCAL_FRAMES, WorstMoment
 from bench.report.findings import ReportData
-from bench.store import Store
+from bench.report.sources import Sources
 from generators.api import Frames
 
 if TYPE_CHECKING:
@@ -75,32 +74,32 @@ class _Strip:
     reason: str
 
 
-def draw_sheets(store: Store, findings: ReportData, worst: Sequence[WorstMoment], folder: Path) -> Sheets:
+def draw_sheets(sources: Sources, findings: ReportData, worst: Sequence[WorstMoment], folder: Path) -> Sheets:
     """Returns the names of the sheets it wrote into `folder`; every video is decoded once, up to the last frame shown.
 
     Args:
-        store: where the videos are.
+        sources: where the videos are.
         findings: rows and records.
         worst: moments to show close up.
         folder: an existing folder.
     """
     by_method, unreadable, close_ups = {}, [], dict[tuple[str, str], _Strip]()
     together: list[_Strip] = []
-    first = (findings.info.prompts[0].text, findings.info.seeds[0])
+    first = next(((record.prompt_key, record.seed) for record in findings.records), None)
     metrics = {column.name: column.title for column in findings.columns}
     for row in findings.rows:
         strips = []
         for record in (record for record in findings.records if record.method == row.method):
             moments = [moment for moment in worst if moment.record.key == record.key]
             try:
-                thumbs = _thumbs(store, record, moments)
+                thumbs = _thumbs(sources, record, moments)
                 strip = _overview(record, thumbs)
             except StoreError as error:
                 unreadable.append(str(error))
                 thumbs, moments = {}, []
                 strip = _Strip(record.prompt.id, record.prompt.text, (), (), "the video cannot be read")
             strips.append(strip)
-            if (record.prompt.text, record.seed) == first:
+            if (record.prompt_key, record.seed) == first:
                 together.append(replace(strip, title=row.title))
             close_ups |= {(m.metric, row.method): _close_up(m, row.title, metrics[m.metric], thumbs) for m in moments}
         if strips:
@@ -127,15 +126,12 @@ def frames_of_moment(moment: WorstMoment) -> tuple[int, ...]:
     return tuple(range(moment.start, last, LOCAL_FRAMES // WORST_COLUMNS))
 
 
-def _thumbs(store: Store, record: Record, moments: Sequence[WorstMoment]) -> Thumbs:
+def _thumbs(sources: Sources, record: Record, moments: Sequence[WorstMoment]) -> Thumbs:
     """Returns the small frames that the sheets need of one video; none unless it is finished."""
     if record.status != "ok":
         return {}
     wanted = set(frames_over_time(record.num_frames)).union(*map(frames_of_moment, moments))
-    thumbs = {index: _shrink(frame) for index, frame in pick_frames(store.whole_video(record), wanted).items()}
-    if thumbs.keys() != wanted:
-        raise StoreError(f"{store.video_path(record)}: ends before frame {max(wanted)}; run again and it is made anew")
-    return thumbs
+    return {index: _shrink(frame) for index, frame in sources.pick_frames(record, wanted).items()}
 
 
 def _shrink(frame: Frames) -> Frames:

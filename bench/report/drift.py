@@ -159,7 +159,8 @@ def _of_metric(findings: ReportData, column: MetricInfo, cls: type[Any]) -> Drif
             for method, own in by_method.items()
             if own
         ]
-        pairs = list(combinations([row.method for row in findings.rows if row.ranked and by_method[row.method]], 2))
+        ranked = [row.method for row in findings.rows if row.ranked and column.name not in row.apart]
+        pairs = list(combinations([method for method in ranked if by_method[method]], 2))
         found = [paired_test(by_method[a], by_method[b]) for a, b in pairs]
         tests += [
             DriftTest(column.name, definition.name, a, b, test, p)

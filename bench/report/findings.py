@@ -72,6 +72,7 @@ class TableRow:
         scores: summary by metric.
         marks: "best" or "second" by metric, where the row has earned it.
         tied: metrics on which the corrected paired test cannot tell the row apart from the best one.
+        apart: metrics on which the row is not compared, because they were computed with other settings than most rows'.
         cost: by key of `COSTS`; None where nothing was measured.
         planned: videos in the grid.
         ok: videos that exist.
@@ -90,6 +91,7 @@ class TableRow:
     scores: Mapping[str, Summary]
     marks: Mapping[str, str]
     tied: frozenset[str]
+    apart: frozenset[str]
     cost: Mapping[str, float | None]
     planned: int
     ok: int

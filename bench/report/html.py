@@ -1,7 +1,7 @@
 """Fills the page that shows everything: one file that opens from disk and refers to the pictures beside it.
 
 Example:
-    >>> page(findings, curves, figures, sheets).startswith("<!doctype html>")   # doctest: +SKIP
+    >>> page(findings, curves, figures, sheets, links).startswith("<!doctype html>")   # doctest: +SKIP
     True
 """
 
@@ -21,7 +21,7 @@ from metrics.api import MetricInfo
 from metrics.curves import ENDS_SECONDS
 
 
-def page(findings: ReportData, curves: Curves, figures: Figures, sheets: Sheets) -> str:
+def page(findings: ReportData, curves: Curves, figures: Figures, sheets: Sheets, links: Mapping[str, str]) -> str:
     """Returns the page as HTML text.
 
     Args:
@@ -29,6 +29,7 @@ def page(findings: ReportData, curves: Curves, figures: Figures, sheets: Sheets)
         curves: scores over time.
         figures: names of the figures in the folder of the page.
         sheets: names of the contact sheets there.
+        links: address of every finished video, by key of its record.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -58,6 +59,7 @@ def page(findings: ReportData, curves: Curves, figures: Figures, sheets: Sheets)
         figures=figures,
         banded=len({curve.method for curve in curves.prefixes}) <= BANDS,
         sheets=sheets,
+        links=links,
         drifts={(drift.method, drift.metric): drift for drift in curves.drifts},
         drifting=[column for name, column in columns.items() if any(d.metric == name for d in curves.drifts)],
         ends_seconds=ENDS_SECONDS,

@@ -63,7 +63,7 @@ def notes_of(
         _intervals(len(info.prompts)),
         *(_tests(len(info.prompts), power) if comparisons else []),
         *_blocks(rows),
-        *_settings(columns, records),
+        *_settings(columns, rows, records),
         *(f"{row.title}: {flag.sentence}" for row in rows for flag in row.flags),
     ]
 
@@ -108,8 +108,8 @@ def _blocks(rows: Sequence[TableRow]) -> list[str]:
     return found
 
 
-def _settings(columns: Sequence[MetricInfo], records: Sequence[Record]) -> list[str]:
-    """Returns one sentence per metric that names the settings its scores were computed with."""
+def _settings(columns: Sequence[MetricInfo], rows: Sequence[TableRow], records: Sequence[Record]) -> list[str]:
+    """Returns one sentence per metric that names the settings its scores were computed with, and who had others."""
     notes = []
     for column in columns:
         seen = set()
@@ -121,5 +121,9 @@ def _settings(columns: Sequence[MetricInfo], records: Sequence[Record]) -> list[
         if len(seen) == 1:
             notes.append(f"{column.title}: {seen.pop()}.")
         elif seen:
-            notes.append(f"{column.title} was computed in {len(seen)} different ways ({' | '.join(sorted(seen))}).")
+            apart = [row.title for row in rows if column.name in row.apart]
+            out = f"; on it, {listed(apart)} {'is' if len(apart) == 1 else 'are'} not compared" if apart else ""
+            notes.append(
+                f"{column.title} was computed in {len(seen)} different ways ({' | '.join(sorted(seen))}){out}."
+            )
     return notes

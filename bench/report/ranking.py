@@ -28,11 +28,11 @@ def compare(
 ) -> tuple[Comparison, ...]:
     """Returns the paired tests of all pairs of ranked rows, per ranking metric, Holm-corrected within the metric."""
     comparisons = []
-    ranked = [row.method for row in rows if row.ranked and row.ok]
-    pairs = list(combinations(ranked, 2))
     for column in columns:
         if column.better == "neither":
             continue
+        ranked = [row.method for row in rows if row.ranked and row.ok and column.name not in row.apart]
+        pairs = list(combinations(ranked, 2))
         values = {method: values_of(records, method, column.name) for method in ranked}
         tests = [paired_test(values[a], values[b]) for a, b in pairs]
         corrected = holm([test.p for test in tests])
@@ -72,7 +72,8 @@ def ranking(rows: Sequence[TableRow], column: MetricInfo) -> list[tuple[str, flo
     """Returns (method, mean) of the ranked rows with a mean, best first; nothing for a metric that does not rank."""
     if column.better == "neither":
         return []
-    means = [(row.method, mean) for row in rows if row.ranked and (mean := row.scores[column.name].mean) is not None]
+    compared = [row for row in rows if row.ranked and column.name not in row.apart]
+    means = [(row.method, mean) for row in compared if (mean := row.scores[column.name].mean) is not None]
     return sorted(means, key=lambda pair: pair[1], reverse=column.better == "higher")
 
 

@@ -8,11 +8,13 @@ Example:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 
 from bench.records import Record, RunInfo
 from bench.report.findings import BLOCKS, COSTS, Block, Flag, TableRow
 from bench.report.published import Published
+from bench.spec import content_key
 from bench.stats import largest_defined, mean_defined, summarise
 from generators.api import MethodInfo
 
@@ -40,8 +42,15 @@ def table_rows(
         stamps: what the methods say of themselves; a method without a stamp counts as a system.
         published: the published table.
     """
-    elsewhere = other_start(records)
-    rows = [_row(info, name, records, stamps.get(name), published, name in elsewhere) for name in info.methods]
+    elsewhere, longer = other_start(records), other_length(records)
+    others = {metric.name: other_settings(records, metric.name) for metric in info.metrics}
+    shared = any(record.start for record in records)
+    rows = []
+    for name in info.methods:
+        flags = (_start_flag(name in elsewhere), _other_length_flag(name in longer))
+        row = _row(info, name, records, stamps.get(name), published, flags)
+        apart = frozenset(metric for metric, methods in others.items() if name in methods)
+        rows.append(replace(row, apart=apart, own_start=row.own_start and shared))
     order = {name: place for place, name in enumerate(published.methods)}
     return sorted(rows, key=lambda row: (BLOCKS.index(row.block), order.get(row.method, len(order))))
 
@@ -52,14 +61,37 @@ def other_start(records: Sequence[Record]) -> frozenset[str]:
     Of several first chunks of one prompt and seed, the one most methods continued counts as the shared one; on a tie,
     the one of the method that comes first in the grid. Videos without a known first chunk contradict nothing.
     """
-    starts: dict[tuple[str, int], dict[str, str]] = {}
+    return _unlike_most({(r.method, r.prompt_key, r.seed): r.start for r in records if r.status == "ok" and r.start})
+
+
+def other_length(records: Sequence[Record]) -> frozenset[str]:
+    """Returns the methods whose videos are of another length than most for some prompt and seed; ties as above."""
+    return _unlike_most({(r.method, r.prompt_key, r.seed): r.num_frames for r in records if r.status == "ok"})
+
+
+def other_settings(records: Sequence[Record], metric: str) -> frozenset[str]:
+    """Returns the methods whose scores by a metric were computed in another way than those of most methods.
+
+    The way is the metric's version and settings, but for the device; ties as above.
+    """
+    ways: dict[str, set[str]] = {}
     for record in records:
-        if record.status == "ok" and record.start:
-            starts.setdefault((record.prompt_key, record.seed), {})[record.method] = record.start
+        score = record.scores.get(metric)
+        if record.status == "ok" and score is not None and score.status == "ok":
+            settings = {name: value for name, value in score.settings.items() if name != "device"}
+            ways.setdefault(record.method, set()).add(content_key({"version": score.version, "settings": settings}))
+    return _unlike_most({(method, "", 0): tuple(sorted(own)) for method, own in ways.items()})
+
+
+def _unlike_most(facts: Mapping[tuple[str, str, int], Hashable]) -> frozenset[str]:
+    """Returns the methods with another fact than most methods at some prompt and seed; the first one decides a tie."""
+    places: dict[tuple[str, int], dict[str, Hashable]] = {}
+    for (method, prompt, seed), fact in facts.items():
+        places.setdefault((prompt, seed), {})[method] = fact
     found = set()
-    for by_method in starts.values():
+    for by_method in places.values():
         shared = Counter(by_method.values()).most_common(1)[0][0]
-        found |= {method for method, start in by_method.items() if start != shared}
+        found |= {method for method, fact in by_method.items() if fact != shared}
     return frozenset(found)
 
 
@@ -79,7 +111,7 @@ def _row(
     records: Sequence[Record],
     stamp: MethodInfo | None,
     published: Published,
-    elsewhere: bool,
+    unlike_others: tuple[Flag | None, ...],
 ) -> TableRow:
     own = [record for record in records if record.method == method]
     done = [record for record in own if record.status == "ok"]
@@ -88,7 +120,7 @@ def _row(
         values = values_of(own, method, column.name)
         scores[column.name] = summarise(list(values.values()), [prompt for prompt, _ in values])
     paper = published.methods.get(method)
-    found = (_still_flag(done), _start_flag(elsewhere), _length_flag(done), _memory_flag(done))
+    found = (_still_flag(done), *unlike_others, _length_flag(done), _damage_flag(done), _memory_flag(done))
     flags = tuple(flag for flag in found if flag is not None)
     statuses = Counter(record.status for record in own)
     block = BLOCK_OF.get(stamp.group, "systems") if stamp is not None else "systems"
@@ -101,6 +133,7 @@ def _row(
         scores=scores,
         marks={},
         tied=frozenset(),
+        apart=frozenset(),
         cost={key: _cost(key, done) for key in COSTS},
         planned=sum(cell.split("/", 1)[0] == method for cell in info.cells),
         ok=statuses["ok"],
@@ -142,6 +175,27 @@ def _start_flag(elsewhere: bool) -> Flag | None:
         return None
     sentence = "continues another first chunk than the other rows, so it is not compared with them."
     return Flag("other start", sentence, ranked=False)
+
+
+def _other_length_flag(longer: bool) -> Flag | None:
+    if not longer:
+        return None
+    sentence = (
+        "has videos of another length than the other rows for the same prompt and seed, so it is not compared with "
+        "them; `score --frames` reads the first frames only."
+    )
+    return Flag("other length", sentence, ranked=False)
+
+
+def _damage_flag(done: Sequence[Record]) -> Flag | None:
+    damaged = [record for record in done if record.damaged]
+    if not damaged:
+        return None
+    frames = sum(record.damaged for record in damaged)
+    sentence = (
+        f"{len(damaged)} of its {len(done)} videos hold frames that the decoder marks as damaged, {frames} in all."
+    )
+    return Flag(f"damaged {len(damaged)}/{len(done)}", sentence)
 
 
 def _length_flag(done: Sequence[Record]) -> Flag | None:

@@ -1,14 +1,16 @@
 """The order in which a report is made: findings, then files, then the page that links them.
 
 Example:
-    >>> write(Store(Path("results/mini-1a2b3c")))   # doctest: +SKIP
+    >>> write(gather([Store("results/mini-1a2b3c")]), Path("results/mini-1a2b3c/report"))   # doctest: +SKIP
     PosixPath('results/mini-1a2b3c/report/index.html')
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 from bench import catalog
 from bench.catalog import Catalog
@@ -19,13 +21,13 @@ from bench.report import contact, curves, data_files, drift, figures, html, late
 from bench.report.derive import report_data
 from bench.report.findings import ReportData
 from bench.report.published import load_published
-from bench.store import Store
+from bench.report.sources import Sources
+from bench.terminal import printable
 
 
-def write(store: Store, drift_name: str = "", sort: str = "") -> Path:
-    """Returns the path of the page; see `bench.report.write_report`."""
-    info = store.info()
-    records, damage = store.survey()
+def write(sources: Sources, folder: Path, drift_name: str = "", sort: str = "") -> Path:
+    """Returns the path of the page it wrote into `folder`; see `bench.report.write_report`."""
+    info, records = sources.info, sources.records
     found, missing = _plugins(info)
     classes = {name: plugin.cls for name, plugin in found.metrics.items()}
     published, stamps = load_published(), {name: plugin.info for name, plugin in found.methods.items()}
@@ -35,22 +37,21 @@ def write(store: Store, drift_name: str = "", sort: str = "") -> Path:
     if drift_name:
         drifted = drift.with_drift(info, records, classes, drift_name)
         findings = report_data(*drifted, published, stamps, sort)
-    findings = replace(findings, notes=findings.notes + damage + missing + over_time.notes + drifts.notes)
+    findings = replace(findings, notes=findings.notes + sources.notes + missing + over_time.notes + drifts.notes)
     profiles = seams.seam_profiles(findings)
-    folder = store.path / "report"
     try:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as cause:
         raise StoreError(
             f"{folder}: cannot be written ({cause.strerror}); make the folder of the run writable"
         ) from cause
-    _write_tables(store, findings, over_time, profiles, folder)
+    _write_tables(sources, findings, over_time, profiles, folder)
     _write_text(folder / "drift.md", drift.drift_markdown(findings, drifts))
     _write_text(folder / "drift.csv", drift.drift_csv(drifts))
     _write_text(folder / "drift-tests.csv", drift.drift_tests_csv(drifts))
     drawn = figures.draw_figures(findings, over_time, profiles, folder)
-    sheets = contact.draw_sheets(store, findings, close_ups(over_time), folder)
-    page = html.page(findings, over_time, drawn, sheets)
+    sheets = contact.draw_sheets(sources, findings, close_ups(over_time), folder)
+    page = html.page(findings, over_time, drawn, sheets, links(sources, folder))
     _write_text(folder / "index.html", page)
     return folder / "index.html"
 
@@ -59,6 +60,25 @@ def close_ups(over_time: curves.Curves) -> tuple[curves.WorstMoment, ...]:
     """Returns the worst moments to show in pictures: those of the first metric that has any."""
     first = next((moment.metric for moment in over_time.worst), "")
     return tuple(moment for moment in over_time.worst if moment.metric == first)
+
+
+def links(sources: Sources, folder: Path) -> dict[str, str]:
+    """Returns an address of every video for a page in `folder`, by key: relative to it if made, whole if given."""
+    addresses = {}
+    for key, path in sources.videos.items():
+        given = bool(sources.places[key][1].source)
+        relative = os.path.relpath(path.absolute(), folder.absolute())
+        addresses[key] = path.absolute().as_uri() if given else quote(Path(relative).as_posix())
+    return addresses
+
+
+def where(sources: Sources) -> dict[str, str]:
+    """Returns where every video is, by key, for tables: below its run's folder if made, the whole path if given."""
+    found = {}
+    for key, path in sources.videos.items():
+        store, record = sources.places[key]
+        found[key] = printable(str(path)) if record.source else path.relative_to(store.path).as_posix()
+    return found
 
 
 def _plugins(info: RunInfo) -> tuple[Catalog, tuple[str, ...]]:
@@ -70,7 +90,7 @@ def _plugins(info: RunInfo) -> tuple[Catalog, tuple[str, ...]]:
 
 
 def _write_tables(
-    store: Store,
+    sources: Sources,
     findings: ReportData,
     over_time: curves.Curves,
     profiles: tuple[seams.SeamProfile, ...],
@@ -89,10 +109,8 @@ def _write_tables(
     }
     for name, text in texts.items():
         _write_text(folder / name, text)
-    paths = {record.key: store.video_path(record) for record in findings.records if record.status == "ok"}
-    videos = {key: path.relative_to(store.path).as_posix() for key, path in paths.items()}
     with replacing(folder / "scores.parquet") as temporary:
-        data_files.write_parquet(findings, videos, temporary)
+        data_files.write_parquet(findings, where(sources), temporary)
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -1,0 +1,219 @@
+"""What one run folder or several hold, as one grid: the rows that one table can show, and where their videos are.
+
+A folder shows every row it holds for the prompts, seeds and length of its latest `run`, whichever command made it. Rows
+of several folders stand in one table under different names; what cannot be compared in it, the table itself says.
+
+Example:
+    >>> sources = gather([Store("results/mini-1a2b3c"), Store("results/ours")])   # doctest: +SKIP
+    >>> sources.info.methods                                                      # doctest: +SKIP
+    ('svd', 'still', 'ours')
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from bench.errors import ConfigError, StoreError
+from bench.ffv1 import pick_frames
+from bench.given_file import pick_given_frames
+from bench.growth import made_rows
+from bench.records import Record, RunInfo
+from bench.spec import Prompt
+from bench.store import Store
+from generators.api import Frames
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a report is made from.
+
+    Attributes:
+        info: as run.json of one folder would say it: of several folders, all their rows, prompts and seeds.
+        records: of the cells that exist, row by row.
+        places: folder of each record and its record there, by key; in another folder a row may have another name.
+        notes: sentences about what is left out or damaged.
+    """
+
+    info: RunInfo
+    records: tuple[Record, ...]
+    places: Mapping[str, tuple[Store, Record]]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def videos(self) -> dict[str, Path]:
+        """Where the video of every finished cell is, by key; a given one may have moved."""
+        return {
+            record.key: store.video_path(there)
+            for record in self.records
+            if record.status == "ok"
+            for store, there in [self.places[record.key]]
+        }
+
+    def pick_frames(self, record: Record, wanted: Collection[int]) -> dict[int, Frames]:
+        """Returns some frames [H, W, 3] of the video of a record by index, made or given; its bytes are checked before.
+
+        Raises:
+            StoreError: the video is missing, is not the one that was scored, or ends before one of the frames.
+        """
+        store, there = self.places[record.key]
+        path = store.whole_video(there)
+        found = pick_given_frames(path, wanted) if record.source else pick_frames(path, wanted)
+        if found.keys() != set(wanted):
+            raise StoreError(f"{path}: ends before frame {max(wanted)}; run again and it is made anew")
+        return found
+
+
+def gather(stores: Sequence[Store], methods: str = "") -> Sources:
+    """Returns what the folders hold.
+
+    Args:
+        stores: one folder or several, each with a run.json.
+        methods: names of the rows to show, separated by commas; empty for all.
+
+    Raises:
+        ConfigError: none of the folders has a row of that name.
+        StoreError: a run.json cannot be read.
+    """
+    found = [_of_folder(store) for store in stores]
+    together = found[0]
+    for other in found[1:]:
+        together = _joined(together, other)
+    return _narrowed(together, methods) if methods else together
+
+
+# -- one folder --------------------------------------------------------------------------------------------------------
+
+
+def _of_folder(store: Store) -> Sources:
+    info = store.info()
+    records, damage = store.survey()
+    strange = {record.key: why for record in records if (why := _not_of(info, record))} if made_rows(info) else {}
+    shown = tuple(record for record in records if record.key not in strange)
+    cells = tuple(cell for cell in info.cells if cell.partition("/")[2] not in strange)
+    counts = Counter((record.title, strange[record.key]) for record in records if record.key in strange)
+    notes = (
+        f"{title}: {number} of its videos {'is' if number == 1 else 'are'} not shown, for {why} than this table's."
+        for (title, why), number in counts.items()
+    )
+    rows = {cell.partition("/")[0] for cell in cells}
+    unknown = tuple(record.prompt for record in shown if not record.prompt.text)
+    methods = tuple(method for method in info.methods if method in rows)
+    info = replace(info, cells=cells, methods=methods, prompts=info.prompts + unknown)
+    return Sources(info, shown, {record.key: (store, record) for record in shown}, (*damage, *notes))
+
+
+def _not_of(info: RunInfo, record: Record) -> str:
+    """Returns why a record has no place in the table of a run; empty if it has one."""
+    length = info.settings.get("video", {}).get("num_frames")
+    if record.prompt.text not in {prompt.text for prompt in info.prompts}:
+        return "other prompts"
+    if record.seed not in info.seeds:
+        return "other seeds"
+    if record.status == "ok" and not record.source and record.num_frames != length:
+        return f"another length ({record.num_frames} frames)"
+    return ""
+
+
+def _narrowed(sources: Sources, methods: str) -> Sources:
+    names = [word.strip() for word in methods.split(",") if word.strip()]
+    for name in names:
+        if name not in sources.info.methods:
+            raise ConfigError(f"--methods {name}: there are {', '.join(sources.info.methods) or 'no rows'}")
+    info = replace(
+        sources.info,
+        methods=tuple(dict.fromkeys(names)),
+        cells=tuple(cell for cell in sources.info.cells if cell.partition("/")[0] in names),
+    )
+    return replace(sources, info=info, records=tuple(r for r in sources.records if r.method in names))
+
+
+# -- several folders ---------------------------------------------------------------------------------------------------
+
+
+def _joined(first: Sources, other: Sources) -> Sources:
+    """Returns both in one; a row of a name that is taken is called after its folder, too, unless it is the same row."""
+    names, notes = dict[str, str](), []
+    for method in other.info.methods:
+        own = {record.key for record in other.records if record.method == method}
+        if method in first.info.methods and own and own <= first.places.keys():
+            notes.append(f"{other.info.name}: its row {method} is that of {first.info.name}, and stands once.")
+        else:
+            names[method] = _free(method, first.info.methods, other.info.name)
+    records = tuple(
+        _renamed(record, names[record.method], other.info.name)
+        for record in other.records
+        if record.method in names and record.key not in first.places
+    )
+    prompts = [{prompt.text for prompt in run.info.prompts if prompt.text} for run in (first, other)]
+    if prompts[0] != prompts[1]:
+        notes.append(
+            f"{first.info.name} and {other.info.name} do not have the same prompts: means are over each row's own, "
+            "tests over those that two rows share."
+        )
+    places = {**{record.key: other.places[record.key] for record in records}, **first.places}
+    return Sources(
+        _one_info(first.info, other.info, names),
+        first.records + records,
+        places,
+        (*first.notes, *other.notes, *notes),
+    )
+
+
+def _one_info(first: RunInfo, other: RunInfo, names: Mapping[str, str]) -> RunInfo:
+    """Returns what run.json of both folders in one would say, so that the page can say how each was made."""
+    taken = {cell.partition("/")[2] for cell in first.cells}
+    cells = (cell.split("/", 1) for cell in other.cells)
+    own_stamps = {names[n]: replace(s, name=names[n]) for n, s in other.stamps.items() if n in names}
+    return replace(
+        first,
+        name=f"{first.name} + {other.name}",
+        profile=_both(first.profile, other.profile),
+        prompt_set=_both(first.prompt_set, other.prompt_set),
+        methods=first.methods + tuple(names.values()),
+        metrics=tuple({metric.name: metric for metric in (*other.metrics, *first.metrics)}.values()),
+        prompts=_prompts(first.prompts, other.prompts),
+        seeds=tuple(dict.fromkeys((*first.seeds, *other.seeds))),
+        settings={**_by_run(first, first.settings), other.name: other.settings},
+        provenance={**_by_run(first, first.provenance), other.name: other.provenance},
+        plugins=tuple(dict.fromkeys((*first.plugins, *other.plugins))),
+        cells=first.cells + tuple(f"{names[m]}/{key}" for m, key in cells if m in names and key not in taken),
+        stamps={**first.stamps, **own_stamps},
+    )
+
+
+def _prompts(first: Sequence[Prompt], other: Sequence[Prompt]) -> tuple[Prompt, ...]:
+    """Returns the prompts of both, those of one text once; of an unknown text there is one for each video."""
+    texts = {prompt.text for prompt in first if prompt.text}
+    return (*first, *(prompt for prompt in other if prompt.text not in texts))
+
+
+def _by_run(info: RunInfo, content: Mapping[str, V]) -> Mapping[str, V | Mapping[str, V]]:
+    """Returns what a run says of itself under its name; what several say stands so already."""
+    return content if " + " in info.name else {info.name: content}
+
+
+def _both(first: str, other: str) -> str:
+    return first if other in first.split(" + ") else f"{first} + {other}"
+
+
+def _free(method: str, taken: Collection[str], run: str) -> str:
+    """Returns the name of a row in the common table."""
+    if method not in taken:
+        return method
+    suffix = "".join(char if char.isascii() and char.isalnum() else "_" for char in run.lower())
+    name, number = f"{method}_{suffix}"[:60], 2
+    while name in taken:
+        name, number = f"{method}_{suffix}"[:58] + f"_{number}", number + 1
+    return name
+
+
+def _renamed(record: Record, method: str, run: str) -> Record:
+    if method == record.method:
+        return record
+    return replace(record, method=method, title=f"{record.title} ({run})")

@@ -1,0 +1,289 @@
+"""What a report shows of a folder that grew, and of several folders in one table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.errors import ConfigError
+from bench.ffv1 import VideoWriter, file_digest
+from bench.growth import given_rows, given_stamp, grown
+from bench.records import Record, RunInfo, StoredScore
+from bench.report import write_report
+from bench.report.derive import report_data
+from bench.report.findings import ReportData, TableRow
+from bench.report.published import load_published
+from bench.report.sources import gather
+from bench.spec import SCHEMA, Prompt
+from bench.store import Store
+from generators.api import MethodInfo
+from metrics.api import MetricInfo
+from metrics.features.cache import content_hash
+
+PROMPTS = (Prompt("fox", "A fox"), Prompt("otter", "An otter"), Prompt("crane", "A crane"))
+WOBBLE = MetricInfo("wobble", "Wobble", "px", "lower", "1")
+
+
+def info(name: str, methods: Sequence[str], *, prompts: Sequence[Prompt] = PROMPTS, frames: int = 24) -> RunInfo:
+    return RunInfo(
+        schema=SCHEMA,
+        name=name,
+        created=f"of {name}",
+        prompt_set=f"set of {name}",
+        methods=tuple(methods),
+        metrics=(WOBBLE,),
+        prompts=tuple(prompts),
+        seeds=(0,),
+        profile="mini",
+        settings={"video": {"num_frames": frames}, "methods": {method: {"steps": 1} for method in methods}},
+        provenance={},
+        cells=tuple(f"{method}/{method}-{prompt.id}-{frames}" for method in methods for prompt in prompts),
+        stamps={method: MethodInfo(method, method.title(), "", "", continues_start=True) for method in methods},
+    )
+
+
+def record(method: str, prompt: Prompt, value: float, frames: int = 24, **changes: object) -> Record:
+    score = StoredScore(value, {}, {"values": [value] * frames}, "1", "", {"scale": 1.0})
+    made = Record(
+        key=f"{method}-{prompt.id}-{frames}",
+        method=method,
+        title=method.title(),
+        prompt=prompt,
+        seed=0,
+        status="ok",
+        start=f"start of {prompt.id}",
+        num_frames=frames,
+        height=16,
+        width=16,
+        fps=8.0,
+        video_sha256="0" * 64,
+        video_bytes=1,
+        scores={"wobble": score},
+    )
+    return replace(made, **changes)
+
+
+def run(folder: Path, about: RunInfo, values: dict[str, float], frames: int = 24, **changes: object) -> Store:
+    """Returns a store as a command leaves it: run.json grown by `about`, and a record per method and prompt."""
+    store = Store(folder)
+    earlier = store.known()
+    store.open(about if earlier is None else grown(earlier, about))
+    for method, value in values.items():
+        for index, prompt in enumerate(about.prompts):
+            store.save(record(method, prompt, value + index, frames, **changes))
+    return store
+
+
+def findings(*stores: Store, methods: str = "") -> ReportData:
+    sources = gather(stores, methods)
+    data = report_data(sources.info, sources.records, load_published())
+    return replace(data, notes=data.notes + sources.notes)
+
+
+def rows(data: ReportData) -> dict[str, TableRow]:
+    return {row.title: row for row in data.rows}
+
+
+def test_a_folder_shows_every_row_it_holds_whichever_command_made_it(tmp_path: Path) -> None:
+    store = run(tmp_path / "a", info("a", ["pan"]), {"pan": 1.0})
+    run(tmp_path / "a", info("a", ["still", "svd"]), {"still": 2.0, "svd": 4.0})
+    assert {title: row.scores["wobble"].mean for title, row in rows(findings(store)).items()} == {
+        "Still": 3.0,
+        "Svd": 5.0,
+        "Pan": 2.0,
+    }
+    assert store.info().created == "of a"
+    assert store.info().settings["methods"].keys() == {"pan", "still", "svd"}
+    assert list(rows(findings(store, methods="svd,pan"))) == ["Svd", "Pan"]
+    with pytest.raises(ConfigError, match="--methods sdv: there are still, svd, pan"):
+        findings(store, methods="sdv")
+
+
+def test_a_later_command_replaces_its_own_row_only(tmp_path: Path) -> None:
+    run(tmp_path / "a", info("a", ["pan", "svd"]), {"pan": 1.0, "svd": 1.0})
+    about = replace(info("a", ["svd"]), cells=tuple(f"svd/new-{prompt.id}" for prompt in PROMPTS))
+    store = run(tmp_path / "a", about, {})
+    for prompt in PROMPTS:
+        store.save(record("svd", prompt, 7.0, key=f"new-{prompt.id}"))
+    found = rows(findings(store))
+    assert (found["Svd"].scores["wobble"].mean, found["Svd"].planned) == (7.0, 3)
+    assert (found["Pan"].scores["wobble"].mean, found["Pan"].planned) == (2.0, 3)
+
+
+def test_rows_of_other_prompts_seeds_or_length_are_named_and_left_out(tmp_path: Path) -> None:
+    run(tmp_path / "a", info("a", ["pan"]), {"pan": 1.0})
+    run(tmp_path / "a", info("a", ["naive"], frames=48), {"naive": 1.0}, frames=48)
+    store = run(tmp_path / "a", info("a", ["svd"], prompts=PROMPTS[:2]), {"svd": 4.0})
+    data = findings(store)
+    found = rows(data)
+    assert list(found) == ["Svd", "Pan"]
+    assert (found["Pan"].ok, found["Pan"].planned, found["Pan"].scores["wobble"].mean) == (2, 2, 1.5)
+    text = "\n".join(data.notes)
+    assert "Pan: 1 of its videos is not shown, for other prompts than this table's." in text
+    assert "Naive: 2 of its videos are not shown, for another length (48 frames) than this table's." in text
+
+
+@pytest.mark.parametrize("made_first", [True, False])
+def test_a_given_row_and_a_made_one_cannot_have_one_name(made_first: bool) -> None:
+    made, given = info("a", ["svd"]), replace(info("a", ["svd"]), stamps={"svd": given_stamp("svd", "Svd")})
+    old, new = (made, given) if made_first else (given, made)
+    with pytest.raises(ConfigError, match="a has a row 'svd' that"):
+        grown(old, new)
+
+
+def test_given_videos_leave_prompts_and_settings_of_the_run_they_join() -> None:
+    made = replace(info("a", ["svd"]), settings={"video": {"num_frames": 24}, "methods": {"svd": {}}, "metrics": {}})
+    match = MetricInfo("match", "Match", "%", "higher", "1")
+    given = replace(
+        info("a", ["mine"], prompts=PROMPTS[:1]),
+        stamps={"mine": given_stamp("mine", "Mine")},
+        metrics=(match,),
+        settings={"video": {"num_frames": 9}, "methods": {"mine": {}}, "metrics": {"match": {"scale": 1}}},
+    )
+    both = grown(made, given)
+    assert (both.methods, both.prompts, both.prompt_set) == (("svd", "mine"), PROMPTS, "set of a")
+    assert both.settings == {
+        "video": {"num_frames": 24},
+        "methods": {"svd": {}, "mine": {}},
+        "metrics": {"match": {"scale": 1}},
+    }
+    assert both.metrics == (WOBBLE, match)
+    assert given_rows(both.stamps) == {"mine"}
+    again = grown(both, info("a", ["svd", "still"]))
+    assert again.methods == ("svd", "still", "mine")
+
+
+def test_several_folders_make_one_table(tmp_path: Path) -> None:
+    first = run(tmp_path / "a", info("a", ["svd", "pan"]), {"svd": 4.0, "pan": 1.0})
+    other = run(tmp_path / "b", info("b", ["svd", "seine"]), {"seine": 2.0})
+    for prompt in PROMPTS:
+        other.save(record("svd", prompt, 9.0, key=f"svd-{prompt.id}-24-b"))
+    about = other.info()
+    cells = tuple(f"{cell}-b" if cell.startswith("svd/") else cell for cell in about.cells)
+    other.open(replace(about, cells=cells))
+    data = findings(first, other)
+    means = {row.method: (row.title, row.scores["wobble"].mean) for row in data.rows}
+    assert means == {
+        "svd": ("Svd", 5.0),
+        "pan": ("Pan", 2.0),
+        "svd_b": ("Svd (b)", 9.0),
+        "seine": ("Seine", 3.0),
+    }
+    assert data.info.name == "a + b"
+    assert {frozenset((c.first, c.second)) for c in data.comparisons} >= {frozenset(("pan", "svd_b"))}
+    assert not [note for note in data.notes if "same prompts" in note]
+
+
+def test_the_same_row_in_two_folders_stands_once(tmp_path: Path) -> None:
+    stores = [run(tmp_path / name, info(name, ["svd"]), {"svd": 4.0}) for name in "ab"]
+    data = findings(*stores)
+    assert [row.method for row in data.rows] == ["svd"]
+    assert "b: its row svd is that of a, and stands once." in data.notes
+
+
+@pytest.mark.parametrize(
+    ("frames", "start", "flag", "sentence"),
+    [
+        (24, "another", "other start", "continues another first chunk"),
+        (20, "start of {}", "other length", "has videos of another length"),
+    ],
+)
+def test_rows_that_cannot_be_compared_are_out_of_ranks_and_say_why(
+    tmp_path: Path, frames: int, start: str, flag: str, sentence: str
+) -> None:
+    first = run(tmp_path / "a", info("a", ["svd", "pan"]), {"svd": 4.0, "pan": 2.0})
+    other = run(tmp_path / "b", info("b", ["mine"], prompts=PROMPTS[:2], frames=frames), {})
+    for prompt in PROMPTS[:2]:
+        other.save(record("mine", prompt, 0.0, frames, start=start.format(prompt.id)))
+    data = findings(first, other)
+    mine = rows(data)["Mine"]
+    assert [found.word for found in mine.flags] == [flag]
+    assert (mine.ranked, mine.marks) == (False, {})
+    assert rows(data)["Pan"].marks == {"wobble": "best"}
+    assert any(note.startswith("Mine: ") and sentence in note for note in data.notes)
+    assert any("a and b do not have the same prompts" in note for note in data.notes)
+
+
+def test_scores_of_other_settings_are_not_compared_and_the_rest_of_the_row_is(tmp_path: Path) -> None:
+    store = run(tmp_path / "a", info("a", ["svd", "pan", "mine"]), {"svd": 4.0, "pan": 2.0})
+    for prompt in PROMPTS:
+        score = StoredScore(0.0, {}, {}, "1", "", {"scale": 2.0, "device": "cpu"})
+        store.save(record("mine", prompt, 0.0, scores={"wobble": score}))
+    for prompt in PROMPTS:
+        score = StoredScore(9.0, {}, {}, "1", "", {"scale": 1.0, "device": "cuda"})
+        store.save(record("svd", prompt, 0.0, scores={"wobble": score}))
+    data = findings(store)
+    mine = rows(data)["Mine"]
+    assert mine.ranked
+    assert (mine.apart, mine.marks, mine.scores["wobble"].mean) == ({"wobble"}, {}, 0.0)
+    assert rows(data)["Pan"].marks == {"wobble": "best"}
+    assert rows(data)["Svd"].apart == frozenset()
+    assert [{c.first, c.second} for c in data.comparisons] == [{"svd", "pan"}]
+    assert any("on it, Mine is not compared" in note for note in data.notes)
+
+
+def film(path: Path, level: int, count: int = 24) -> Path:
+    with VideoWriter(path, 8.0) as video:
+        video.write(np.full((count, 16, 16, 3), level, np.uint8))
+    return path
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Store:
+    """Two rows of given videos whose prompts are unknown; every file lies outside the run's folder."""
+    store = run(tmp_path / "a", replace(info("a", []), prompts=(), prompt_set="of the videos", settings={}), {})
+    cells, stamps = [], {}
+    for row in ("one", "two"):
+        stamps[row] = given_stamp(row, row.title())
+        for level in (40, 80, 120):
+            path = film(tmp_path / f"{row} {level}.mkv", level + len(stamps))
+            key = f"{row}-{level}"
+            cells.append(f"{row}/{key}")
+            about = {"source": str(path), "content": content_hash(path), "video_bytes": path.stat().st_size}
+            made = record(row, Prompt(path.stem, ""), level, key=key, start="", video_sha256=file_digest(path), **about)
+            store.open(replace(store.info(), methods=tuple(stamps), stamps=stamps, cells=tuple(cells)))
+            store.save(made)
+    return store
+
+
+def test_videos_of_unknown_prompts_pair_with_none_and_have_intervals(shown: Store) -> None:
+    data = findings(shown)
+    assert [row.own_start for row in data.rows] == [False, False]
+    assert {row.title: row.scores["wobble"].low is not None for row in data.rows} == {"One": True, "Two": True}
+    assert [comparison.test.n for comparison in data.comparisons] == [0]
+
+
+def test_the_page_shows_given_videos_where_they_lie(shown: Store, tmp_path: Path) -> None:
+    text = write_report(shown).read_text()
+    assert f'href="{(tmp_path / "one 40.mkv").as_uri()}"' in text
+    assert (shown.path / "report" / "contact-one.png").is_file()
+    assert "has moved" not in text
+    assert not (shown.path / "report" / "together.png").exists()
+
+
+def test_given_videos_that_moved_or_changed_are_named(shown: Store, tmp_path: Path) -> None:
+    (tmp_path / "one 40.mkv").rename(tmp_path / "elsewhere.mkv")
+    film(tmp_path / "two 80.mkv", 7)
+    text = write_report(shown).read_text()
+    assert re.search(r"one 40\.mkv: the given video has moved or is gone", text)
+    assert re.search(r"two 80\.mkv: the given video has changed since it was scored", text)
+    assert {row.title: row.scores["wobble"].mean for row in findings(shown).rows} == {"One": 80.0, "Two": 80.0}
+
+
+def test_a_report_of_several_folders_is_written_where_it_is_told(shown: Store, tmp_path: Path) -> None:
+    made = run(tmp_path / "b", info("b", ["svd"]), {})
+    for prompt in PROMPTS:
+        made_record = record("svd", prompt, 3.0)
+        path = film(made.video_path(made_record), 90)
+        made.save(replace(made_record, video_bytes=path.stat().st_size, video_sha256=file_digest(path)))
+    text = write_report(made, shown, folder=tmp_path / "both").read_text()
+    links = re.findall(r'href="(\.\./[^"]+\.mkv)"', text)
+    assert links
+    assert all((tmp_path / "both" / link).is_file() for link in links)
+    assert (tmp_path / "both" / "table1.csv").read_text().count("\n") == 4
+    assert not (made.path / "report").exists()
