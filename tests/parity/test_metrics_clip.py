@@ -1,9 +1,7 @@
 """CLIP scores against the reference recipe on a tiny open_clip model with both activations."""
 
 import json
-from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import torch
@@ -11,14 +9,10 @@ from safetensors.torch import save_file
 
 from metrics.clip import ClipScore
 from metrics.features.clip_network import fit, resize_tensor
+from tests.conftest import golden
+from tests.parity.goldens import read_clip
 
-GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "metrics"
-pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason="golden data are not beside this checkout")
-
-
-def read_clip(name):
-    with av.open(str(GOLDEN / "clips" / f"{name}.mkv")) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+GOLDEN = golden("metrics")
 
 
 def load(name):
@@ -27,7 +21,7 @@ def load(name):
 
 
 @pytest.fixture(scope="module")
-def golden():
+def recorded():
     return load("clip_golden.npz")
 
 
@@ -45,7 +39,7 @@ def tiny(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("clip", ["translate", "zoom", "letterbox"])
-def test_cosines_scores_and_prefixes(tiny, golden, clip):
+def test_cosines_scores_and_prefixes(tiny, recorded, clip):
     activation, metric = tiny
     frames = read_clip(clip)
     prompts = json.loads((GOLDEN / "clip" / "prompts.json").read_text())
@@ -53,31 +47,31 @@ def test_cosines_scores_and_prefixes(tiny, golden, clip):
         accumulator = metric.begin(prompt, fps=10.0)
         accumulator.update(frames)
         score = accumulator.compute()
-        np.testing.assert_allclose(score.series["cosine"], golden[f"{clip}__cos_{activation}"][:, i], atol=1e-5)
-        assert score.value == pytest.approx(golden[f"{clip}__score100_mean_{activation}"][i], abs=1e-3)
+        np.testing.assert_allclose(score.series["cosine"], recorded[f"{clip}__cos_{activation}"][:, i], atol=1e-5)
+        assert score.value == pytest.approx(recorded[f"{clip}__score100_mean_{activation}"][i], abs=1e-3)
         for row, stop in enumerate((8, 16, 24)):
-            expected = golden[f"{clip}__score100_prefix8_16_24_{activation}"][row, i]
+            expected = recorded[f"{clip}__score100_prefix8_16_24_{activation}"][row, i]
             assert metric.window(score.series, 0, stop) == pytest.approx(expected, abs=1e-3)
         assert score.parts["prompt_truncated"] is (i == 3)
         assert score.parts["activation"] == {"gelu": "GELU", "quickgelu": "QuickGELU"}[activation]
 
 
-def test_raw_features(tiny, golden):
+def test_raw_features(tiny, recorded):
     activation, metric = tiny
-    source = metric.features()[0]
-    track = metric.open(source, json.loads((GOLDEN / "clip" / "prompts.json").read_text())[0])
-    track.update(read_clip("zoom"))
-    arrays = track.arrays()
-    np.testing.assert_allclose(arrays["image"], golden[f"zoom__image_raw_{activation}"], atol=1e-4)
-    np.testing.assert_allclose(arrays["text"], golden[f"text_raw_{activation}"][0], atol=1e-4)
+    feature = metric.features()[0]
+    running = metric.open(feature, json.loads((GOLDEN / "clip" / "prompts.json").read_text())[0])
+    running.update(read_clip("zoom"))
+    arrays = running.arrays()
+    np.testing.assert_allclose(arrays["image"], recorded[f"zoom__image_raw_{activation}"], atol=1e-4)
+    np.testing.assert_allclose(arrays["text"], recorded[f"text_raw_{activation}"][0], atol=1e-4)
 
 
 @pytest.mark.parametrize(
     ("clip", "side", "key"),
     [("zoom", 224, "pre224_pil_zoom"), ("letterbox", 224, "pre224_pil_letterbox"), ("wide", 64, "pre64_pil_wide")],
 )
-def test_preprocessing_on_the_cpu_is_pils_and_on_tensors_within_a_grey_step(golden, clip, side, key, monkeypatch):
-    expected = golden[key].reshape(-1, side, side, 3).transpose(0, 3, 1, 2)
+def test_preprocessing_on_the_cpu_is_pils_and_on_tensors_within_a_grey_step(recorded, clip, side, key, monkeypatch):
+    expected = recorded[key].reshape(-1, side, side, 3).transpose(0, 3, 1, 2)
     pixels = torch.from_numpy(read_clip(clip)[: len(expected)]).permute(0, 3, 1, 2)
     np.testing.assert_array_equal(fit(pixels, side, "crop", "bicubic").numpy(), expected)
     monkeypatch.setattr("metrics.features.clip_network._resize_pil", resize_tensor)

@@ -3,9 +3,7 @@
 import hashlib
 import importlib.util
 import json
-from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import torch
@@ -15,9 +13,10 @@ from metrics.features.flow_statistics import FlowStatisticsPass
 from metrics.flow.raft_streaming import RaftFlow
 from metrics.flow.warping import forward_warp, pair_numbers, resize_frames
 from metrics.mawe import Mawe, official_mawe
+from tests.conftest import golden
+from tests.parity.goldens import read_clip
 
-GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "metrics"
-pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason="golden data are not beside this checkout")
+GOLDEN = golden("metrics")
 
 GIVEN_FLOW = [
     "flicker",
@@ -33,11 +32,6 @@ GIVEN_FLOW = [
     "translate",
     "zoom",
 ]
-
-
-def read_clip(name):
-    with av.open(str(GOLDEN / "clips" / f"{name}.mkv")) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
 def load(name):
@@ -76,9 +70,9 @@ def test_given_flow_gives_the_scripts_numbers(name):
     data = load(name)
     frames = read_clip(name if name in ("near_static", "hard_cut") else clip_of(name, data))[: int(data["n_frames"])]
     size = tuple(int(s) for s in data["size"]) if "size" in data else 0
-    track = FlowStatisticsPass(GivenFlow(data["flow"]), size)
-    track.update(frames)
-    pairs = track.arrays()
+    running = FlowStatisticsPass(GivenFlow(data["flow"]), size)
+    running.update(frames)
+    pairs = running.arrays()
     np.testing.assert_array_equal(pairs["known"], data["known_pixels"])
     np.testing.assert_allclose(pairs["warp_error"], data["warp_error"], rtol=1e-6)
     np.testing.assert_allclose(pairs["motion"], data["motion"], rtol=1e-6)

@@ -1,24 +1,16 @@
 """SCuts against PySceneDetect's own reading of the same files, and against its version 0.6.2."""
 
 import json
-from pathlib import Path
 
-import av
-import numpy as np
 import pytest
 
 from metrics.scuts import SceneCuts
+from tests.conftest import golden, handed
+from tests.parity.goldens import read_clip
 
-GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "metrics"
-CLIPS = Path(__file__).resolve().parents[3] / "shared" / "clips"
-pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason="golden data are not beside this checkout")
+GOLDEN = golden("metrics")
 
 NAMES = sorted(path.stem for path in (GOLDEN / "scene").glob("*.json"))
-
-
-def read_clip(name):
-    with av.open(str(GOLDEN / "clips" / f"{name}.mkv")) as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
 def cuts_of(frames, fps, rule="installed"):
@@ -41,13 +33,13 @@ def test_cuts_of_both_rules_and_of_every_prefix(name):
         assert SceneCuts().window(score.series, 0, int(stop)) == len(cuts), stop
 
 
-@pytest.mark.skipif(not CLIPS.is_dir(), reason="the real clips are not beside this checkout")
 @pytest.mark.parametrize("name", ["nasa_13013_multistream.mp4", "seine_long_panda_swing_100f.mp4"])
 def test_cuts_of_real_clips(name):
     from metrics.decoding import probe, read_frames
 
-    manifest = {clip["file"]: clip for clip in json.loads((CLIPS / "manifest.json").read_text())}
-    accumulator = SceneCuts().begin("", probe(CLIPS / name).fps)
-    for frames in read_frames(CLIPS / name):
+    clips = handed("clips")
+    manifest = {clip["file"]: clip for clip in json.loads((clips / "manifest.json").read_text())}
+    accumulator = SceneCuts().begin("", probe(clips / name).fps)
+    for frames in read_frames(clips / name):
         accumulator.update(frames)
     assert accumulator.compute().series["cuts"] == manifest[name]["pyscenedetect_0.7.2"]["adaptive"]

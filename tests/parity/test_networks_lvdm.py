@@ -1,53 +1,15 @@
-"""VideoCrafter2, FreeNoise, DynamiCrafter and I2VGen-XL compute what their originals compute."""
+"""VideoCrafter2, FreeNoise and DynamiCrafter compute what their originals compute."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
 
 from baselines.dynamicrafter_xl.network import DynamiCrafterUNet
 from baselines.dynamicrafter_xl.resampler import Resampler, convert_resampler_keys
 from baselines.freenoise.windows import attend_in_windows, reschedule_noise
 from baselines.networks.videocrafter import VideoCrafterUNet, convert_videocrafter_keys
-
-GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "baselines"
-pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason="golden data of the baselines is not beside the repository")
-
-
-class Golden:
-    """One folder of golden data."""
-
-    def __init__(self, name: str) -> None:
-        self.config = json.loads((GOLDEN / name / "config.json").read_text())
-        self.constructor = self.config["constructor"]
-        self.tensors = load_file(GOLDEN / name / "io.safetensors")
-        self.folder = GOLDEN / name
-
-    def weights(self) -> dict[str, Tensor]:
-        return {key: tensor.float() for key, tensor in load_file(self.folder / "weights.safetensors").items()}
-
-    def check(self, name: str, ours: Tensor) -> None:
-        theirs = self.tensors[name]
-        assert ours.shape == theirs.shape, name
-        error = torch.linalg.vector_norm(ours - theirs) / torch.linalg.vector_norm(theirs)
-        assert error <= self.config["tolerance"]["rel_l2"], f"{name}: relative error {error:.1e}"
-
-
-def captured(modules: dict[str, nn.Module]) -> dict[str, Tensor]:
-    """A dict that holds each module's latest output once the network has run."""
-    outputs: dict[str, Tensor] = {}
-    for name, module in modules.items():
-
-        def keep(module: nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...], name: str = name) -> None:
-            outputs[name] = output[0] if isinstance(output, tuple) else output
-
-        module.register_forward_hook(keep)
-    return outputs
+from tests.parity.goldens import Golden, captured
 
 
 def lvdm_arguments(constructor: dict[str, object]) -> dict[str, object]:
@@ -71,19 +33,20 @@ def videocrafter(golden: Golden) -> VideoCrafterUNet:
 def test_videocrafter2() -> None:
     golden = Golden("videocrafter2_unet")
     network = videocrafter(golden)
-    unet = network.unet
+    unet, attends = network.unet, lvdm_arguments(golden.constructor)["attention_levels"]
+    finest, coarsest = unet.down_blocks[0], unet.up_blocks[0]
     seen = captured(
         {
             "mid.time_and_fps_embedding_mlp_out": unet.time_embedding.time,
             "mid.initial_temporal_transformer": unet.transformer_in,
-            "mid.input_block_1": unet.down_blocks[0].temp_attentions[0],
+            "mid.input_block_1": (finest.temp_attentions if attends[0] else finest.temp_convs)[0],
             "mid.middle_block": unet.mid_block,
-            "mid.output_block_0": unet.up_blocks[0].temp_convs[0],
+            "mid.output_block_0": (coarsest.temp_attentions if attends[-1] else coarsest.temp_convs)[0],
         }
     )
-    io = golden.tensors
+    io = golden.io
     seen["out"] = network(io["x"], io["timesteps"], io["context"], io["fps"])
-    for name in sorted(golden.tensors.keys() - {"x", "timesteps", "context", "fps"}):
+    for name in sorted(golden.io.keys() - {"x", "timesteps", "context", "fps"}):
         golden.check(name, seen[name])
 
 
@@ -91,7 +54,7 @@ def test_videocrafter2() -> None:
 def test_freenoise_windows() -> None:
     golden = Golden("freenoise")
     network = videocrafter(Golden("videocrafter2_unet"))
-    io = golden.tensors
+    io = golden.io
     golden.check("out_without_windows", network(io["x"], io["timesteps"], io["context"], io["fps"]))
     attend_in_windows(network, golden.config["window"], golden.config["stride"])
     seen = captured(
@@ -106,7 +69,7 @@ def test_freenoise_windows() -> None:
 
 
 def test_freenoise_noise_rescheduling_is_exact() -> None:
-    golden = Golden("freenoise")
+    golden = Golden("freenoise", holds="noise_rescheduling.safetensors", travels=True)
     noise = load_file(golden.folder / "noise_rescheduling.safetensors")
     ours = reschedule_noise(noise["noise"], noise["shuffled_indices"], golden.config["window"])
     assert torch.equal(ours, noise["rescheduled"])
@@ -125,7 +88,7 @@ def test_dynamicrafter() -> None:
             "mid.middle_block": network.unet.mid_block,
         }
     )
-    io = golden.tensors
+    io = golden.io
     text, image = io["context"].tensor_split([77], dim=1)
     out = network(io["x"], io["timesteps"], text, image, io["fs"])
     for name, ours in {**seen, "out": out}.items():
@@ -137,7 +100,7 @@ def test_dynamicrafter() -> None:
 
 @torch.no_grad()
 def test_dynamicrafter_resampler() -> None:
-    golden = Golden("dynamicrafter_resampler")
+    golden = Golden("dynamicrafter_resampler", travels=True)
     sizes = golden.constructor
     network = Resampler(
         width=sizes["dim"],
@@ -152,6 +115,6 @@ def test_dynamicrafter_resampler() -> None:
     network.load_state_dict(convert_resampler_keys(golden.weights()))
     projection = network.projection
     seen = captured({"mid.proj_in": projection.proj_in, "mid.layer0_attention": projection.layers[0].attn})
-    golden.check("image_tokens", network(golden.tensors["clip_tokens"]))
+    golden.check("image_tokens", network(golden.io["clip_tokens"]))
     for name, ours in seen.items():
         golden.check(name, ours)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+import re
 
 import pytest
 import torch
@@ -13,30 +12,15 @@ from torch import Tensor
 from baselines.opensora.rectified_flow import guided_velocity, sample, transform_timesteps, transformed_timesteps
 from baselines.opensora.stdit3 import STDiT3, STDiT3Config, load_released_stdit3
 from baselines.opensora.vae import TemporalVAE, TemporalVAEConfig
-
-GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "baselines"
-pytestmark = pytest.mark.skipif(
-    not GOLDEN.is_dir(), reason="golden data of the baseline networks is not beside the repository"
-)
-
-
-def read(folder: str) -> tuple[dict, dict[str, Tensor], float]:
-    config = json.loads((GOLDEN / folder / "config.json").read_text())
-    return config, load_file(GOLDEN / folder / "io.safetensors"), config["tolerance"]["rel_l2"]
-
-
-def assert_near(ours: Tensor, theirs: Tensor, tolerance: float) -> None:
-    assert ours.shape == theirs.shape
-    error = float((ours - theirs).norm() / theirs.norm())
-    assert error <= tolerance, f"relative error {error:.2e} > {tolerance:.0e}"
+from tests.parity.goldens import Golden, assert_near, captured
 
 
 @pytest.fixture(scope="module")
 def transformer() -> STDiT3:
-    config = json.loads((GOLDEN / "opensora12_stdit3" / "config.json").read_text())
-    network = STDiT3(STDiT3Config.from_json(config["constructor"])).eval()
-    load_released_stdit3(network, load_file(GOLDEN / "opensora12_stdit3" / "weights.safetensors"))
-    assert sum(value.numel() for value in network.state_dict().values()) == config["parameters"]
+    golden = Golden("opensora12_stdit3")
+    network = STDiT3(STDiT3Config.from_json(golden.constructor)).eval()
+    load_released_stdit3(network, golden.weights())
+    assert sum(value.numel() for value in network.state_dict().values()) == golden.config["parameters"]
     return network
 
 
@@ -55,51 +39,51 @@ def run_transformer(network: STDiT3, io: dict[str, Tensor], x_mask: Tensor | Non
 
 
 def test_stdit3_output_and_intermediates(transformer: STDiT3) -> None:
-    _, io, tolerance = read("opensora12_stdit3")
-    seen: dict[str, Tensor] = {}
-    modules = {
-        "mid.t_embedder": transformer.t_embedder,
-        "mid.spatial_block_0": transformer.spatial_blocks[0],
-        "mid.temporal_block_0": transformer.temporal_blocks[0],
-    }
-    hooks = [
-        module.register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out}))
-        for name, module in modules.items()
-    ]
-    out = run_transformer(transformer, io, None)
-    for hook in hooks:
-        hook.remove()
-    for name, value in (seen | {"out": out}).items():
-        assert_near(value, io[name], tolerance)
+    golden = Golden("opensora12_stdit3")
+    seen = captured(
+        {
+            "mid.t_embedder": transformer.t_embedder,
+            "mid.spatial_block_0": transformer.spatial_blocks[0],
+            "mid.temporal_block_0": transformer.temporal_blocks[0],
+        }
+    )
+    seen["out"] = run_transformer(transformer, golden.io, None)
+    for name, ours in seen.items():
+        golden.check(name, ours)
 
 
 def test_stdit3_with_given_frames(transformer: STDiT3) -> None:
-    _, io, tolerance = read("opensora12_stdit3")
-    live = io["x_mask"]
-    ours = run_transformer(transformer, io, live).transpose(1, 2)[live]
-    assert_near(ours, io["out_x_mask"].transpose(1, 2)[live], tolerance)
+    golden = Golden("opensora12_stdit3")
+    live = golden.io["x_mask"]
+    ours = run_transformer(transformer, golden.io, live).transpose(1, 2)[live]
+    assert_near(ours, golden.io["out_x_mask"].transpose(1, 2)[live], golden.limit)
 
 
-@pytest.mark.parametrize("frames", [17, 16, 1])
-def test_temporal_vae(frames: int) -> None:
-    config, io, tolerance = read("opensora12_vae_temporal")
-    vae = TemporalVAE(TemporalVAEConfig.from_json(config["constructor"])).eval()
-    vae.load_state_dict(load_file(GOLDEN / "opensora12_vae_temporal" / "weights.safetensors"))
-    assert sum(p.numel() for p in vae.parameters()) == config["parameters"]
-    with torch.no_grad():
-        mean, log_variance = vae.encode(io[f"frames{frames}.x"])
-        decoded = vae.decode(io[f"frames{frames}.z"], frames)
-    assert_near(mean, io[f"frames{frames}.mean"], tolerance)
-    assert_near(log_variance, io[f"frames{frames}.logvar"], tolerance)
-    assert_near(decoded, io[f"frames{frames}.decoded"], tolerance)
+def test_temporal_vae_of_every_length() -> None:
+    golden = Golden("opensora12_vae_temporal")
+    vae = TemporalVAE(TemporalVAEConfig.from_json(golden.constructor)).eval()
+    vae.load_state_dict(golden.weights())
+    assert sum(p.numel() for p in vae.parameters()) == golden.config["parameters"]
+    lengths = sorted({int(match[1]) for match in map(re.compile(r"frames(\d+)\.x$").match, golden.io) if match})
+    assert lengths
+    for frames in lengths:
+        with torch.no_grad():
+            mean, log_variance = vae.encode(golden.io[f"frames{frames}.x"])
+            decoded = vae.decode(golden.io[f"frames{frames}.z"], frames)
+        golden.check(f"frames{frames}.mean", mean)
+        golden.check(f"frames{frames}.logvar", log_variance)
+        golden.check(f"frames{frames}.decoded", decoded)
 
 
-@pytest.mark.parametrize("size", ["720x720x51", "240x426x1", "512x512x204", "480x640x102"])
-def test_timestep_transform(size: str) -> None:
-    _, _, tolerance = read("opensora12_rflow_loop")
-    golden = load_file(GOLDEN / "opensora12_rflow_loop" / "timestep_transform.safetensors")
-    height, width, frames = map(int, size.split("x"))
-    assert_near(transform_timesteps(golden["t"], height, width, frames), golden[f"transform_{size}"], tolerance)
+def test_timestep_transform() -> None:
+    golden = Golden("opensora12_rflow_loop", travels=True)
+    recorded = load_file(golden.folder / "timestep_transform.safetensors")
+    sizes = [name.removeprefix("transform_") for name in recorded if name.startswith("transform_")]
+    assert sizes
+    for size in sizes:
+        height, width, frames = map(int, size.split("x"))
+        ours = transform_timesteps(recorded["t"], height, width, frames)
+        assert_near(ours, recorded[f"transform_{size}"], golden.limit, size)
 
 
 def toy_network(io: dict[str, Tensor], seen: list[tuple[Tensor, Tensor, Tensor | None]]):
@@ -118,28 +102,30 @@ def toy_network(io: dict[str, Tensor], seen: list[tuple[Tensor, Tensor, Tensor |
     return network
 
 
+def schedule(golden: Golden) -> Tensor:
+    config = golden.config
+    return transformed_timesteps(
+        golden.constructor["num_sampling_steps"],
+        height=config["height"], width=config["width"], num_frames=config["num_frames"],
+    )  # fmt: skip
+
+
 def test_masked_rectified_flow() -> None:
-    config, io, tolerance = read("opensora12_rflow_loop")
-    constructor = config["constructor"]
-    steps = transformed_timesteps(
-        constructor["num_sampling_steps"],
-        height=config["height"],
-        width=config["width"],
-        num_frames=config["num_frames"],
-    )
+    golden = Golden("opensora12_rflow_loop", travels=True)
+    io = golden.io
     noises = iter(io["step_noise"])
     seen: list = []
-    velocity = guided_velocity(toy_network(io, seen), constructor["cfg_scale"])
-    result = sample(velocity, io["z"], io["mask"], steps, lambda _z: next(noises))
-    assert_near(result, io["result"], tolerance)
-    assert_near(torch.stack([t for _, t, _ in seen]), io["timesteps"], tolerance)
-    assert_near(torch.stack([z for z, _, _ in seen]), io["z_in"], tolerance)
+    velocity = guided_velocity(toy_network(io, seen), golden.constructor["cfg_scale"])
+    result = sample(velocity, io["z"], io["mask"], schedule(golden), lambda _z: next(noises))
+    golden.check("result", result)
+    golden.check("timesteps", torch.stack([t for _, t, _ in seen]))
+    golden.check("z_in", torch.stack([z for z, _, _ in seen]))
     assert torch.equal(torch.stack([live for _, _, live in seen]).float(), io["x_mask"])
     assert next(noises, None) is None, "one full draw per step, also where no frame needs it"
 
 
 def test_rectified_flow_without_mask() -> None:
-    config, io, tolerance = read("opensora12_rflow_loop")
-    steps = transformed_timesteps(6, height=config["height"], width=config["width"], num_frames=config["num_frames"])
-    velocity = guided_velocity(toy_network(io, []), config["constructor"]["cfg_scale"])
-    assert_near(sample(velocity, io["z"], None, steps, torch.randn_like), io["result_no_mask"], tolerance)
+    golden = Golden("opensora12_rflow_loop", travels=True)
+    io = golden.io
+    velocity = guided_velocity(toy_network(io, []), golden.constructor["cfg_scale"])
+    golden.check("result_no_mask", sample(velocity, io["z"], None, schedule(golden), torch.randn_like))

@@ -14,16 +14,10 @@ from torch import Tensor
 
 from generators.streaming_t2v.blending import Blender, Chunk, cut, lock_step, wavefront
 from generators.streaming_t2v.sdedit import SDEdit, refiner_sigmas, solver_sigmas, timestep_of
+from tests.conftest import golden_folders
+from tests.parity.goldens import relative
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
-FOLDERS = sorted(folder.parent for folder in (SHARED / "golden").glob("streamingt2v*/blending.safetensors"))
-
-pytestmark = pytest.mark.skipif(not FOLDERS, reason="golden data of StreamingT2V is not beside this repository")
-
-
-def relative(ours: Tensor, theirs: Tensor) -> float:
-    assert ours.shape == theirs.shape
-    return float((ours - theirs).norm() / theirs.norm())
+FOLDERS = golden_folders("streamingt2v*/blending.safetensors")
 
 
 class Recorded:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -16,10 +15,9 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from generators.streaming_t2v.checkpoint import UNUSED, map_checkpoint, map_image_encoder, released_modules
 from generators.streaming_t2v.network import CheckpointError, StreamingNetwork, check_fit
 from generators.streaming_t2v.training import choose_trained, parameter_table
+from tests.conftest import golden
 
-FILE = Path(__file__).resolve().parents[3] / "shared" / "golden" / "streamingt2v" / "checkpoint_keys.json"
-
-needs_keys = pytest.mark.skipif(not FILE.is_file(), reason="checkpoint_keys.json is not beside this repository")
+FILE = golden("streamingt2v", "checkpoint_keys.json")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +36,6 @@ def modules() -> dict[str, torch.nn.Module]:
     return released_modules()
 
 
-@needs_keys
 def test_every_tensor_is_used_or_named_with_a_reason(
     released: dict[str, Tensor], modules: dict[str, torch.nn.Module]
 ) -> None:
@@ -59,7 +56,6 @@ def test_every_tensor_is_used_or_named_with_a_reason(
     assert sum(map(len, mapped.components.values())) + len(expected) - attention_parts == len(released)
 
 
-@needs_keys
 def test_trained_parameters_are_the_released_ones(listed: list[dict[str, Any]], modules: dict[str, Any]) -> None:
     network = modules["network"]
     assert isinstance(network, StreamingNetwork)
@@ -78,7 +74,6 @@ def test_trained_parameters_are_the_released_ones(listed: list[dict[str, Any]], 
     assert sum(row.trained for row in rows.values()) == sum(counts.values())
 
 
-@needs_keys
 def test_a_wrong_checkpoint_is_named(released: dict[str, Tensor], modules: dict[str, torch.nn.Module]) -> None:
     with pytest.raises(CheckpointError, match=r"1 tensors belong to no part of StreamingT2V: optimizer\.state"):
         map_checkpoint(released | {"optimizer.state": torch.zeros(1)})

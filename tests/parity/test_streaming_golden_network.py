@@ -19,18 +19,12 @@ from generators.streaming_t2v.encoders import LatentCodec
 from generators.streaming_t2v.network import NetworkConfig, StreamingNetwork, load_exactly
 from generators.streaming_t2v.pipeline import StreamingStage, released_scheduler
 from generators.streaming_t2v.unet import VideoUNetConfig, encode, text_attentions
+from tests.conftest import golden_folders
+from tests.parity.goldens import relative
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
-FOLDERS = sorted(folder.parent for folder in (SHARED / "golden").glob("streamingt2v*/unet.safetensors"))
-
-pytestmark = pytest.mark.skipif(not FOLDERS, reason="golden data of StreamingT2V is not beside this repository")
+FOLDERS = golden_folders("streamingt2v*/unet.safetensors", travels=False)
 
 MODULE, NOISE, WINDOW = 1e-5, 1e-4, 5e-4  # relative L2 of modules, predicted noise, latents of a whole window
-
-
-def relative(ours: Tensor, theirs: Tensor) -> float:
-    assert ours.shape == theirs.shape
-    return float((ours - theirs).norm() / theirs.norm())
 
 
 def config_of(meta: dict[str, Any]) -> NetworkConfig:

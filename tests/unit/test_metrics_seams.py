@@ -1,7 +1,5 @@
 """Seams, stillness and curves: what they see on videos whose faults are known."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -13,9 +11,7 @@ from metrics.scoring import VideoScorer
 from metrics.seam_search import guess_boundaries
 from metrics.seams import Seams
 from metrics.stillness import Stillness, repetition
-
-CLIPS = Path(__file__).resolve().parents[3] / "shared" / "clips"
-real_clips = pytest.mark.skipif(not CLIPS.is_dir(), reason="the real clips are not beside this checkout")
+from tests.conftest import handed
 
 WITHOUT_CLIP = Seams(flow="dis", size=128, clip_model="")
 
@@ -66,7 +62,6 @@ def test_noise_has_no_rhythm():
     assert sum(guess is not None for guess in guesses) <= 1
 
 
-@real_clips
 @pytest.mark.parametrize(
     ("file", "seams", "control"),
     [
@@ -77,7 +72,7 @@ def test_noise_has_no_rhythm():
 def test_known_seams_of_real_videos_show_clearly(file, seams, control, tmp_path):
     cache = FeatureCache(tmp_path)  # one flow pass for all three readings
     at_seams, elsewhere, undeclared = (
-        score_file(CLIPS / file, {"seams": WITHOUT_CLIP}, seams=s, cache=cache).scores["seams"]
+        score_file(handed("clips") / file, {"seams": WITHOUT_CLIP}, seams=s, cache=cache).scores["seams"]
         for s in (seams, control, ())
     )
     assert min(at_seams.series["contrast"]) > 1.8

@@ -4,7 +4,6 @@ import shutil
 import struct
 import wave
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import numpy as np
@@ -19,9 +18,7 @@ from metrics.features.flow_statistics import FlowStatistics
 from metrics.files import score_file
 from metrics.mawe import Mawe
 from metrics.scuts import SceneCuts
-
-CLIPS = Path(__file__).resolve().parents[3] / "shared" / "clips"
-real_clips = pytest.mark.skipif(not CLIPS.is_dir(), reason="the real clips are not beside this checkout")
+from tests.conftest import handed
 
 
 def picture_frames(num_frames=12, height=48, width=64, seed=0):
@@ -129,21 +126,19 @@ def test_torn_files_are_not_shorter_videos(tmp_path, codec, suffix):
     assert reason_of(torn) in ("truncated", "not-a-video")
 
 
-@real_clips
 def test_a_torn_file_whose_header_comes_first_is_caught(tmp_path):
     for name in ("opensoraplan_sky_255f.mp4", "sam2_bedroom_200f.mp4", "bigbuckbunny_132f.mp4"):
-        data = (CLIPS / name).read_bytes()
+        data = (handed("clips") / name).read_bytes()
         torn = tmp_path / name
         torn.write_bytes(data[: int(0.6 * len(data))])
         assert reason_of(torn) in ("truncated", "not-a-video")
 
 
-@real_clips
 def test_odd_real_files_follow_the_rule():
-    multi = CLIPS / "nasa_13013_multistream.mp4"
+    multi = handed("clips") / "nasa_13013_multistream.mp4"
     assert probe(multi) == Probe(25.0, 180, 320)
     assert sum(len(chunk) for chunk in read_frames(multi)) == 325
-    assert probe(CLIPS / "genlvideo_car_isolated_32f.gif") == Probe(DEFAULT_FPS, 256, 256, fps_known=False)
+    assert probe(handed("clips") / "genlvideo_car_isolated_32f.gif") == Probe(DEFAULT_FPS, 256, 256, fps_known=False)
 
 
 def test_a_single_picture_is_no_video_to_score(tmp_path):

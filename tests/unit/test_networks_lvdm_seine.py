@@ -17,8 +17,8 @@ from baselines.dynamicrafter_xl.resampler import Resampler, convert_resampler_ke
 from baselines.freenoise.windows import attend_in_windows, reschedule_noise, shuffled_indices
 from baselines.networks.videocrafter import VideoCrafterUNet, convert_videocrafter_keys
 from baselines.seine.network import SeineUNet, convert_seine_keys, distance_buckets
+from tests.conftest import handed
 
-KEYS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "keys"
 TINY = {"block_out_channels": (32, 64), "attention_levels": (True, False), "layers_per_block": 1}
 
 
@@ -42,7 +42,6 @@ def test_parameters_of_the_released_size(build: Callable[[], nn.Module], million
     assert round(count / 1e6, 1) == millions
 
 
-@pytest.mark.skipif(not KEYS.is_dir(), reason="key lists of the released files are not beside the repository")
 @pytest.mark.parametrize(
     ("build", "convert", "listed"),
     [
@@ -55,7 +54,7 @@ def test_parameters_of_the_released_size(build: Callable[[], nn.Module], million
 def test_every_released_tensor_has_its_place(
     build: Callable[[], nn.Module], convert: Callable[[dict[str, Tensor]], dict[str, Tensor]], listed: str
 ) -> None:
-    shapes = json.loads((KEYS / f"{listed}.json").read_text())
+    shapes = json.loads((handed("reference", "keys") / f"{listed}.json").read_text())
     released = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
     converted = {key: tensor.shape for key, tensor in convert(released).items()}
     assert converted == {key: tensor.shape for key, tensor in full_size(build).state_dict().items()}

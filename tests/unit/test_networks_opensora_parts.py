@@ -23,9 +23,7 @@ from baselines.opensora_plan.transformer import InpaintConfig, InpaintTransforme
 from baselines.opensora_plan.vae import CausalVAE, CausalVAEConfig, unwrapped
 from baselines.opensora_plan.vae_tiling import Tiling, decoded_in_tiles, encoded_in_tiles, in_tiles
 from generators.weights import MissingWeightsError
-
-KEYS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "keys"
-needs_keys = pytest.mark.skipif(not KEYS.is_dir(), reason="lists of released tensors are not beside the repository")
+from tests.conftest import handed
 
 
 def shapes(network: torch.nn.Module) -> dict[str, list[int]]:
@@ -37,15 +35,16 @@ def parameters(network: torch.nn.Module) -> float:
     return sum(p.numel() for p in network.parameters()) / 1e6
 
 
-@needs_keys
 def test_every_released_tensor_has_its_place() -> None:
     with torch.device("meta"):
         stdit3 = STDiT3(STDiT3Config(depth=2, hidden_size=96, num_heads=4, caption_channels=24, model_max_length=10))
         temporal = TemporalVAE(TemporalVAEConfig())
         inpaint = InpaintTransformer(InpaintConfig(num_layers=1))
-    assert shapes(stdit3) == json.loads((KEYS / "keys_opensora12_stdit3_tiny.json").read_text())
-    assert shapes(temporal) == json.loads((KEYS / "keys_opensora12_vae_temporal.json").read_text())
-    assert shapes(inpaint) == json.loads((KEYS / "keys_osp12_inpaint_1layer.json").read_text())
+    assert shapes(stdit3) == json.loads((handed("reference", "keys") / "keys_opensora12_stdit3_tiny.json").read_text())
+    assert shapes(temporal) == json.loads(
+        (handed("reference", "keys") / "keys_opensora12_vae_temporal.json").read_text()
+    )
+    assert shapes(inpaint) == json.loads((handed("reference", "keys") / "keys_osp12_inpaint_1layer.json").read_text())
 
 
 def test_released_sizes() -> None:
