@@ -25,26 +25,64 @@ from torch.nn import functional
 
 from metrics.api import Frames
 
+NEAR_HALF = 1e-3
+"""Distance to a half grey level below which the order of summing may decide the rounding; sums are good to 1e-4."""
+
 
 def resize_frames(frames: Frames, size: int | tuple[int, int], device: str | torch.device = "cpu") -> Tensor:
     """Returns the frames as uint8 [T, 3, height, width] on the device, squashed to the size (aspect is not kept).
 
-    Bilinear without antialiasing, computed in float32 and rounded half to even: within no grey step of torchvision's
-    first `resize`, where its later versions, OpenCV and antialiasing differ by one step and more.
+    Bilinear without antialiasing in float32, rounded half to even. Sizes like 2 : 3 put many pixels exactly between two
+    grey levels, so the last bit of a sum decides; torch's own kernel sums in another order on every kind of processor.
+    Here the order is spelt out, that of the machine the reference's numbers come from, and it is the same anywhere.
 
     Args:
         frames: [T, H, W, 3].
         size: (height, width), or the side of a square, in pixels; 0 keeps the frames as they are.
         device: where the result lives.
 
-    Source: StreamingT2V, `mawe.py:62` (torchvision `F.resize`, antialias off).
+    Source: StreamingT2V, `mawe.py:62` (torchvision `F.resize`, antialias off, on x86 with AVX-512).
     """
     pixels = torch.from_numpy(frames).to(device).permute(0, 3, 1, 2)
-    target = (size, size) if isinstance(size, int) else size
-    if size == 0 or tuple(pixels.shape[-2:]) == target:
+    height, width = (size, size) if isinstance(size, int) else size
+    if size == 0 or tuple(pixels.shape[-2:]) == (height, width):
         return pixels.contiguous()
-    resized = functional.interpolate(pixels.float(), size=target, mode="bilinear", align_corners=False)
+    resized = functional.interpolate(pixels.float(), size=(height, width), mode="bilinear", align_corners=False)
+    undecided = ((resized - resized.floor() - 0.5).abs() < NEAR_HALF).nonzero(as_tuple=True)
+    resized[undecided] = _summed(pixels, height, width, undecided)
     return resized.round_().to(torch.uint8)
+
+
+def _summed(pixels: Tensor, height: int, width: int, places: tuple[Tensor, ...]) -> Tensor:
+    """Returns the resized values float32 [N] at some places (frame, channel, row, column), summed in a fixed order."""
+    frame, channel, row, column = places
+    device = pixels.device
+    upper, lower, upper_weight, lower_weight = (part[row] for part in _neighbours(pixels.shape[2], height, device))
+    left, right, left_weight, right_weight = (part[column] for part in _neighbours(pixels.shape[3], width, device))
+    total = torch.zeros(len(row), device=device)
+    for weight, y, x in (
+        (upper_weight * right_weight, upper, right),
+        (upper_weight * left_weight, upper, left),
+        (lower_weight * left_weight, lower, left),
+        (lower_weight * right_weight, lower, right),
+    ):
+        total = _fused(weight, pixels[frame, channel, y, x], total)
+    return total
+
+
+def _neighbours(before: int, after: int, device: str | torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns the two pixels that each pixel of a resized side lies between, and their float32 weights, all [after]."""
+    scale = torch.tensor(before, dtype=torch.float32) / torch.tensor(after, dtype=torch.float32)
+    place = _fused(scale, torch.arange(after) + 0.5, torch.tensor(-0.5)).clamp_min(0)
+    first = place.long()
+    weight = (place - first).clamp(0, 1)
+    second = (first + 1).clamp_max(before - 1)
+    return first.to(device), second.to(device), (1 - weight).to(device), weight.to(device)
+
+
+def _fused(factor: Tensor, values: Tensor, added: Tensor) -> Tensor:
+    """Returns factor * values + added, rounded to float32 once: the product is exact in float64."""
+    return torch.addcmul(added.double(), factor.double(), values.double()).float()
 
 
 def forward_warp(image: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
