@@ -297,6 +297,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BenchError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except _metric_errors() as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(ConfigError.exit_code)
+
+
+def _metric_errors() -> type[Exception]:
+    """Returns the root of the other error tree, which is imported when something has gone wrong only."""
+    from metrics.errors import MetricError
+
+    return MetricError
 
 
 def _run_options(executor: str | None, workers: int | None, weights_dir: str | None, metrics: str) -> list[str]:

@@ -24,7 +24,9 @@ class VideoError(MetricError):
     """A file or folder cannot be read as a video: `reason` is one word for tables, the text a sentence for people.
 
     Attributes:
-        reason: "missing", "empty", "not-a-video", "not-frames", "no-frames", "one-frame", "truncated" or "resized".
+        reason: "missing", "empty", "unreadable" or "not-a-file" (a device, a pipe); "not-a-video", "not-frames",
+            "no-frames", "one-frame"; "truncated", "damaged" (more than was allowed), "resized"; "rotated" (by no right
+            angle), "depth" (of pictures, unknown) or "order" (of pictures, unknown).
     """
 
     def __init__(self, reason: str, message: str) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metrics.api import Metric, Score
-from metrics.decoding import Probe, probe, read_frames
+from metrics.decoding import Condition, Probe, VideoReader
 from metrics.errors import VideoError
 from metrics.scoring import VideoScorer
 
@@ -37,12 +37,14 @@ class ScoredFile:
         seconds: wall time per metric; see `VideoScorer`.
         num_frames: frames read.
         probe: rate and size.
+        condition: how sound the file was found to be; its `flags()` belong beside the scores.
     """
 
     scores: Mapping[str, Score]
     seconds: Mapping[str, float]
     num_frames: int
     probe: Probe
+    condition: Condition
 
 
 def score_file(
@@ -53,6 +55,7 @@ def score_file(
     num_frames: int | None = None,
     cache: FeatureCache | None = None,
     on_frames: Callable[[int], None] | None = None,
+    max_damaged: int | None = None,
 ) -> ScoredFile:
     """Returns the scores of a video; the file is decoded once and streamed.
 
@@ -64,13 +67,14 @@ def score_file(
         num_frames: score no more than this many frames from the start; None for all.
         cache: where features are looked up and kept; None for no cache.
         on_frames: is told how many frames were just scored, for a progress display.
+        max_damaged: damaged frames that are borne; one more is an error. None to count them only.
 
     Raises:
-        VideoError: if it is not a readable video, or has a single frame.
+        VideoError: if it is not a readable video, has a single frame or too many damaged ones.
         MetricError: if a metric's weights or settings are wrong.
     """
-    path = Path(path)
-    facts = probe(path)
+    path, reader = Path(path), VideoReader(path, max_damaged)
+    facts = reader.probe()
     features = None
     if cache is not None:
         from metrics.features.cache import content_hash
@@ -79,7 +83,7 @@ def score_file(
         features = KeptFeatures(cache, content_hash(path, num_frames), prompt)
     kept = features.find(metrics) if features is not None else {}
     scorer, count = VideoScorer(metrics, prompt, facts.fps, kept), 0
-    for frames in read_frames(path, num_frames=num_frames):
+    for frames in reader.frames(num_frames=num_frames):
         scorer.update(frames)
         count += len(frames)
         if on_frames is not None:
@@ -89,4 +93,4 @@ def score_file(
     scores = scorer.compute(seams)
     if features is not None:
         features.keep(scorer.tables, kept)
-    return ScoredFile(scores, scorer.seconds, count, facts)
+    return ScoredFile(scores, scorer.seconds, count, facts, reader.condition)

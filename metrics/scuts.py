@@ -1,7 +1,9 @@
 """SCuts: how many scene cuts a detector finds, where a continuous video should have none.
 
-The detector is PySceneDetect's `AdaptiveDetector` with the library's defaults, fed with frames from memory, and finds
-what it finds when it reads the file itself.
+The detector is PySceneDetect's `AdaptiveDetector` with the library's defaults, fed with frames from memory. At a
+constant rate it finds what it finds when it reads the file itself. At a variable rate the library measures the shortest
+scene in seconds; here it is 15 frames always, as in the version of the paper, so that the same frames have the same
+cuts however long each of them is shown.
 
 Example: a window counts the cuts it can know of; the detector looks two frames ahead and two back.
     >>> SceneCuts().window({"cuts": [20, 60]}, 0, 62)

@@ -93,12 +93,16 @@ class ClipNetwork:
         """Returns the raw text features float32 [D], and whether the prompt was too long and its end cut off."""
         if prompt not in self._texts:
             tokens = self._tokenizer([prompt])
-            longer = self._tokenizer([prompt], context_length=tokens.shape[1] + 1)
-            padding = self._tokenizer([""], context_length=tokens.shape[1] + 1)[0, -1]
             with torch.inference_mode():
                 features = self._model.encode_text(tokens.to(self._device))[0].float()
-            self._texts[prompt] = features, bool(longer[0, -1] != padding)
+            self._texts[prompt] = features, self._is_cut(prompt, tokens)
         return self._texts[prompt]
+
+    def _is_cut(self, prompt: str, tokens: Tensor) -> bool:
+        """Returns whether room for one token more shows more of the prompt; padding may share the id of the end."""
+        room = tokens.shape[1] + 1
+        longer, empty = self._tokenizer([prompt, ""], context_length=room)
+        return _without_padding(tokens[0], empty[-1]) != _without_padding(longer, empty[-1])
 
     def activation(self) -> str:
         """Returns the name of the activation in the image tower's blocks: the released weights need QuickGELU."""
@@ -193,6 +197,18 @@ def resize_tensor(pixels: Tensor, height: int, width: int, interpolation: str) -
         pixels.float(), size=(height, width), mode=interpolation, antialias=True, align_corners=False
     )
     return resized.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _without_padding(tokens: Tensor, padding: Tensor) -> list[int]:
+    """Returns the tokens from the first to the last that is none of padding.
+
+    Example: the end (9) pads, too.
+        >>> _without_padding(torch.tensor([8, 4, 9, 5, 9, 9]), torch.tensor(9))
+        [8, 4, 9, 5]
+    """
+    places = (tokens != padding).nonzero().flatten().tolist()
+    kept: list[int] = tokens[places[0] : places[-1] + 1].tolist() if places else []
+    return kept
 
 
 def _side(image_size: Any) -> int:

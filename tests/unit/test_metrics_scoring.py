@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import open_clip
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from metrics.api import Score, mean_or_none, metric
 from metrics.clip import ClipScore
 from metrics.errors import SettingError, WeightsError
+from metrics.features.clip import ClipFeatures
 from metrics.flow.raft import RAFT_MINI, build_raft, save_raft
 from metrics.mawe import Mawe
 from metrics.scoring import VideoScorer
@@ -204,10 +206,23 @@ def test_clip_without_a_prompt_and_with_a_long_one(weights):
     empty.update(frames)
     score = empty.compute()["clip"]
     assert (score.value, bool(score.reason)) == (None, True)
-    for words, truncated in ((14, False), (15, True)):
+    for words, truncated in ((14, False), (15, True), (30, True)):
         scorer = VideoScorer({"clip": one}, "cat " * words, 8.0)
         scorer.update(frames)
         assert scorer.compute()["clip"].parts["prompt_truncated"] is truncated
+
+
+def test_a_long_prompt_is_found_out_where_the_end_also_pads():
+    """The tokenizer of the miniature CLIP pads with its end, as some released ones do."""
+    weights = Path(__file__).resolve().parents[2] / "generators" / "mini" / "weights" / "clip_score"
+    network = ClipFeatures(weights=str(weights)).load()
+    longest = network._tokenizer.context_length - 2
+    assert [network.text("red " * words)[1] for words in (1, longest, longest + 1, 2 * longest)] == [
+        False,
+        False,
+        True,
+        True,
+    ]
 
 
 def test_half_precision_towers_stay_close(weights):

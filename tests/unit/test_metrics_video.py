@@ -12,8 +12,8 @@ from PIL import Image
 
 import metrics
 from metrics.decoding import DEFAULT_FPS, Probe, probe, read_frames
-from metrics.errors import MetricError, VideoError
-from metrics.features.cache import FeatureCache, content_hash
+from metrics.errors import VideoError
+from metrics.features.cache import FeatureCache, content_hash, default_folder
 from metrics.features.flow_statistics import FlowStatistics
 from metrics.files import score_file
 from metrics.mawe import Mawe
@@ -181,9 +181,34 @@ def test_the_cache_keeps_its_limit_and_drops_the_oldest_and_the_damaged(tmp_path
     for path in tmp_path.glob("*.npz"):
         path.write_bytes(path.read_bytes()[:100])
     assert cache.get("video", "3") is None
+
+
+def test_a_cache_that_cannot_be_used_warns_once_and_keeps_nothing(tmp_path, monkeypatch):
+    warned = []
     (tmp_path / "file").touch()
-    with pytest.raises(MetricError, match="cannot be made"):
-        FeatureCache(tmp_path / "file" / "below")
+    arrays = {"noise": np.zeros(3)}
+    for folder in (None, tmp_path / "file" / "below", Path("/proc/none"), Path("/dev/full/below")):
+        cache = FeatureCache(folder, warn=warned.append)
+        cache.put("video", "a", arrays)
+        assert cache.get("video", "a") is None
+    assert ["no home folder" in text or "cannot be made" in text for text in warned] == [True] * 4
+    with pytest.warns(UserWarning, match="no home folder"):
+        FeatureCache(None)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert default_folder() is None
+
+
+def test_scores_survive_a_cache_that_becomes_full(tmp_path, monkeypatch):
+    warned = []
+    cache = FeatureCache(tmp_path / "cache", warn=warned.append)
+    monkeypatch.setattr(np, "savez_compressed", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left")))
+    path = write(tmp_path / "a.mkv", picture_frames())
+    scored = score_file(path, {"mawe": Mawe(flow="dis", size=0)}, cache=cache)
+    assert scored.num_frames == 12
+    assert len(warned) == 1
+    assert "No space left" in warned[0]
+    assert not list((tmp_path / "cache").iterdir())
 
 
 def test_score_in_three_lines_with_the_users_cache(tmp_path, monkeypatch):
