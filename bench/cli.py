@@ -87,9 +87,7 @@ def run(
 
 @cli.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="With RUNS, where to write; else the run itself."
-)
+@click.option("--out", type=click.Path(path_type=Path), help="With RUNS, where to write; else the run itself.")
 @click.option("--methods", default="", help="Rows to show: a,b. Default: all that the folders hold.")
 @click.option("--drift", default="", metavar="NAME", help="Table 1 of drifts by one definition, such as start_end_15.")
 @click.option("--sort", default="", metavar="METRIC", help="Order rows by it. Default: the published table's order.")
@@ -145,6 +143,7 @@ def verify(run: Path | None) -> None:
 @click.option("--workers", type=int, help="Processes; 0 for one per core.")
 @click.option("--weights-dir", help="Folder of released weights, owner/name below it. Default: the hub's cache.")
 @click.option("--redo", type=click.Choice(["failed", "all"]), help="Score these videos again.")
+@click.option("--max-damaged", type=click.IntRange(min=0), help="Refuse videos with more damaged frames than this.")
 @click.option("--no-cache", is_flag=True, help="Neither read nor keep flow numbers and CLIP features.")
 @click.option("--dry-run", is_flag=True, help="Show which prompt goes with which video, and score nothing.")
 @click.option("--plugin", "plugins", multiple=True, help=PLUGIN_HELP)
@@ -171,6 +170,7 @@ def score(
     workers: int | None,
     weights_dir: str | None,
     redo: str | None,
+    max_damaged: int | None,
     no_cache: bool,
     dry_run: bool,
     plugins: tuple[str, ...],
@@ -183,7 +183,6 @@ def score(
     from bench.run import execute
     from bench.store import Store
     from bench.terminal import say
-    from metrics.features.cache import default_folder
 
     _stay_offline()
     collected = collect(paths, prompts, manifest, keep_extra=extra is not None)
@@ -197,9 +196,10 @@ def score(
     run = store.known()
     options = [*overrides, *_run_options(executor, workers, weights_dir, metrics)]
     settings = given.with_flow(catalog, given.scoring_profile(run, profile, options, device), flow, flow_weights)
-    cache = "" if no_cache else str(default_folder())
+    cache = "" if no_cache else given.cache_folder()
     words = [manifest] if manifest else paths
-    choices = given.GivenChoices(words, method, title, frames, given.boundaries(seams, chunk, first), cache, files)
+    ends = given.boundaries(seams, chunk, first)
+    choices = given.GivenChoices(words, method, title, frames, ends, cache, max_damaged, files)
     planned = given.plan_given(catalog, settings, collected.videos, choices, run)
     for note in (*planned.notes, *given.news(store, planned.spec)):
         say(f"note: {note}")
@@ -210,6 +210,8 @@ def score(
         say(hint)
     if json_path is not None:
         given_table.write_results(json_path, records, list(planned.spec.metrics))
+    for warning in given_table.damage(records):
+        say(f"warning: {warning}")
     click.echo(given_table.results_table(records, list(planned.spec.metrics)))
     click.echo(f"{out}: {summary.sentence()}. Next: python -m bench report --out {shlex.quote(str(out))}")
     sys.exit(summary.exit_code or int(not given_table.any_score(records)))

@@ -29,8 +29,9 @@ from bench.prompts import PAPER_LABEL, PAPER_SHA256, prompts_fingerprint
 from bench.records import RunInfo
 from bench.spec import SCHEMA, Cell, GivenFile, Prompt, RunSpec, content_key
 from bench.store import Store
-from bench.terminal import printable
-from metrics.features.cache import content_hash
+from bench.terminal import printable, say
+from metrics.errors import VideoError
+from metrics.features.cache import FeatureCache, content_hash, default_folder
 
 FAR = 1_000_000
 """Where boundaries given by chunk length end; those behind the last frame are ignored."""
@@ -50,6 +51,7 @@ class GivenChoices:
         num_frames: score no more than this many frames from the start; None for all.
         seams: first frame of every chunk but the first, the same for every video; empty if unknown.
         feature_cache: folder where their features are kept; empty for none.
+        max_damaged: damaged frames that a video may have; None to count them only.
         plugins: drop-in files that bring metrics.
     """
 
@@ -59,6 +61,7 @@ class GivenChoices:
     num_frames: int | None = None
     seams: Sequence[int] = ()
     feature_cache: str = ""
+    max_damaged: int | None = None
     plugins: Sequence[str] = ()
 
 
@@ -140,6 +143,13 @@ def news(store: Store, spec: RunSpec) -> list[str]:
         elif record.source in here and record.content and record.content != here[record.source].content:
             found.append(f"{name} has changed since it was scored; it is scored again")
     return found
+
+
+def cache_folder() -> str:
+    """Returns the folder where features are kept for this user; empty, after one warning, if there can be none."""
+    folder = default_folder()
+    cache = FeatureCache(folder, warn=lambda text: say(f"warning: {text}"))
+    return str(folder) if cache.usable else ""
 
 
 def with_flow(catalog: Catalog, profile: Profile, flow: str, weights: str) -> Profile:
@@ -347,7 +357,8 @@ def _cells(places: Sequence[_Place], choices: GivenChoices) -> tuple[tuple[Cell,
     rows = list(dict.fromkeys(place.row for place in places))
     for place in sorted(places, key=lambda place: rows.index(place.row)):
         path = str(Path(place.video.path).absolute())
-        given = GivenFile(path, _content(Path(path), choices), choices.num_frames, choices.seams, place.video.extra)
+        content = _content(Path(path), choices)
+        given = GivenFile(path, content, choices.num_frames, choices.seams, place.video.extra, choices.max_damaged)
         seams = [given.seams.start, given.seams.step] if isinstance(given.seams, range) else list(given.seams)
         key = content_key(
             {
@@ -357,6 +368,7 @@ def _cells(places: Sequence[_Place], choices: GivenChoices) -> tuple[tuple[Cell,
                 "seams": seams,
             }
             | {"row": place.row, "prompt": place.prompt.text, "seed": place.seed}
+            | ({} if given.max_damaged is None else {"max_damaged": given.max_damaged})
         )
         if key in cells:
             first = cells[key].given
@@ -373,5 +385,5 @@ def _content(path: Path, choices: GivenChoices) -> str:
         return ""
     try:
         return content_hash(path, choices.num_frames)
-    except OSError:
+    except (OSError, VideoError):
         return ""

@@ -34,7 +34,7 @@ def results_table(records: Sequence[Record], metrics: Sequence[str]) -> str:
             record.title,
             str(record.num_frames or "-"),
             *(_shown(_value(record, name)) for name in metrics),
-            record.status,
+            "; ".join((record.status, *record.flags)),
         )
         for record in records
     ]
@@ -78,6 +78,12 @@ def without_weights(records: Sequence[Record]) -> list[str]:
         if score.status == "skipped" and score.settings.get("clip_model") and name != "clip"
     }
     return [f"To score {name} without the CLIP signal: --set metrics.{name}.clip_model=''" for name in sorted(skipped)]
+
+
+def damage(records: Sequence[Record]) -> list[str]:
+    """Returns a sentence per video with damaged frames that was scored all the same."""
+    damaged = [record for record in records if record.damaged and record.status == "ok"]
+    return [f"{_near(r.source)} is scored with {r.damaged} damaged frames; --max-damaged 0 refuses it" for r in damaged]
 
 
 def any_score(records: Sequence[Record]) -> bool:

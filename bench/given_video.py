@@ -20,7 +20,7 @@ from bench.profile import Settings
 from bench.records import Record, StoredScore
 from bench.scoreboard import Scorers
 from bench.spec import GivenFile
-from metrics.decoding import probe, read_frames
+from metrics.decoding import VideoReader, read_frames
 from metrics.errors import VideoError
 from metrics.features.cache import FeatureCache, content_hash
 from metrics.features.kept import KeptFeatures
@@ -50,12 +50,13 @@ def _scored(
     record: Record, given: GivenFile, metrics: Mapping[str, Settings], scorers: Scorers, cache: FeatureCache | None
 ) -> Record:
     path = Path(given.path)
-    facts = probe(path)
+    reader = VideoReader(path, given.max_damaged)
+    facts = reader.probe()
     if content_hash(path, given.num_frames) != given.content:
         raise VideoError("changed", f"{path} changed while the command ran: give the same command again")
     features = KeptFeatures(cache, given.content, record.prompt.text) if cache is not None else None
     board, count = scorers.begin(metrics, record.prompt.text, facts.fps, features), 0
-    for frames in read_frames(path, num_frames=given.num_frames):
+    for frames in reader.frames(num_frames=given.num_frames):
         board.update(frames)
         count += len(frames)
     if count < 2:
@@ -75,6 +76,8 @@ def _scored(
         seams=seams,
         video_sha256=digest_of(path),
         video_bytes=size_of(path),
+        damaged=reader.condition.damaged,
+        flags=reader.condition.flags(),
         cost={**record.cost, "metric_seconds": seconds},
         scores=scores,
     )

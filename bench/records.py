@@ -97,7 +97,8 @@ class Record:
         source: absolute path of a video made elsewhere, a file or a folder of pictures; empty for one that was made.
         content: hash of its frames as they were read (`metrics.features.cache.content_hash`); empty likewise.
         extra: further columns of its manifest, by name.
-        damaged: frames that its decoder marked as damaged.
+        damaged: frames that its decoder marked as damaged, or could not decode.
+        flags: what tables say of how sound its file is, a few words each (`metrics.decoding.Condition.flags`).
         lost: what ended earlier workers of this cell, one clause per worker, in order; empty for nearly all.
         machine: where it was made: node, device, and the driver's version on a GPU (see `bench.provenance.machine`).
     """
@@ -124,6 +125,7 @@ class Record:
     content: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
     damaged: Count = 0
+    flags: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     machine: Mapping[str, str] = field(default_factory=dict)
 

@@ -51,6 +51,7 @@ class GivenFile:
         num_frames: read no more than this many frames from the start; None for all.
         seams: first frame of every chunk but the first, empty if unknown; those behind the last frame are ignored.
         extra: further columns of its manifest, as (name, text).
+        max_damaged: damaged frames that are borne; one more is an error. None to count them only.
     """
 
     path: str
@@ -58,6 +59,7 @@ class GivenFile:
     num_frames: int | None = None
     seams: Sequence[int] = ()
     extra: tuple[tuple[str, str], ...] = ()
+    max_damaged: int | None = None
 
 
 @dataclass(frozen=True)

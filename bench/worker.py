@@ -36,6 +36,7 @@ from bench.scoreboard import Scorers
 from bench.settings import construct
 from bench.spec import Cell, GivenFile, RunSpec
 from bench.store import Store
+from bench.terminal import say
 from generators.api import Frames, Method, MethodInfo, Request, Start, UnsupportedRequestError
 from generators.first_chunk import FirstChunk
 from generators.weights import MissingWeightsError
@@ -311,7 +312,8 @@ class Worker:
 
     @cached_property
     def _cache(self) -> FeatureCache | None:
-        return FeatureCache(Path(self.spec.feature_cache)) if self.spec.feature_cache else None
+        folder = self.spec.feature_cache
+        return FeatureCache(Path(folder), warn=lambda text: say(f"warning: {text}")) if folder else None
 
     def _load(self, name: str) -> Any:
         """Returns the method of that name (or `FIRST_CHUNK`), letting go of the one before."""

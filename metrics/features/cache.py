@@ -62,7 +62,15 @@ class FeatureCache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            self._give_up("cannot be made", error)
+            self._give_up(f"cannot be made ({error.strerror or error})")
+            return
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            self._give_up("is read-only")
+
+    @property
+    def usable(self) -> bool:
+        """Whether anything is kept; False for good from the warning on."""
+        return self._folder is not None
 
     def get(self, content: str, identity: str) -> Arrays | None:
         """Returns the arrays kept under a name, None if there are none or they are damaged.
@@ -80,7 +88,7 @@ class FeatureCache:
         except FileNotFoundError:
             return None
         except PermissionError as error:
-            self._give_up("cannot be read", error)
+            self._give_up(f"cannot be read ({error.strerror or error})")
             return None
         except _DAMAGED:
             with contextlib.suppress(OSError):
@@ -102,13 +110,13 @@ class FeatureCache:
             part.replace(self._path(self._folder, content, identity))
             self._shrink(self._folder)
         except OSError as error:
-            self._give_up("cannot be written", error)
+            self._give_up(f"cannot be written ({error.strerror or error})")
             if part is not None:
                 with contextlib.suppress(OSError):
                     part.unlink(missing_ok=True)
 
-    def _give_up(self, what: str, error: OSError) -> None:
-        self._warn(f"the cache folder {self._folder} {what} ({error.strerror or error}): nothing computed is kept")
+    def _give_up(self, what: str) -> None:
+        self._warn(f"the cache folder {self._folder} {what}: nothing computed is kept")
         self._folder = None
 
     @staticmethod

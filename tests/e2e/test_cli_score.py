@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from PIL import Image
 
 from bench.cli import main
 from bench.ffv1 import VideoWriter
+from tests.conftest import handed
 
 PLUGIN = """
 from dataclasses import dataclass
@@ -310,3 +312,53 @@ def test_two_processes_score_as_one_does(here: Path) -> None:
 def write(path: Path, text: str) -> Path:
     path.write_text(text)
     return path
+
+
+def test_damaged_frames_are_said_and_refused_on_request(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    video = handed("inputs", "dmg_flip_base.mp4")
+    content = score(str(video))
+    assert (content["videos"][0]["status"], content["videos"][0]["damaged"]) == ("ok", 2)
+    output = capsys.readouterr()
+    assert "ok; 2 damaged frames" in output.out
+    assert "is scored with 2 damaged frames; --max-damaged 0 refuses it" in output.err
+    assert score(str(video), "--max-damaged", "2")["videos"][0]["status"] == "ok"
+    content = score(str(video), "--max-damaged", "1", code=1)
+    assert content["videos"][0]["status"] == "failed"
+    assert "more damaged frames than the 1 that are allowed" in content["videos"][0]["reason"]
+
+
+@pytest.mark.parametrize("name", ["2024-05-01T10:20.mkv", "a cat: the movie.mkv", "file:b.mkv", "http:b.mkv"])
+def test_a_name_is_never_an_address(here: Path, name: str) -> None:
+    shutil.copy("a.mkv", name)
+    assert values(score(name)) == [10]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "playlist", "socket", "ties", "folder of videos"])
+def test_what_is_no_video_is_refused_at_once_and_the_others_scored(here: Path, kind: str) -> None:
+    path = Path("no video")
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "playlist":
+        path.write_text("ffconcat version 1.0\nfile a.mkv\n")
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as opened:
+            opened.bind(str(path))
+    else:
+        path.mkdir()
+        names = ("frame_1.png", "frame_01.png") if kind == "ties" else ("a.mp4", "b.mp4")
+        for name in names:
+            shutil.copy("pictures/0.png", path / name)
+    content = score(str(path), "a.mkv", code=1)
+    assert [video["status"] for video in content["videos"]] == ["failed", "ok"]
+    words = {"fifo": "a pipe", "playlist": "playlist", "socket": "socket", "ties": "same number"}
+    assert words.get(kind, "It holds .mp4") in content["videos"][0]["reason"]
+
+
+def test_scores_are_given_where_the_cache_cannot_be(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("file").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(here / "file"))
+        with pytest.raises(SystemExit) as ended:
+            main(["score", "a.mkv", "--metrics", "brightness", "--plugin", "plugin.py"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().err.count("nothing computed is kept") == 1

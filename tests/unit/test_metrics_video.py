@@ -4,6 +4,7 @@ import shutil
 import struct
 import wave
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np

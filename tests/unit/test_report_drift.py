@@ -6,8 +6,8 @@ import pytest
 
 from bench.errors import ConfigError
 from bench.records import Record, RunInfo, StoredScore
-from bench.report.drift import column_name, drift_csv, drift_table, with_drift
 from bench.report.derive import report_data
+from bench.report.drift import column_name, drift_csv, drift_table, with_drift
 from bench.report.published import load_published
 from bench.spec import SCHEMA, Prompt
 from metrics.clip import ClipScore
