@@ -156,13 +156,17 @@ class Store:
 
     def save(self, record: Record) -> None:
         """Writes the JSON of a cell; the video of an "ok" record is in place before."""
-        write_record(self._cell(record.method, record.key, ".json"), record)
+        write_record(self.record_path(record), record)
 
     def discard(self, cell: Cell) -> None:
         """Removes the record of a cell, so that it is made anew; a folder in its place stays until then."""
         path = self._cell(cell.method, cell.key, ".json")
         if path.is_symlink() or not path.is_dir():
             path.unlink(missing_ok=True)
+
+    def record_path(self, record: Record) -> Path:
+        """Returns where the JSON of a record is."""
+        return self._cell(record.method, record.key, ".json")
 
     def video_path(self, record: Record) -> Path:
         """Returns where the video of a record is: in the folder if it was made, at its own place if it was given."""

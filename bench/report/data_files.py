@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.records import Record
 from bench.report.csv_text import write_csv
@@ -18,6 +19,9 @@ from bench.report.findings import COSTS, ReportData
 from bench.spec import content_key
 from bench.stats import Summary
 from metrics.api import MetricInfo
+
+if TYPE_CHECKING:
+    from bench.tidy import Scores
 
 PARTS = ("mean", "median", "std", "low", "high", "n", "undefined")
 """What is kept of a summary, in the order of the columns."""
@@ -79,6 +83,12 @@ def comparisons_csv(findings: ReportData) -> str:
         found = [test.n, test.difference, test.low, test.high, test.std, test.p, comparison.p_holm, test.exact]
         rows.append([comparison.metric, comparison.first, comparison.second, *found])
     return write_csv(heads, rows)
+
+
+def videos_csv(scores: Scores) -> str:
+    """Returns one row per video and metric as CSV, with its costs and the further columns of a manifest."""
+    text: str = scores.drop(columns=["video", "record"]).to_csv(index=False, lineterminator="\n")
+    return text
 
 
 def write_parquet(findings: ReportData, videos: Mapping[str, str], path: Path) -> None:

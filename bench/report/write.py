@@ -23,6 +23,7 @@ from bench.report.findings import ReportData
 from bench.report.published import load_published
 from bench.report.sources import Sources
 from bench.terminal import printable
+from bench.tidy import tidy
 
 
 def write(sources: Sources, folder: Path, drift_name: str = "", sort: str = "") -> Path:
@@ -100,6 +101,7 @@ def _write_tables(
         "table1.md": tables.markdown(findings),
         "table1.csv": data_files.table_csv(findings, over_time),
         "scores.csv": data_files.tidy_csv(findings, over_time),
+        "videos.csv": data_files.videos_csv(tidy(sources)),
         "table1.tex": latex.latex(findings),
         "costs.tex": latex.costs_latex(findings),
         "comparisons.csv": data_files.comparisons_csv(findings),
