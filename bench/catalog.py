@@ -25,6 +25,7 @@ from types import CodeType
 from typing import Any, Generic, TypeVar
 
 from bench.errors import ConfigError, PluginError, foreign
+from bench.process_state import ProcessState
 from generators.api import NAME, MethodInfo
 from metrics.api import MetricInfo
 
@@ -147,8 +148,10 @@ def load_file(file: str) -> tuple[list[Plugin[MethodInfo]], list[Plugin[MetricIn
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look a class's module up there
+    state = ProcessState()
     with foreign(PluginError, f"plugin {file}: import"):
         spec.loader.exec_module(module)
+    state.restore()
     classes = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == name]
     stamped = [(c, vars(c).get("info")) for c in classes]
     methods = [Plugin(c, _checked(info, file), file, digest) for c, info in stamped if isinstance(info, MethodInfo)]

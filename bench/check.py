@@ -17,6 +17,7 @@ import numpy as np
 from bench.catalog import Plugin, load_file
 from bench.errors import BenchError, MethodFailure, MetricFailure, foreign
 from bench.frame_contract import check_total, checked_frames
+from bench.process_state import contained, fix_torch
 from bench.profile import Profile, Settings, VideoSettings
 from bench.settings import construct, located, resolve_settings, run_settings
 from generators.api import Frames, Method, MethodInfo, Request, Start
@@ -71,15 +72,21 @@ Claim = tuple[str, Callable[[], None]]
 
 
 def _run_checks(plugin: str, checks: Iterable[Claim]) -> list[Check]:
+    """Returns one check per claim, and one about what they did to the process, which is put back after each."""
     checked = []
+    changed: dict[str, None] = {}
+    fix_torch(1)
     for sentence, check in checks:
-        try:
-            with foreign(MethodFailure, plugin, passing=(MissingWeightsError,)):
-                check()
-            checked.append(Check(plugin, sentence, ok=True))
-        except (BenchError, MissingWeightsError) as error:
-            checked.append(Check(plugin, sentence, ok=False, detail=f": {error}"))
-    return checked
+        with contained(seed=0) as state:
+            try:
+                with foreign(MethodFailure, plugin, passing=(MissingWeightsError,)):
+                    check()
+                checked.append(Check(plugin, sentence, ok=True))
+            except (BenchError, MissingWeightsError) as error:
+                checked.append(Check(plugin, sentence, ok=False, detail=f": {error}"))
+            changed |= dict.fromkeys((*state.restore(), *state.leftovers()))
+    detail = f": it changed or left behind {', '.join(changed)}" if changed else ""
+    return [*checked, Check(plugin, "it leaves the process as it found it", ok=not changed, detail=detail)]
 
 
 # -- methods ---------------------------------------------------------------------------------------------------------

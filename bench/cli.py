@@ -82,6 +82,10 @@ def run(
     summary = execute(spec, catalog, Store(folder), name, redo or "")
     _say_what_became(summary)
     click.echo(f"{folder}: {summary.sentence()}. Next: python -m bench report --out {shlex.quote(str(folder))}")
+    if summary.spoiled:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(summary.exit_code)  # Python would wait for the threads that a plugin left behind
     sys.exit(summary.exit_code)
 
 

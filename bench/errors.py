@@ -13,9 +13,16 @@ Example:
 
 from __future__ import annotations
 
+import signal
+import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import ClassVar
+
+LONGEST = 2000
+"""Characters kept of the text of a foreign error."""
 
 
 class BenchError(Exception):
@@ -50,23 +57,86 @@ class MetricFailure(BenchError):
     """A metric failed on one video: recorded there, the run goes on."""
 
 
+class Interruption:
+    """A handler of Ctrl-C that remembers having been called: an interrupt that nobody sent is some plugin's error.
+
+    Attributes:
+        seen: whether a signal came.
+    """
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Raises KeyboardInterrupt."""
+        self.seen = True
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def watching_interrupts() -> Iterator[None]:
+    """Returns a context in which Ctrl-C ends the work even if a plugin swallows it, and only a signal counts as Ctrl-C.
+
+    Raises:
+        KeyboardInterrupt: a signal came.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    watch = Interruption()
+    before = signal.signal(signal.SIGINT, watch)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if watch.seen:
+        raise KeyboardInterrupt
+
+
 @contextmanager
 def foreign(error: type[BenchError], who: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
     """Returns a context in which whatever code of others raises comes out as `error`, from its cause.
 
+    `SystemExit`, `GeneratorExit` and a `KeyboardInterrupt` that no signal sent are errors of that code like any other.
+
     Args:
         error: the class to raise.
         who: name of the code that runs, first word of the sentence.
-        passing: classes that go through untouched, beside our own.
+        passing: classes that go through untouched, beside `error` itself.
 
     Raises:
-        BenchError: `error`, or our own errors as they are.
+        BenchError: `error`.
+        KeyboardInterrupt: Ctrl-C, whatever became of it in that code.
     """
     try:
         yield
-    except BenchError:
+    except (error, *passing):
+        _end_if_interrupted()
         raise
-    except passing:
-        raise
-    except Exception as cause:  # the cell boundary: nothing a method, a metric or a plugin raises may end a run
-        raise error(f"{who} raised {type(cause).__name__}: {cause}") from cause
+    except BaseException as cause:  # the cell boundary: nothing a method, a metric or a plugin raises may end a run
+        _end_if_interrupted(cause)
+        raise error(f"{who} raised {_named(cause)}") from cause
+
+
+def plain(text: str) -> str:
+    """Returns text that every file and terminal can hold: no half characters, no control characters, not too long."""
+    whole = text.encode("utf-8", "backslashreplace").decode()
+    shown = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in whole[: LONGEST + 1])
+    return shown if len(whole) <= LONGEST else f"{shown[:LONGEST]} … ({len(text)} characters)"
+
+
+def _named(cause: BaseException) -> str:
+    """Returns class and text of an error, though its own `__str__` may raise."""
+    lines = traceback.format_exception_only(cause)
+    line = lines[-1] if isinstance(cause, SyntaxError) else lines[0]
+    text = line.partition(": ")[2].strip()
+    return f"{type(cause).__name__}: {plain(text)}"
+
+
+def _end_if_interrupted(cause: BaseException | None = None) -> None:
+    """Raises KeyboardInterrupt if Ctrl-C came, or may have come where nobody watches for it."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    watch = signal.getsignal(signal.SIGINT)
+    if watch.seen if isinstance(watch, Interruption) else isinstance(cause, KeyboardInterrupt):
+        raise KeyboardInterrupt from cause

@@ -9,8 +9,8 @@ Example:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -40,6 +40,7 @@ class RunSummary:
         skipped_scores: scores whose metric has no weights.
         reasons: every different reason, with the number of cells or scores it hit.
         damage: sentences about damaged files that were made anew.
+        spoiled: sentences about what plugins left behind in this process or a worker.
     """
 
     ok: int
@@ -49,6 +50,7 @@ class RunSummary:
     skipped_scores: int
     reasons: tuple[tuple[str, int], ...]
     damage: tuple[str, ...] = ()
+    spoiled: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -86,16 +88,25 @@ def execute(spec: RunSpec, catalog: Catalog, store: Store, name: str, redo: str 
     damage = store.open(info if earlier is None else grown(earlier, info))
     left = todo(spec, catalog, store, redo)
     damage += left.notes
-    if left.videos or left.scores:
-        damage += tuple(note for outcome in _work(spec, store, left) for note in outcome.notes)
-    damage = tuple(dict.fromkeys(damage))
+    outcomes = _work(spec, store, left) if left.videos or left.scores else []
+    damage = _unique((*damage, *(note for outcome in outcomes for note in outcome.notes)))
+    spoiled = _unique(sentence for outcome in outcomes for sentence in outcome.spoiled)
     for note in damage:
         click.echo(f"note: {note}", err=True)
-    return _summary([record for cell in spec.cells if (record := store.find(cell)) is not None], damage)
+    for change in _unique(sentence for outcome in outcomes for sentence in outcome.changes):
+        click.echo(f"warning: {change}; it was put back, and `check` shows it to the author", err=True)
+    for sentence in spoiled:
+        click.echo(f"warning: {sentence}", err=True)
+    records = [record for cell in spec.cells if (record := store.find(cell)) is not None]
+    return replace(_summary(records), damage=damage, spoiled=spoiled)
+
+
+def _unique(sentences: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(sentences))
 
 
 def _work(spec: RunSpec, store: Store, left: Todo) -> list[Outcome]:
-    """Does what is left; returns what became of the cells."""
+    """Does what is left; returns what became of every task."""
     from bench.executors import open_executor
     from bench.worker import Task
 
@@ -107,7 +118,7 @@ def _work(spec: RunSpec, store: Store, left: Todo) -> list[Outcome]:
     with open_executor(spec, store, max(len(starts), len(tasks))) as executor:
         drawn = _show("first chunks", executor, [Task("start", cell) for cell in starts])
         blocked = {outcome.task.cell.start_key: outcome for outcome in drawn if outcome.status != "ok"}
-        return _show("cells", executor, [task for task in tasks if not _blocked(spec, store, task, blocked)])
+        return drawn + _show("cells", executor, [task for task in tasks if not _blocked(spec, store, task, blocked)])
 
 
 def _blocked(spec: RunSpec, store: Store, task: Task, blocked: dict[str, Outcome]) -> bool:
@@ -143,7 +154,7 @@ def _has_start(store: Store, cell: Cell) -> bool:
     return store.start_paths(cell.start_key)[0].with_suffix(".json").exists()
 
 
-def _summary(records: Sequence[Record], damage: tuple[str, ...]) -> RunSummary:
+def _summary(records: Sequence[Record]) -> RunSummary:
     status = Counter(record.status for record in records)
     scores = [score for record in records if record.status == "ok" for score in record.scores.values()]
     of_scores = Counter(score.status for score in scores)
@@ -156,5 +167,4 @@ def _summary(records: Sequence[Record], damage: tuple[str, ...]) -> RunSummary:
         of_scores["failed"],
         of_scores["skipped"],
         tuple(reasons.most_common()),
-        damage,
     )

@@ -16,11 +16,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from zlib import crc32
 
 from bench.catalog import Catalog
 from bench.errors import BenchError, MetricFailure, foreign
+from bench.process_state import ProcessState
 from bench.profile import Settings
 from bench.records import StoredScore
+from bench.score_contract import checked_score
 from bench.settings import construct, located, stored_identity
 from generators.api import Frames
 from generators.weights import MissingWeightsError
@@ -68,6 +71,7 @@ class Scorers:
                 board.lose(name, replace(blank, status="skipped", reason=str(missing)))
             except BenchError as error:
                 board.lose(name, replace(blank, status="failed", reason=str(error)))
+            board.put_back(name)
         return board
 
     def _metric(self, name: str, settings: Settings) -> Metric:
@@ -88,10 +92,13 @@ class Scoreboard:
 
     Attributes:
         seconds: time spent in metrics so far.
+        changes: sentences about global settings that a metric changed, which are put back.
     """
 
     def __init__(self, prompt: str, fps: float, order: tuple[str, ...], features: KeptFeatures | None = None) -> None:
         self.seconds = 0.0
+        self.changes: list[str] = []
+        self._state = ProcessState()
         self._order, self._features = order, features
         self._kept: dict[Feature, Arrays] = {}
         self._prompt, self._fps = prompt, fps
@@ -113,14 +120,26 @@ class Scoreboard:
         self._metrics[name] = metric
         self._blank[name] = blank
 
+    def put_back(self, who: str) -> bool:
+        """Returns whether a metric changed settings that decide the numbers of others, having put them back."""
+        changed = self._state.restore(numeric=True)
+        if changed:
+            self.changes.append(f"{who} changed {', '.join(changed)}")
+        return bool(changed)
+
     def lose(self, name: str, score: StoredScore) -> None:
         """Takes the score of a metric that could not begin."""
         self._lost[name] = score
 
     def update(self, frames: Frames) -> None:
-        """Hands the next frames to every metric, unless the shared pass is broken."""
-        if self._scorer is not None and self._error is None:
-            self._guard(lambda scorer: scorer.update(frames))
+        """Hands the next frames to every metric, unless the shared pass is broken; `frames` itself is not changed."""
+        if self._scorer is None or self._error is not None:
+            return
+        given = frames.copy()
+        before = crc32(given.data)
+        self._guard(lambda scorer: scorer.update(given))
+        if len(self._metrics) > 1 and self._error is None and crc32(given.data) != before:
+            self._error = MetricFailure("one of the metrics changed the frames of the others")
 
     def compute(self, seams: Sequence[int], replay: Callable[[], Iterable[Frames]]) -> dict[str, StoredScore]:
         """Returns all scores by name, in order.
@@ -137,7 +156,7 @@ class Scoreboard:
         if self._scorer is not None and self._error is None:
             self._guard(lambda scorer: scores.update(self._finished(scorer, seams)))
         if self._error is None:
-            return {name: _filled(self._blank[name], score) for name, score in scores.items()}
+            return {name: _filled(self._blank[name], score, name) for name, score in scores.items()}
         if len(self._metrics) == 1:
             reason = str(self._error)
             return {n: replace(b, status="failed", reason=reason) for n, b in self._blank.items()}
@@ -153,11 +172,17 @@ class Scoreboard:
         scores: dict[str, StoredScore] = {}
         for name, metric in self._metrics.items():
             board = Scoreboard(self._prompt, self._fps, (name,), self._features)
-            board.add(name, metric, self._blank[name])
-            for frames in replay():
-                board.update(frames)
-            scores |= board.compute(seams, replay)
+            try:
+                with foreign(MetricFailure, name):
+                    board.add(name, metric, self._blank[name])
+                for frames in replay():
+                    board.update(frames)
+                scores |= board.compute(seams, replay)
+            except MetricFailure as error:
+                scores[name] = replace(self._blank[name], status="failed", reason=str(error))
+            board.put_back(name)
             self.seconds += board.seconds
+            self.changes += board.changes
         return scores
 
     @contextmanager
@@ -170,13 +195,22 @@ class Scoreboard:
 
     def _guard(self, step: Callable[[VideoScorer], None]) -> None:
         assert self._scorer is not None
-        who = next(iter(self._metrics)) if len(self._metrics) == 1 else "one of the metrics"
+        alone = len(self._metrics) == 1
+        who = next(iter(self._metrics)) if alone else "one of the metrics"
         try:
             with self._timed(), foreign(MetricFailure, who):
                 step(self._scorer)
         except MetricFailure as error:
             self._error = error
+        if self.put_back(who) and not alone:
+            self._error = self._error or MetricFailure(self.changes.pop())  # each alone: who it was, and clean numbers
 
 
-def _filled(blank: StoredScore, score: Score) -> StoredScore:
+def _filled(blank: StoredScore, returned: object, name: str) -> StoredScore:
+    """Returns what a metric returned, as it is stored; what does not keep the contract loses this score only."""
+    try:
+        with foreign(MetricFailure, name):
+            score = checked_score(returned, name)
+    except MetricFailure as error:
+        return replace(blank, status="failed", reason=str(error))
     return replace(blank, value=score.value, parts=score.parts, series=score.series, reason=score.reason)

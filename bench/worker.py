@@ -12,7 +12,9 @@ Example:
 
 from __future__ import annotations
 
+import errno
 import gc
+import hashlib
 import shlex
 import sys
 import time
@@ -24,11 +26,12 @@ from typing import Any, Literal, TypeVar
 
 from bench.catalog import Catalog, find_plugins
 from bench.cost import Meter
-from bench.errors import ConfigError, MethodFailure, StoreError, foreign
+from bench.errors import ConfigError, MethodFailure, StoreError, foreign, watching_interrupts
 from bench.ffv1 import VideoWriter, file_digest, read_video
 from bench.frame_contract import check_total, checked_frames
 from bench.given_video import score_given
 from bench.memory import OFFLOAD, ran_out, stronger
+from bench.process_state import ProcessState, contained, fix_torch
 from bench.profile import Settings
 from bench.provenance import machine
 from bench.records import Record, Status, StoredScore
@@ -83,6 +86,8 @@ class Outcome:
         seconds: wall time.
         record: the stored record; None for a first chunk.
         notes: sentences about damaged files that were made anew for it.
+        changes: sentences about global settings that a plugin changed, which were put back.
+        spoiled: what it left behind that cannot be undone; the process should end, and a fresh one take over.
     """
 
     task: Task
@@ -91,6 +96,8 @@ class Outcome:
     seconds: float
     record: Record | None = None
     notes: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    spoiled: tuple[str, ...] = ()
 
 
 class Worker:
@@ -103,12 +110,14 @@ class Worker:
 
     def __init__(self, spec: RunSpec, store: Store) -> None:
         self.spec = spec
-        self.store = store
+        self.store = Store(store.path.absolute())  # a plugin may change the working directory
         self._loaded: tuple[str, Any] = (NOTHING, None)
         self._warm = False
         self._saving: dict[str, Settings] = {}
         self._why_saving: dict[str, str] = {}
         self._notes: list[str] = []
+        self._changes: list[str] = []
+        self._state = ProcessState()
 
     def run(self, task: Task) -> Outcome:
         """Returns what became of a task; its files are in the store.
@@ -116,8 +125,20 @@ class Worker:
         Raises:
             StoreError: the results folder cannot be written; nothing else.
         """
-        self._fix_threads()
+        fix_torch(self.spec.profile.run.threads)
         self._notes.clear()
+        self._changes.clear()
+        key = task.cell.start_key if task.kind == "start" else task.cell.key
+        with watching_interrupts(), contained(_seed(key)) as self._state:
+            try:
+                outcome = self._run(task)
+            finally:
+                who = "first chunk" if task.kind == "start" else f"{task.cell.method} or one of its metrics"
+                self._changes += [f"{who} changed {name}" for name in self._state.restore()]
+            spoiled = tuple(f"{who} left behind {what}" for what in self._state.leftovers())
+        return replace(outcome, notes=tuple(self._notes), changes=tuple(self._changes), spoiled=spoiled)
+
+    def _run(self, task: Task) -> Outcome:
         began = time.perf_counter()
         if task.kind == "start":
             status, reason = self._draw(task.cell)
@@ -128,8 +149,7 @@ class Worker:
             record = self._score_again(task.cell, task.metrics) if task.kind == "scores" else self._make(task.cell)
         record = replace(record, lost=(*record.lost, *task.lost))
         self.store.save(record)
-        notes = tuple(self._notes)
-        return Outcome(task, record.status, record.reason, time.perf_counter() - began, record, notes)
+        return Outcome(task, record.status, record.reason, time.perf_counter() - began, record)
 
     # -- first chunks ----------------------------------------------------------------------------------------------
 
@@ -183,6 +203,10 @@ class Worker:
             record = replace(record, status="skipped", reason=str(refusal))
         except MethodFailure as error:
             record = replace(record, reason=str(error))
+        except StoreError as error:
+            if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EBADF:
+                raise
+            record = replace(record, reason=f"{cell.method} or one of its metrics closed a file of ours ({error})")
         return replace(record, memory=self._why_saving.get(cell.method, ""), machine=self._machine)
 
     def _stream(self, cell: Cell, info: MethodInfo, start: Start, record: Record) -> Record:
@@ -201,6 +225,7 @@ class Worker:
                 board.update(frames)
         self._warm = True
         scores = board.compute(seams, lambda: read_video(path))
+        self._changes += board.changes
         return replace(
             record,
             status="ok",
@@ -225,11 +250,13 @@ class Worker:
             yield first
         if missing == 0:
             return
-        with foreign(MethodFailure, cell.method, passing=SKIPPING):
+        theirs: dict[str, Any] = {}
+        with self._state.lent(theirs), foreign(MethodFailure, cell.method, passing=SKIPPING):
             method: Method = self._load(cell.method)
             chunks = iter(method.generate(self._request(cell), start))
         while True:
-            with meter.chunk() as length, foreign(MethodFailure, cell.method, passing=SKIPPING):
+            step = foreign(MethodFailure, cell.method, passing=SKIPPING)
+            with meter.chunk() as length, self._state.lent(theirs), step:
                 chunk = next(chunks, None)
                 if chunk is not None:
                     chunk = checked_frames(chunk, video, cell.method)
@@ -240,6 +267,7 @@ class Worker:
             if missing < 0:
                 break
             yield chunk
+        self._changes += [f"{cell.method} changed {name}" for name in theirs]
         check_total(missing, video, cell.method)
 
     # -- scores ----------------------------------------------------------------------------------------------------
@@ -257,6 +285,7 @@ class Worker:
         for frames in read_video(path):
             board.update(frames)
         scores: dict[str, StoredScore] = {**record.scores, **board.compute(record.seams, lambda: read_video(path))}
+        self._changes += board.changes
         spent = (record.cost.get("metric_seconds") or 0.0) + board.seconds
         return replace(record, scores=scores, cost={**record.cost, "metric_seconds": spent})
 
@@ -353,12 +382,10 @@ class Worker:
         video = self.spec.profile.video
         return Request(cell.prompt.text, cell.seed, video.num_frames, video.height, video.width, video.fps)
 
-    def _fix_threads(self) -> None:
-        """Fixes torch's threads: sums of floats, and so bytes, depend on how they are split."""
-        import torch
 
-        if torch.get_num_threads() != self.spec.profile.run.threads:
-            torch.set_num_threads(self.spec.profile.run.threads)
+def _seed(key: str) -> int:
+    """Returns the seed of the global generators while a cell is made: of its key, whatever ran before."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4])
 
 
 def absence(missing: MissingWeightsError, method: str, weights_dir: str) -> str:

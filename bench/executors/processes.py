@@ -33,13 +33,23 @@ PATIENCE = 10.0
 
 @dataclass
 class _Child:
-    """One process, the GPUs it sees, and whether it has a task."""
+    """One process, a descriptor that tells its end, the GPUs it sees, and whether it has a task."""
 
     process: SpawnProcess
     connection: Connection
+    end: int
     gpus: str | None
     memory_kills: int
     busy: bool = False
+
+    def close(self) -> None:
+        """Waits for the process to end, and ends it where it does not."""
+        self.process.join(PATIENCE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()
+        self.process.close()
+        os.close(self.end)
 
 
 class Processes:
@@ -72,7 +82,7 @@ class Processes:
             if kind is not None:
                 child.process.terminate()
         for child in self._children.values():
-            _end(child.process)
+            child.close()
         self._children.clear()
 
     def run(self, tasks: Sequence[Task], note: Callable[[str], None]) -> Iterator[Outcome]:
@@ -113,11 +123,9 @@ class Processes:
         A process counts as gone when it has ended, even if something it started still holds its end of the pipe.
         """
         busy = {number: child for number, child in self._children.items() if child.busy}
-        ready = set(wait([thing for child in busy.values() for thing in (child.connection, child.process.sentinel)]))
+        ready = set(wait([thing for child in busy.values() for thing in (child.connection, child.end)]))
         return [
-            self._receive(number)
-            for number, child in busy.items()
-            if child.connection in ready or child.process.sentinel in ready
+            self._receive(number) for number, child in busy.items() if child.connection in ready or child.end in ready
         ]
 
     def _receive(self, number: int) -> Answer | Loss:
@@ -133,6 +141,9 @@ class Processes:
         if answer is None:
             return Loss(number, self._bury(number))
         child.busy = False
+        if answer.spoiled:
+            child.process.kill()
+            child.process.join()  # `idle` starts a fresh one in its place
         return Answer(number, answer)
 
     def _bury(self, number: int) -> str:
@@ -141,7 +152,7 @@ class Processes:
         child.process.join(PATIENCE)
         code = child.process.exitcode
         memory = code == -9 and memory_kills() > child.memory_kills
-        _end(child.process)
+        child.close()
         child.connection.close()
         self._free.append(child.gpus)
         return ending(code, memory)
@@ -153,16 +164,19 @@ class Processes:
         with seeing(gpus):
             process.start()
         there.close()
-        return _Child(process, here, gpus, memory_kills())
+        return _Child(process, here, _end_of(process), gpus, memory_kills())
 
 
-def _end(process: SpawnProcess) -> None:
-    """Waits for a process to end, and ends it where it does not."""
-    process.join(PATIENCE)
-    if process.is_alive():
-        process.kill()
-        process.join()
-    process.close()
+def _end_of(process: SpawnProcess) -> int:
+    """Returns a descriptor that becomes readable when a process has ended.
+
+    The library's sentinel is a pipe that a fork of the process holds open, too; the kernel's descriptor is not.
+    """
+    assert process.pid is not None
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # kernels before 5.3, and some sandboxes
+            return os.pidfd_open(process.pid)
+    return os.dup(process.sentinel)
 
 
 def _serve(connection: Connection, spec: RunSpec, path: Path) -> None:

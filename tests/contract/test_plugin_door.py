@@ -74,7 +74,7 @@ def test_the_document_shows_a_method_that_works(tmp_path: Path, capsys: pytest.C
     with pytest.raises(SystemExit) as ended:
         main(["check", str(file)])
     assert ended.value.code == 0
-    assert "5 of 5 checks passed" in capsys.readouterr().out
+    assert "6 of 6 checks passed" in capsys.readouterr().out
     assert "drift" in find_plugins([str(file)]).choose_methods("all")
 
 
@@ -92,6 +92,9 @@ def test_the_document_shows_a_method_that_works(tmp_path: Path, capsys: pytest.C
             "seed",
         ),
         (f"start.frames[0] = 0; {GOOD}", "it leaves the shared", "changed"),
+        (f"import os; os.chdir('/'); {GOOD}", "it leaves the process", "the working directory"),
+        (f"import torch; torch.set_default_dtype(torch.float64); {GOOD}", "it leaves the process", "default dtype"),
+        ("import sys; sys.exit(0)", "it yields uint8", "SystemExit"),
     ],
 )
 def test_check_finds_what_is_wrong_with_a_method(tmp_path: Path, body: str, check: str, words: str) -> None:
