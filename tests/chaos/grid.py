@@ -67,7 +67,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-def run(folder: Path, command: list[str], timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, command: list[str], timeout: float = 900) -> subprocess.CompletedProcess[str]:
     """Returns how a command ended; one that hangs fails the test."""
     return subprocess.run(
         command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=timeout, check=False

@@ -66,7 +66,9 @@ METHODS = {
     "writes_into_the_start": Hostile("start.frames[:] = 0", "ok"),
     "stops_early": Hostile("return iter(())", words="frames short"),
     "never_stops": Hostile("yield from itertools.repeat(frames)", words="too many"),
-    "forks_and_dies": Hostile("os.fork() or time.sleep(40); os._exit(1)", words="lost 3 times", kills=True),
+    "forks_and_dies": Hostile(
+        "os.fork() or time.sleep(20); os._exit(1)", words="worker was lost once: ended with exit code 1", kills=True
+    ),
     "dies": Hostile("os._exit(0)", words="ended with exit code 0", kills=True),
     "kills_itself": Hostile("os.kill(os.getpid(), signal.SIGKILL)", words="killed by SIGKILL", kills=True),
     "crashes": Hostile("ctypes.string_at(0)", words="killed by SIGSEGV", kills=True),

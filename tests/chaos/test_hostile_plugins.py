@@ -12,7 +12,10 @@ from tests.chaos.hostile import METHODS, METRICS, plugin
 
 pytestmark = pytest.mark.chaos
 
-EXECUTORS = {"serial": ("--executor", "serial"), "processes": ("--executor", "processes", "--workers", "2")}
+EXECUTORS = {
+    "serial": ("--executor", "serial"),
+    "processes": ("--executor", "processes", "--workers", "2", "--set", "run.max_retries=0"),
+}
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
