@@ -1,8 +1,9 @@
 """The only autoregressive loop: a short-video model made to continue a video, chunk by chunk.
 
 A `ChunkModel` states how many frames it makes at once, how many given frames it starts from, and at which size; the
-loop pads, conditions, seeds, drops the re-rendered frames, cuts at the exact total and un-pads. Between chunks frames
-stay uint8 arrays, never a compressed file, so nothing but the model can make them worse.
+loop pads, conditions, seeds, drops the re-rendered frames, cuts at the exact total and un-pads. Systems that are shown
+a changing number of frames use its core, `continue_video`, directly. Between chunks frames stay uint8 arrays, never a
+compressed file, so nothing but the model can make them worse.
 
 Example:
     >>> import numpy as np
@@ -24,6 +25,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
 
 from baselines.padding import PADS, blackened, letterbox, unletterbox
 from generators.api import Frames, Request, Start
@@ -73,13 +77,12 @@ def autoregress(model: ChunkModel, request: Request, start: Start) -> Iterator[F
 
     Args:
         model: makes the chunks.
-        request: the video to make.
+        request: the video to make; where its text changes, a chunk ends and the next one reads the new text.
         start: its first frames, at the size of the request.
 
     Raises:
         ValueError: the model cannot continue this start.
     """
-    check_option("pad", model.pad, PADS)
     given, size = model.conditioning_frames, (model.height or request.height, model.width or request.width)
     if not 1 <= given <= len(start.frames):
         raise ValueError(
@@ -88,20 +91,51 @@ def autoregress(model: ChunkModel, request: Request, start: Start) -> Iterator[F
         )
     if model.num_frames <= given:
         raise ValueError(f"num_frames = {model.num_frames} must exceed the {given} conditioning frames")
-    missing, chunk = request.num_frames - len(start.frames), 0
-    if missing <= 0:
-        return
-    extend = model.begin(request.prompt)
-    conditioning = letterbox(start.frames[-given:], *size)
-    while missing > 0:
-        chunk += 1
-        frames = extend(conditioning, chunk_seed(request.seed, request.prompt, chunk))
+    begin = lru_cache(maxsize=1)(model.begin)
+
+    def make(text: str, history: Frames, seed: int, wanted: int) -> Frames:
+        frames = begin(text)(history[-given:], seed)
         expected = (model.num_frames, *size, 3)
         if frames.shape != expected:
             raise ValueError(f"{type(model).__name__} made a chunk of shape {frames.shape}, not {expected}")
-        conditioning = frames[-given:]
-        if model.pad == "every_chunk":
-            conditioning = blackened(conditioning, request.height, request.width)
-        new = frames[given:][:missing]
-        missing -= len(new)
-        yield unletterbox(new, request.height, request.width, crop=model.unpad)
+        return frames[given:]
+
+    yield from continue_video(make, request, start.frames, size, keep=given, pad=model.pad, unpad=model.unpad)
+
+
+Make = Callable[[str, Frames, int, int], Frames]
+"""(text, the latest frames [n, h, w, 3], seed, frames wanted) -> [m, h, w, 3], new frames; those not wanted are cut."""
+
+
+def continue_video(
+    make: Make, request: Request, given: Frames, size: tuple[int, int], *, keep: int, pad: str, unpad: bool
+) -> Iterator[Frames]:
+    """Yields the frames that follow the given ones, one item per call of `make`, exactly as many as are missing.
+
+    Args:
+        make: draws what comes next, at least one frame.
+        request: the video to make.
+        given: its first frames, at the size of the request; none if nothing is continued.
+        size: native height and width, at which `make` works.
+        keep: how many of the latest frames `make` is shown at most.
+        pad: one of `baselines.padding.PADS`.
+        unpad: crop the padding off new frames before scaling them back.
+
+    Raises:
+        ValueError: `pad` is none of them, or `make` drew no frame.
+    """
+    check_option("pad", pad, PADS)
+    position, chunk, height, width = len(given), 0, request.height, request.width
+    history = letterbox(given[-keep:], *size) if keep else np.empty((0, *size, 3), dtype=np.uint8)
+    for stretch in request.stretches(position):
+        while position < stretch.stop:
+            chunk += 1
+            wanted = stretch.stop - position
+            new = make(stretch.text, history, chunk_seed(request.seed, request.prompt, chunk), wanted)[:wanted]
+            if not len(new):
+                raise ValueError(f"call {chunk} of the network made no new frame: ask it for more frames")
+            position += len(new)
+            history = np.concatenate([history, new])[-keep:] if keep else history
+            if pad == "every_chunk":
+                history = blackened(history, height, width)
+            yield unletterbox(new, height, width, crop=unpad)

@@ -1,7 +1,9 @@
-"""Finds methods and metrics: the entry points of installed packages, then drop-in files.
+"""Finds methods and metrics: the entry points of installed packages, drop-in files, then sections of a profile.
 
 Ours come through the same door as anyone's: the entry-point groups `bench.methods` and `bench.metrics`. A plugin that
-cannot be imported is kept with its reason, and only choosing it is an error.
+cannot be imported is kept with its reason, and only choosing it is an error. A section
+`[methods.NAME]` that says `class = "..."` is a method of its own: its class is one of the entry points
+`bench.method_classes`.
 
 Example:
     >>> catalog = find_plugins()
@@ -17,7 +19,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.machinery import SourceFileLoader
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -26,6 +28,7 @@ from typing import Any, Generic, TypeVar
 
 from bench.errors import ConfigError, PluginError, foreign
 from bench.process_state import ProcessState
+from bench.profile import Settings, checked
 from generators.api import NAME, MethodInfo
 from metrics.api import MetricInfo
 
@@ -33,6 +36,12 @@ DEFAULT_GROUPS = ("table", "floor")
 """The groups that `all` means in every profile."""
 
 Info = TypeVar("Info", MethodInfo, MetricInfo)
+
+CLASS = "class"
+"""Key of a section that makes it a method of its own."""
+
+ABOUT = ("title", "paper", "licence", "group", "note")
+"""Keys of such a section that describe the method and set nothing."""
 
 RESERVED = ("all", "first_chunk")
 """Words that no method or group may be called: every row of the table, and who draws the shared first chunk."""
@@ -46,14 +55,26 @@ class Plugin(Generic[Info]):
         cls: the class; constructing it loads nothing.
         info: what its stamp says.
         origin: the entry point or the file.
-        digest: SHA-256 of a drop-in file, so that an edited file makes its videos anew; empty for installed packages,
-            whose versions stand in the provenance.
+        digest: SHA-256 of a drop-in file, so that an edited file makes its videos anew; the name of its class for a
+            section of a profile; empty for installed packages, whose versions stand in the provenance.
     """
 
     cls: type[Any]
     info: Info
     origin: str
     digest: str = ""
+
+
+def own_settings(section: Settings) -> Settings:
+    """Returns the settings of a section, without its class and what describes it.
+
+    Example:
+        >>> own_settings({"class": "command", "title": "Mine", "takes": "image"})
+        {'takes': 'image'}
+    """
+    if CLASS not in section:
+        return section
+    return {key: value for key, value in section.items() if key not in (CLASS, *ABOUT)}
 
 
 @dataclass(frozen=True)
@@ -64,11 +85,58 @@ class Catalog:
         methods: by name.
         metrics: by name.
         broken: entry points that cannot be imported, as "method NAME" or "metric NAME", with the reason.
+        classes: classes of methods that are sections of a profile, by name.
     """
 
     methods: Mapping[str, Plugin[MethodInfo]]
     metrics: Mapping[str, Plugin[MetricInfo]]
     broken: Mapping[str, str]
+    classes: Mapping[str, type[Any]] = field(default_factory=dict)
+
+    def with_sections(self, sections: Mapping[str, Settings]) -> Catalog:
+        """Returns the catalog with the methods that sections [methods.NAME] of a profile define.
+
+        Raises:
+            ConfigError: a section names no class there is, takes a name that is in use, or describes itself wrongly.
+            PluginError: its class cannot be imported, or its name is also a word for something else.
+        """
+        own = {name: section for name, section in sections.items() if CLASS in section}
+        for name in own:
+            if name in self.methods:
+                taken = self.methods[name].origin
+                raise ConfigError(f"[methods.{name}]: the name is taken by {taken}; choose another")
+        methods = {**self.methods, **{name: self._defined(name, section) for name, section in own.items()}}
+        _refuse_shared_words(methods)
+        return replace(self, methods=methods)
+
+    def method_class(self, section: Settings, where: str) -> type[Any]:
+        """Returns the class that a section names.
+
+        Raises:
+            ConfigError: there is none of that name.
+            PluginError: it cannot be imported.
+        """
+        name = section[CLASS]
+        if not isinstance(name, str):
+            raise ConfigError(f'[{where}]: class must be a text such as "diffusers_video", not {name!r}')
+        self._require(name, self.classes, "method class", [])
+        return self.classes[name]
+
+    def _defined(self, name: str, section: Settings) -> Plugin[MethodInfo]:
+        where = f"methods.{name}"
+        cls = self.method_class(section, where)
+        told = {key: checked(section.get(key, ""), "a text", f"{where}.{key}") for key in ABOUT}
+        info = MethodInfo(
+            name=name,
+            title=told["title"] or name,
+            paper=told["paper"],
+            licence=told["licence"] or "not said",
+            continues_start=cls.class_info.continues_start(section),
+            group=told["group"] or "sections",
+            follows_prompts=cls.class_info.follows_prompts,
+            note=told["note"],
+        )
+        return Plugin(cls, _checked(info, f"[{where}]"), f"[{where}]", section[CLASS])
 
     def choose_methods(self, selection: str, also: Sequence[str] = ()) -> list[str]:
         """Returns the names that a selection means, in its order and without repeats.
@@ -121,12 +189,13 @@ def find_plugins(files: Sequence[str] = ()) -> Catalog:
     broken: dict[str, str] = {}
     methods = _installed("method", MethodInfo, broken)
     metrics = _installed("metric", MetricInfo, broken)
+    classes = _method_classes(broken)
     for file in files:
         found_methods, found_metrics = load_file(file)
         _add(methods, found_methods, file)
         _add(metrics, found_metrics, file)
     _refuse_shared_words(methods)
-    return Catalog(methods, metrics, broken)
+    return Catalog(methods, metrics, broken, classes)
 
 
 def load_file(file: str) -> tuple[list[Plugin[MethodInfo]], list[Plugin[MetricInfo]]]:
@@ -179,6 +248,17 @@ def _installed(word: str, kind: type[Info], broken: dict[str, str]) -> dict[str,
     return found
 
 
+def _method_classes(broken: dict[str, str]) -> dict[str, type[Any]]:
+    found: dict[str, type[Any]] = {}
+    for entry in sorted(entry_points(group="bench.method_classes"), key=lambda e: e.name):
+        try:
+            with foreign(PluginError, f"entry point {entry.value}: import"):
+                found[entry.name] = entry.load()
+        except PluginError as error:
+            broken[f"method class {entry.name}"] = str(error)
+    return found
+
+
 def _load(entry: EntryPoint, kind: type[Info]) -> Plugin[Info]:
     with foreign(PluginError, f"entry point {entry.value}: import"):
         cls = entry.load()
@@ -194,11 +274,11 @@ def _checked(info: Info, where: str) -> Info:
     Raises:
         PluginError: it is not; a class may carry a stamp that `@method` and `@metric` never saw.
     """
-    for field in dataclasses.fields(info):
-        value = getattr(info, field.name)
-        kind = bool if field.name == "continues_start" else str
+    for part in dataclasses.fields(info):
+        value = getattr(info, part.name)
+        kind = bool if part.name in ("continues_start", "follows_prompts") else str
         if not isinstance(value, kind) or (kind is str and not str(value).isprintable()):
-            raise PluginError(f"{where}: its stamp says {field.name} = {value!r}; give a plain {kind.__name__}")
+            raise PluginError(f"{where}: its stamp says {part.name} = {value!r}; give a plain {kind.__name__}")
     for word, name in (("name", info.name), ("group", info.group if isinstance(info, MethodInfo) else "table")):
         if not re.fullmatch(NAME, name):
             raise PluginError(f"{where}: {word} {name!r}: give 1 to 64 lower case letters, digits and underscores")

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.catalog import Plugin, load_file
-from bench.errors import BenchError, MethodFailure, MetricFailure, foreign
+from bench.catalog import CLASS, Plugin, find_plugins, load_file, own_settings
+from bench.errors import BenchError, MethodFailure, MetricFailure, PluginError, foreign
 from bench.frame_contract import check_total, checked_frames
 from bench.process_state import contained, fix_torch
 from bench.profile import Profile, Settings, VideoSettings
@@ -52,19 +52,28 @@ def check_file(file: str, profile: Profile) -> list[Check]:
     """Returns one check per check of every stamped class in a file.
 
     Args:
-        file: the drop-in file.
+        file: the drop-in file, or the .toml file of the profile, whose sections with a class are then the methods.
         profile: gives size, frame rate and settings.
 
     Raises:
-        PluginError: the file cannot be imported or holds no stamped class.
+        PluginError: the file cannot be imported, or holds no stamped class or no such section.
     """
-    methods, metrics = load_file(file)
+    methods, metrics = _defined(profile) if file.endswith(".toml") else load_file(file)
     checked = []
     for method in methods:
         checked += _run_checks(method.info.name, _method_checks(method, profile))
     for metric in metrics:
         checked += _run_checks(metric.info.name, _metric_checks(metric, profile))
     return checked
+
+
+def _defined(profile: Profile) -> tuple[list[Plugin[MethodInfo]], list[Plugin[MetricInfo]]]:
+    """Returns the methods that the sections of a profile define."""
+    sections = {name: section for name, section in profile.methods.items() if CLASS in section}
+    if not sections:
+        raise PluginError(f'profile {profile.name}: no section [methods.NAME] says `class = "..."`; nothing to check')
+    known = find_plugins().with_sections(sections).methods
+    return [known[name] for name in sections], []
 
 
 Claim = tuple[str, Callable[[], None]]
@@ -211,7 +220,7 @@ def _score(metric: Metric, chunks: Sequence[Frames], profile: Profile) -> Score:
 
 
 def _resolved(cls: type[Any], name: str, sections: Any, profile: Profile) -> Settings:
-    return resolve_settings(cls, sections.get(name, {}), run_settings(profile.run), name)
+    return resolve_settings(cls, own_settings(sections.get(name, {})), run_settings(profile.run), name)
 
 
 def _titled(info: MethodInfo | MetricInfo) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bench.run import RunSummary
 
 PROFILE_HELP = "Packaged profile or a .toml file."
-SET_HELP = "Override one setting, such as methods.svd.num_inference_steps=4. Repeatable."
+SET_HELP = "Override one setting, such as methods.seine.num_inference_steps=4. Repeatable."
 PLUGIN_HELP = "A drop-in file with methods or metrics. Repeatable."
 
 

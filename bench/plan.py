@@ -14,8 +14,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from bench.catalog import Catalog, Plugin
+from bench.catalog import CLASS, Catalog, Plugin, own_settings
 from bench.errors import ConfigError, StoreError
 from bench.growth import given_stamp
 from bench.profile import Profile, Settings
@@ -83,11 +84,11 @@ def plan(
         PluginError: a chosen plugin cannot be used.
     """
     offered = run_settings(profile.run)
+    catalog = catalog.with_sections(profile.methods)
     _refuse_unknown_sections(catalog, profile)
     names = catalog.choose_methods(methods, profile.run.also)
     chosen = choose_prompts(prompts, profile)
-    start = resolve_settings(FirstChunk, profile.first_chunk, offered, "first_chunk")
-    construct(FirstChunk, start, "first_chunk")
+    start, start_identity = _start_settings(catalog, profile)
     by_method = {n: _settings(catalog.methods[n], profile.methods, offered, "methods") for n in names}
     seeds = tuple(dict.fromkeys(seeds or profile.run.seeds))
     if max(seeds) > LARGEST:
@@ -95,7 +96,7 @@ def plan(
     cells: list[Cell] = []
     for name in names:
         made_by = {"settings": identity(by_method[name]), "digest": catalog.methods[name].digest}
-        group = _cells(name, made_by, identity(start), profile, chosen.prompts, seeds)
+        group = _cells(name, made_by, start_identity, profile, chosen.prompts, seeds)
         cells += [dataclasses.replace(group[0], counts_flops=True), *group[1:]]
     return RunSpec(
         profile=profile,
@@ -240,9 +241,33 @@ def _settings(
     plugin: Plugin[MethodInfo] | Plugin[MetricInfo], sections: Mapping[str, Settings], offered: Settings, kind: str
 ) -> Settings:
     name = plugin.info.name
-    settings = resolve_settings(plugin.cls, sections.get(name, {}), offered, f"{kind}.{name}")
+    settings = resolve_settings(plugin.cls, own_settings(sections.get(name, {})), offered, f"{kind}.{name}")
     construct(plugin.cls, settings, f"{kind}.{name}")  # a class that refuses its settings says so before the run
     return settings
+
+
+def _start_settings(catalog: Catalog, profile: Profile) -> tuple[Settings, Settings]:
+    """Returns the settings of the first chunk, and what of them and of its class decides the bytes."""
+    cls = first_chunk_class(catalog, profile)
+    own = own_settings(profile.first_chunk)
+    settings = resolve_settings(cls, own, run_settings(profile.run), "first_chunk")
+    construct(cls, settings, "first_chunk")
+    named = {CLASS: profile.first_chunk[CLASS]} if CLASS in profile.first_chunk else {}
+    return settings, identity(settings) | named
+
+
+def first_chunk_class(catalog: Catalog, profile: Profile) -> type[Any]:
+    """Returns the class that draws first chunks: that of [first_chunk], where it names one, or `FirstChunk`.
+
+    Raises:
+        ConfigError: a class that cannot draw first chunks.
+    """
+    if CLASS not in profile.first_chunk:
+        return FirstChunk
+    cls = catalog.method_class(profile.first_chunk, "first_chunk")
+    if not cls.class_info.draws_start:
+        raise ConfigError(f'[first_chunk]: class = "{profile.first_chunk[CLASS]}" cannot draw first chunks')
+    return cls
 
 
 def _refuse_unknown_sections(catalog: Catalog, profile: Profile) -> None:

@@ -94,6 +94,9 @@ class Profile:
     metrics: Mapping[str, Settings]
 
 
+EXTENDS = "extends"
+"""Key of a profile that names another one, packaged or a file beside it, whose values it takes over and changes."""
+
 EXECUTORS = ("serial", "processes")
 RUN_DTYPES = ("float32", "float16", "bfloat16")
 
@@ -114,20 +117,46 @@ def load_profile(source: str, overrides: Sequence[str] = ()) -> Profile:
     Raises:
         ConfigError: the profile is unknown, unreadable, or says something that has no meaning.
     """
+    raw = _extended(source, ())
+    for override in overrides:
+        _override(raw, override)
+    return _profile(raw, f"profile {source}")
+
+
+def _extended(source: str, through: tuple[str, ...]) -> dict[str, Any]:
+    """Returns what a profile says, over what the profile says that it extends; `through` holds those that led here."""
+    raw = _raw(source)
+    if EXTENDS not in raw:
+        return raw
+    base = checked(raw.pop(EXTENDS), "mini", f"profile {source}: {EXTENDS}")
+    if base.endswith(".toml"):
+        base = str(Path(source).parent / base)
+    if base in (*through, source):
+        raise ConfigError(f"profile {source}: {EXTENDS} = {base!r} leads back to itself; extend another")
+    return _over(_extended(base, (*through, source)), raw)
+
+
+def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Returns two tables as one, key by key; the second one wins."""
+    joined = dict(below)
+    for key, value in above.items():
+        old = joined.get(key)
+        joined[key] = _over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return joined
+
+
+def _raw(source: str) -> dict[str, Any]:
     if source in packaged_profiles():
-        text, where = resources.files("bench.profiles").joinpath(f"{source}.toml").read_text("utf-8"), source
+        text = resources.files("bench.profiles").joinpath(f"{source}.toml").read_text("utf-8")
     elif source.endswith(".toml"):
-        text, where = _text(Path(source)), source
+        text = _text(Path(source))
     else:
         known = ", ".join(packaged_profiles())
         raise ConfigError(f"unknown profile {source!r}; there are {known}, or give the path of a .toml file")
     try:
-        raw = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as cause:
-        raise ConfigError(f"profile {where}: not TOML ({cause})") from cause
-    for override in overrides:
-        _override(raw, override)
-    return _profile(raw, f"profile {where}")
+        raise ConfigError(f"profile {source}: not TOML ({cause})") from cause
 
 
 def stored_profile(settings: Mapping[str, Any], overrides: Sequence[str], where: str) -> Profile:

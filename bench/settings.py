@@ -39,6 +39,8 @@ def run_settings(run: Run) -> Settings:
 def resolve_settings(cls: type[Any], section: Settings, offered: Settings, where: str) -> dict[str, Any]:
     """Returns every setting of a class by name: its defaults, then what [run] offers, then its own section.
 
+    A setting that is a table keeps the default of every key that the section does not set.
+
     Args:
         cls: a dataclass.
         section: settings by name, as TOML gives them.
@@ -61,7 +63,8 @@ def resolve_settings(cls: type[Any], section: Settings, offered: Settings, where
         default = field.default_factory() if callable(field.default_factory) else field.default
         if name in section:
             like = None if default is dataclasses.MISSING else default
-            settings[name] = checked(section[name], like, f"{where}.{name}")
+            value = checked(section[name], like, f"{where}.{name}")
+            settings[name] = {**default, **value} if isinstance(default, dict) else value
         elif offered.get(name, "") != "":
             settings[name] = offered[name]
         elif default is dataclasses.MISSING:
@@ -81,10 +84,7 @@ def identity(settings: Settings) -> dict[str, Any]:
     kept = {name: value for name, value in settings.items() if name not in ("weights_dir", OFFLOAD)}
     if isinstance(kept.get("device"), str):
         kept["device"] = kept["device"].partition(":")[0]
-    for name, value in kept.items():
-        if isinstance(value, str) and value.startswith("mini:"):
-            kept[name] = f"{value}#{_fingerprint(value)}"
-    return kept
+    return {name: _with_content(value) for name, value in kept.items()}
 
 
 def stored_identity(settings: Settings) -> dict[str, Any]:
@@ -119,12 +119,23 @@ def located(settings: Settings, weights_dir: str) -> dict[str, Any]:
 
 def locations(sections: Mapping[str, Settings]) -> dict[str, str]:
     """Returns the weights that settings name, as "owner.setting" -> location."""
-    return {
-        f"{owner}.{name}": value
-        for owner, settings in sections.items()
-        for name, value in settings.items()
-        if isinstance(value, str) and value.startswith(SCHEMES)
-    }
+    found: dict[str, str] = {}
+    for owner, settings in sections.items():
+        for name, value in settings.items():
+            if isinstance(value, dict):
+                found |= locations({f"{owner}.{name}": value})
+            elif isinstance(value, str) and value.startswith(SCHEMES):
+                found[f"{owner}.{name}"] = value
+    return found
+
+
+def _with_content(value: Any) -> Any:
+    """Returns a setting with the hash of their files behind the names of packaged weights, inside tables as well."""
+    if isinstance(value, dict):
+        return {key: _with_content(inner) for key, inner in value.items()}
+    if isinstance(value, str) and value.startswith("mini:"):
+        return f"{value}#{_fingerprint(value)}"
+    return value
 
 
 def _fingerprint(location: str) -> str:

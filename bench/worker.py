@@ -31,6 +31,7 @@ from bench.ffv1 import VideoWriter, file_digest, read_video
 from bench.frame_contract import check_total, checked_frames
 from bench.given_video import score_given
 from bench.memory import OFFLOAD, ran_out, stronger
+from bench.plan import first_chunk_class
 from bench.process_state import ProcessState, contained, fix_torch
 from bench.profile import Settings
 from bench.provenance import machine
@@ -41,7 +42,6 @@ from bench.spec import Cell, GivenFile, RunSpec
 from bench.store import Store
 from bench.terminal import say
 from generators.api import Frames, Method, MethodInfo, Request, Start, UnsupportedRequestError
-from generators.first_chunk import FirstChunk
 from generators.weights import MissingWeightsError
 from metrics.features.cache import FeatureCache
 
@@ -333,7 +333,7 @@ class Worker:
 
     @cached_property
     def _catalog(self) -> Catalog:
-        return find_plugins(self.spec.plugins)
+        return find_plugins(self.spec.plugins).with_sections(self.spec.profile.methods)
 
     @cached_property
     def _scorers(self) -> Scorers:
@@ -356,7 +356,9 @@ class Worker:
         return self._loaded[1]
 
     def _class(self, name: str) -> type[Any]:
-        return FirstChunk if name == FIRST_CHUNK else self._catalog.methods[name].cls
+        if name == FIRST_CHUNK:
+            return first_chunk_class(self._catalog, self.spec.profile)
+        return self._catalog.methods[name].cls
 
     def _settings(self, name: str) -> Settings:
         planned = self.spec.first_chunk if name == FIRST_CHUNK else self.spec.methods[name]

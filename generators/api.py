@@ -24,9 +24,9 @@ Example:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,16 +40,36 @@ NAME = "[a-z0-9_]{1,64}"
 
 
 @dataclass(frozen=True)
+class TextChange:
+    """Another text from a frame on.
+
+    Attributes:
+        at: first frame that the text is for, counted from the start of the video; >= 1.
+        text: what the video shows from there on.
+    """
+
+    at: int
+    text: str
+
+
+@dataclass(frozen=True)
 class Request:
     """One video to make.
 
     Attributes:
-        prompt: what the video shows, as the user wrote it.
+        prompt: what the video shows, as the user wrote it; where the text changes, the first one.
         seed: fixes the video together with the prompt; >= 0.
         num_frames: length of the whole video in frames, the shared first chunk included.
         height: frame height in pixels.
         width: frame width in pixels.
         fps: frames per second at which the video is shown.
+        changes: the texts that follow the first one, by rising frame. A method that says `follows_prompts` reads them,
+            any other makes the whole video from `prompt`.
+
+    Example:
+        >>> request = Request("rain", 0, 100, 8, 8, 10.0, changes=(TextChange(40, "sunshine"),))
+        >>> [(piece.first, piece.stop, piece.text) for piece in request.stretches(16)]
+        [(16, 40, 'rain'), (40, 100, 'sunshine')]
     """
 
     prompt: str
@@ -58,6 +78,26 @@ class Request:
     height: int
     width: int
     fps: float
+    changes: tuple[TextChange, ...] = ()
+
+    def stretches(self, first: int) -> list[Stretch]:
+        """Returns the stretches of one text each that frames `first` .. `num_frames` - 1 fall into, in order."""
+        begins = [TextChange(0, self.prompt), *self.changes]
+        ends = [change.at for change in self.changes] + [self.num_frames]
+        pieces = [
+            Stretch(max(first, begin.at), min(end, self.num_frames), begin.text)
+            for begin, end in zip(begins, ends, strict=True)
+        ]
+        return [piece for piece in pieces if piece.first < piece.stop]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Frames `first` <= i < `stop` of a video, which one text is for."""
+
+    first: int
+    stop: int
+    text: str
 
 
 @dataclass(frozen=True)
@@ -86,6 +126,8 @@ class MethodInfo:
         continues_start: True if the video continues `Start.frames`; False if the method makes every frame itself.
         group: "table" for systems and "floor" for what shows how low a score can go without a video model, both part of
             `all`; "ceiling" for what no model can pass; or another name (such as "ablations") selected explicitly.
+        follows_prompts: True if the method reads `Request.changes`; False if it reads the first text only.
+        note: what a reader of a table has to know, such as "not run here"; empty if there is nothing.
     """
 
     name: str
@@ -94,6 +136,8 @@ class MethodInfo:
     licence: str
     continues_start: bool
     group: str = "table"
+    follows_prompts: bool = False
+    note: str = ""
 
 
 class UnsupportedRequestError(Exception):
@@ -122,7 +166,14 @@ M = TypeVar("M")
 
 
 def method(
-    *, name: str, title: str, paper: str, licence: str, continues_start: bool, group: str = "table"
+    *,
+    name: str,
+    title: str,
+    paper: str,
+    licence: str,
+    continues_start: bool,
+    group: str = "table",
+    follows_prompts: bool = False,
 ) -> Callable[[type[M]], type[M]]:
     """Stamps a class as a method: sets its `info` (see `MethodInfo` for the arguments).
 
@@ -132,10 +183,48 @@ def method(
     for word, said in (("name", name), ("group", group)):
         if not re.fullmatch(NAME, said):
             raise ValueError(f"{word} {said!r}: give 1 to 64 lower case letters, digits and underscores")
-    info = MethodInfo(name, title, paper, licence, continues_start, group)
+    info = MethodInfo(name, title, paper, licence, continues_start, group, follows_prompts)
 
     def stamp(cls: type[M]) -> type[M]:
         cls.info = info  # type: ignore[attr-defined]
+        return cls
+
+    return stamp
+
+
+@dataclass(frozen=True)
+class MethodClassInfo:
+    """What a class says of itself whose methods are sections of a profile: `[methods.NAME]` with `class = "..."`.
+
+    Attributes:
+        name: what a section writes after `class =`.
+        continues_start: says of the settings in a section whether its videos continue the shared first chunk.
+        follows_prompts: see `MethodInfo`.
+        draws_start: True if the class has `draw(request) -> Start` and may be the class of [first_chunk].
+    """
+
+    name: str
+    continues_start: Callable[[Mapping[str, Any]], bool]
+    follows_prompts: bool
+    draws_start: bool
+
+
+def method_class(
+    *,
+    name: str,
+    continues_start: Callable[[Mapping[str, Any]], bool],
+    follows_prompts: bool = False,
+    draws_start: bool = False,
+) -> Callable[[type[M]], type[M]]:
+    """Stamps a class whose methods are sections of a profile: sets its `class_info` (see `MethodClassInfo`).
+
+    Title, paper, licence and group of such a method come from its section, every other key is a setting: a field of the
+    class. In all else it is a method: a dataclass with `generate`.
+    """
+    info = MethodClassInfo(name, continues_start, follows_prompts, draws_start)
+
+    def stamp(cls: type[M]) -> type[M]:
+        cls.class_info = info  # type: ignore[attr-defined]
         return cls
 
     return stamp

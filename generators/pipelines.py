@@ -11,9 +11,12 @@ Example:
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "float16", "bfloat16")
 OFFLOADS = ("none", "model", "sequential")
-SCHEDULERS = ("DDIMScheduler", "DPMSolverMultistepScheduler", "EulerDiscreteScheduler", "UniPCMultistepScheduler")
 
 
 @dataclass(kw_only=True)
@@ -100,7 +102,11 @@ def silenced() -> Iterator[None]:
 
 
 def load_pipeline(
-    pipeline_class: Any, folder: Path, settings: PipelineSettings, components: Mapping[str, object] | None = None
+    pipeline_class: Any,
+    folder: Path,
+    settings: PipelineSettings,
+    components: Mapping[str, object] | None = None,
+    part_dtypes: Mapping[str, str] | None = None,
 ) -> Any:
     """Returns the diffusers pipeline stored in a folder, placed on its device, quiet, in the wanted precision.
 
@@ -109,10 +115,12 @@ def load_pipeline(
         folder: Hugging Face layout with a model_index.json; safetensors only.
         settings: device, dtype and memory options.
         components: networks that take the place of those in the folder or that it lacks.
+        part_dtypes: precision of single parts by their names in the pipeline, where it is another.
 
     Raises:
         MissingWeightsError: the folder is no pipeline folder.
     """
+    precisions = {name: torch_dtype(dtype) for name, dtype in (part_dtypes or {}).items()}
     if not (folder / "model_index.json").is_file():
         raise MissingWeightsError(
             f"{folder} holds no model_index.json, so it is not a pipeline folder: fetch the whole repository, or point "
@@ -121,7 +129,7 @@ def load_pipeline(
     with silenced():
         pipeline = pipeline_class.from_pretrained(
             folder,
-            dtype=torch_dtype(settings.dtype),
+            dtype={**precisions, "default": torch_dtype(settings.dtype)} if precisions else torch_dtype(settings.dtype),
             variant=settings.variant or None,
             use_safetensors=True,
             local_files_only=True,
@@ -149,6 +157,49 @@ def load_network(network_class: Any, folder: Path, settings: PipelineSettings) -
         )
 
 
+def load_part(pipeline_class: Any, name: str, folder: Path, settings: PipelineSettings) -> Any:
+    """Returns one part of a pipeline (network, tokenizer, processor) that is stored in a folder of its own.
+
+    A network's configuration names its class; for any other part it is the class that the pipeline expects.
+
+    Args:
+        pipeline_class: a `diffusers.DiffusionPipeline` class.
+        name: the part's name in it, such as "vae".
+        folder: where it lies.
+        settings: the precision.
+
+    Raises:
+        MissingWeightsError: the folder does not hold such a part.
+        ValueError: the pipeline has no part of that name.
+    """
+    expected = inspect.signature(pipeline_class).parameters
+    if name not in expected:
+        raise ValueError(f"parts.{name}: {pipeline_class.__name__} has no such part; there are {', '.join(expected)}")
+    wanted = expected[name].annotation
+    if not (folder / "config.json").is_file() and isinstance(wanted, type):
+        with silenced():
+            return wanted.from_pretrained(folder, local_files_only=True)  # type: ignore[attr-defined]
+    return load_network(_network_class(folder, name), folder, settings)
+
+
+def _network_class(folder: Path, name: str) -> Any:
+    """Returns the class that the configuration of a network names, in diffusers or in transformers."""
+    import diffusers
+    import transformers
+
+    if not (folder / "config.json").is_file():
+        raise MissingWeightsError(f"parts.{name}: {folder} holds no config.json, so it is not a network's folder")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    wanted = str(config.get("_class_name") or (config.get("architectures") or [""])[0])
+    found = getattr(diffusers if "_class_name" in config else transformers, wanted, None)
+    if not isinstance(found, type):
+        raise MissingWeightsError(
+            f"parts.{name}: {folder} holds a {wanted or 'network without a name'}, which is not known here: fetch the "
+            "folder again, or update diffusers and transformers"
+        )
+    return found
+
+
 def place(pipeline: Any, settings: PipelineSettings) -> None:
     """Moves a pipeline to its device, or lets diffusers move its parts there and back as they are needed."""
     if settings.offload == "model":
@@ -172,15 +223,26 @@ def use_scheduler(pipeline: Any, name: str, overrides: Mapping[str, object] | No
 
     Args:
         pipeline: a loaded pipeline; its scheduler is replaced.
-        name: one of `SCHEDULERS`; empty keeps the checkpoint's own solver.
+        name: a solver's class name in diffusers; empty keeps the checkpoint's own.
         overrides: entries of the scheduler's configuration to change.
+
+    Raises:
+        ValueError: diffusers has no such solver, or the solver no such entry (which it would ignore).
     """
     if not name and not overrides:
         return
     import diffusers
 
-    check_option("scheduler", name or type(pipeline.scheduler).__name__, SCHEDULERS)
-    solver = getattr(diffusers, name) if name else type(pipeline.scheduler)
+    solver: Any = getattr(diffusers, name, None) if name else type(pipeline.scheduler)
+    if not (isinstance(solver, type) and issubclass(solver, diffusers.SchedulerMixin)):
+        raise ValueError(
+            f"scheduler = {name!r} is no solver of diffusers {diffusers.__version__}; see its list of schedulers"
+        )
+    known = inspect.signature(solver).parameters
+    for entry in overrides or {}:
+        if entry not in known:
+            close = ", ".join(get_close_matches(entry, known)) or ", ".join(known)
+            raise ValueError(f"scheduler setting {entry!r}: {solver.__name__} has none of that name; there are {close}")
     with silenced():
         pipeline.scheduler = solver.from_config(pipeline.scheduler.config, **(overrides or {}))
 

@@ -38,12 +38,14 @@ def needed(method: str) -> tuple[Weights, ...]:
     return tuple(entry for entry in TABLE if method in entry.methods)
 
 
-def resolve_weights(location: str, weights_dir: str = "") -> Path:
+def resolve_weights(location: str, weights_dir: str = "", revision: str = "") -> Path:
     """Returns the folder or file at a location, without touching the network.
 
     Args:
         location: "mini:NAME", "hub:OWNER/NAME[@REVISION][/PATH]" or a path.
         weights_dir: where "hub:" repositories lie as folders owner/name; looked at before the hub cache.
+        revision: branch, tag or commit of a "hub:" location, for those with a slash in their name; empty for that of
+            the location or of the table.
 
     Raises:
         MissingWeightsError: nothing complete is there; says what is missing and how to get it.
@@ -52,7 +54,7 @@ def resolve_weights(location: str, weights_dir: str = "") -> Path:
     if kind == "mini":
         return _miniature(name)
     if kind == "hub":
-        return _fetched(name, weights_dir)
+        return _fetched(name, weights_dir, revision)
     path = Path(location).expanduser()
     if not location or not path.exists():
         raise MissingWeightsError(f'no weights at "{location}": give an existing path, "mini:NAME" or "hub:OWNER/NAME"')
@@ -121,14 +123,14 @@ def _miniature(name: str) -> Path:
     return folder
 
 
-def _fetched(name: str, weights_dir: str) -> Path:
+def _fetched(name: str, weights_dir: str, told: str) -> Path:
     owner, _, rest = name.partition("/")
     project, _, inside = rest.partition("/")
     project, _, revision = project.partition("@")
     repository = f"{owner}/{project}"
     entry = next((entry for entry in TABLE if entry.repository == repository), None)
     wanted = (inside,) if inside else entry.files if entry else ()
-    revision = revision or (entry.revision if entry else "main")
+    revision = told or revision or (entry.revision if entry else "main")
     gap: tuple[str, ...] = ()
     for folder in _candidates(repository, revision, weights_dir):
         gap = () if inside and (folder / inside).exists() else lacking(folder, wanted)

@@ -12,10 +12,13 @@ from baselines.freenoise.animatediff import FreeNoiseAnimateDiff
 from baselines.freenoise.method import FreeNoise
 from baselines.i2vgen_xl.method import I2vgenXl
 from baselines.naive import Naive
+from baselines.padding import blackened, letterbox, unletterbox
 from baselines.sparsectrl.method import SparseCtrl
 from baselines.svd import Svd
 from generators.api import Request, Start
 from generators.first_chunk import FirstChunk
+from generators.frames import to_frames
+from generators.seeds import chunk_seed
 from generators.weights import MissingWeightsError
 
 SIZE = 32
@@ -310,29 +313,50 @@ def test_naive_batches_change_rounding_at_most(text_to_video: Path) -> None:
 
 
 def svd(folder: Path, **settings: Any) -> Svd:
-    return Svd(
-        **{"weights": str(folder), "num_frames": 5, "height": SIZE, "width": SIZE, "num_inference_steps": 2} | settings
-    )
+    """SVD with two steps; what is no setting of the adapter is an argument of the pipeline."""
+    arguments = {
+        name: settings.pop(name)
+        for name in ("motion_bucket_id", "noise_aug_strength", "max_guidance_scale")
+        if name in settings
+    }
+    sizes = {"weights": str(folder), "num_frames": 5, "height": SIZE, "width": SIZE}
+    return Svd(**sizes | settings, arguments={**Svd().arguments, "num_inference_steps": 2, **arguments})
 
 
 def test_svd(stable_video: Path) -> None:
     assert_contract(svd(stable_video), svd(stable_video), start(), reads_prompt=False, reads_start=True)
 
 
-def test_svd_pads_and_unpads(stable_video: Path) -> None:
-    wide = {"height": SIZE, "width": 2 * SIZE}
-    videos = [
-        run(svd(stable_video, **wide, pad=pad, unpad=unpad), request_(), start())
-        for pad, unpad in [("once", True), ("every_chunk", True), ("once", False)]
-    ]
-    np.testing.assert_array_equal(videos[0][:4], videos[1][:4])  # the first chunk is padded either way
-    assert (videos[0][4:] != videos[1][4:]).any()
-    assert (videos[0] != videos[2]).any()
+@pytest.mark.parametrize(
+    "settings", [{}, {"width": 2 * SIZE, "pad": "every_chunk"}, {"width": 2 * SIZE, "unpad": False}]
+)
+def test_svd_is_its_pipeline_called_chunk_by_chunk(stable_video: Path, settings: dict[str, Any]) -> None:
+    import torch
+    from diffusers import StableVideoDiffusionPipeline
+    from PIL import Image
+
+    pipeline = StableVideoDiffusionPipeline.from_pretrained(stable_video)
+    pipeline.set_progress_bar_config(disable=True)
+    width, crop = settings.get("width", SIZE), settings.get("unpad", True)
+    last, expected = letterbox(start().frames[-1:], SIZE, width), []
+    for chunk in (1, 2, 3):
+        video = pipeline(
+            Image.fromarray(last[0]), height=SIZE, width=width, num_frames=5, num_inference_steps=2, fps=7,
+            min_guidance_scale=1.5, max_guidance_scale=3.0, motion_bucket_id=127, noise_aug_strength=0.02,
+            decode_chunk_size=8, generator=torch.Generator().manual_seed(chunk_seed(0, "a red circle", chunk)),
+            output_type="pt",
+        ).frames[0]  # fmt: skip
+        new = to_frames(video)[1:]
+        last = blackened(new[-1:], SIZE, SIZE) if settings.get("pad") == "every_chunk" else new[-1:]
+        expected.append(unletterbox(new, SIZE, SIZE, crop=crop))
+    np.testing.assert_array_equal(
+        run(svd(stable_video, **settings), request_(), start()), np.concatenate(expected)[:10]
+    )
 
 
 def test_svd_settings_reach_the_network(stable_video: Path) -> None:
     plain = run(svd(stable_video), request_(), start())
-    for change in [{"motion_bucket_id": 20}, {"fps": 25}, {"noise_aug_strength": 0.5}, {"max_guidance_scale": 9.0}]:
+    for change in [{"motion_bucket_id": 20}, {"fps": 25.0}, {"noise_aug_strength": 0.5}, {"max_guidance_scale": 9.0}]:
         assert (plain != run(svd(stable_video, **change), request_(), start())).any(), change
 
 
