@@ -212,8 +212,9 @@ class DiffusersVideo(ImageVaeSettings):
         repeated = {"context": len(context), "twice": len(context)}.get(str(facts.drop), facts.drop)
         asked = self.num_frames or -(-(wanted + int(repeated) - 1) // facts.frame_step) * facts.frame_step + 1
         sent = self._arguments(request, text, context, seed, asked)
+        pipeline = self._pipeline
         with silenced(), private_noise(seed, self.device):
-            answer = self._pipeline(**sent).frames[0]
+            answer = pipeline(**sent).frames[0]
         drop = 2 * len(context) if facts.drop == "twice" else int(repeated)
         sized = (height, width) if "height" in sent else answer.shape[1:3]
         check_answer(self.pipeline, answer, sized, drop)

@@ -234,7 +234,8 @@ def use_scheduler(pipeline: Any, name: str, overrides: Mapping[str, object] | No
     import diffusers
 
     solver: Any = getattr(diffusers, name, None) if name else type(pipeline.scheduler)
-    if not (isinstance(solver, type) and issubclass(solver, diffusers.SchedulerMixin)):
+    known_solver = isinstance(solver, type) and issubclass(solver, diffusers.SchedulerMixin)
+    if not known_solver:
         raise ValueError(
             f"scheduler = {name!r} is no solver of diffusers {diffusers.__version__}; see its list of schedulers"
         )

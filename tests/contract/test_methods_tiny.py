@@ -231,7 +231,7 @@ def assert_contract(method: Any, again: Any, begin: Start, *, reads_prompt: bool
     other = Start(255 - begin.frames, 255 - begin.base)
     assert (video != run(method, request, other)).any() == reads_start
     with pytest.MonkeyPatch.context() as patch:  # so that only the text can make a difference
-        for module in ("autoregressive", "freenoise", "freenoise_animatediff"):
+        for module in ("autoregressive", "freenoise.method", "freenoise.animatediff"):
             patch.setattr(f"baselines.{module}.chunk_seed", lambda seed, prompt, chunk: chunk)
         patch.setattr("generators.first_chunk.chunk_seed", lambda seed, prompt, chunk: chunk)
         same_noise = [run(method, request_(prompt), begin) for prompt in ("a red circle", "a blue square")]
