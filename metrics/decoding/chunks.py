@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+ZEROS = 32
+"""Bytes: more zeros than compressed data ends with."""
+
 
 class TornError(Exception):
     """A chunk ends behind the end of what holds it, or what should be a chunk is none."""
@@ -46,6 +49,12 @@ def read_exactly(file: BinaryIO, start: int, count: int) -> bytes:
     if len(data) < count:
         raise TornError
     return data
+
+
+def ends_in_zeros(file: BinaryIO) -> bool:
+    """Returns whether a file ends as one does that took its place on the disk and was never finished."""
+    file.seek(max(0, size_of(file) - ZEROS))
+    return not any(file.read(ZEROS))
 
 
 def riff(file: BinaryIO, start: int, stop: int) -> Iterator[Chunk]:

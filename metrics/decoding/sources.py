@@ -48,10 +48,10 @@ class Condition:
 
         Example:
             >>> Condition(damaged=2, end_known=False).flags()
-            ('2 damaged frames', 'end not known')
+            ('2 damaged frames', 'completeness unknown')
         """
         damaged = f"{self.damaged} damaged frame{'s' * (self.damaged > 1)}"
-        return (damaged,) * bool(self.damaged) + ("end not known",) * (self.end_known is False)
+        return (damaged,) * bool(self.damaged) + ("completeness unknown",) * (self.end_known is False)
 
 
 def absolute(path: str | Path) -> Path:

@@ -7,11 +7,13 @@ frames that were never written.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, Literal
 
-from metrics.decoding.chunks import Chunk, TornError, ebml, iso, read_exactly, riff, size_of
+from metrics.decoding.chunks import Chunk, TornError, ebml, ends_in_zeros, iso, read_exactly, riff, size_of
+from metrics.decoding.pictures import UNREADABLE
 
 Structure = Literal["whole", "torn", "unknown"]
 
@@ -33,9 +35,11 @@ def structure_of(path: Path, container: str) -> Structure:
         return "unknown"
     with path.open("rb") as file:
         try:
-            return examine(file)
+            structure = examine(file)
         except TornError:
             return "torn"
+        # Tables of MP4 tell more: zeros at its end are padding, or samples that cannot be decoded.
+        return "unknown" if structure == "whole" and examine is not _iso and ends_in_zeros(file) else structure
 
 
 def is_fragmented(path: Path) -> bool:
@@ -91,14 +95,14 @@ def _riff_list(file: BinaryIO, parent: Chunk) -> None:
 
 def _ivf(file: BinaryIO) -> Structure:
     """Frames of stated lengths; the header counts them, or something else. Source: FFmpeg's `ivfdec.c`, `ivfenc.c`."""
-    header, stop, count = read_exactly(file, 0, 32), size_of(file), 0
+    header, stop, frames = read_exactly(file, 0, 32), size_of(file), 0
     start = int.from_bytes(header[6:8], "little")
     while start < stop:
         start += 12 + int.from_bytes(read_exactly(file, start, 4), "little")
-        count += 1
+        frames += 1
     if start > stop:
         raise TornError
-    return "whole" if count == int.from_bytes(header[24:28], "little") else "unknown"
+    return "whole" if frames == int.from_bytes(header[24:28], "little") else "unknown"
 
 
 def _flv(file: BinaryIO) -> Structure:
@@ -118,8 +122,8 @@ def _gif(file: BinaryIO) -> Structure:
     start, stop = 13 + _gif_colours(read_exactly(file, 10, 1)[0]), size_of(file)
     while start < stop:
         kind = read_exactly(file, start, 1)[0]
-        if kind == _GIF_END:
-            return "whole"
+        if kind == _GIF_END:  # in front of more bytes it may be a pixel of a file that lacks its middle
+            return "whole" if start == stop - 1 and _gif_is_filled(file) else "unknown"
         if kind == _GIF_EXTENSION:
             start += 2
         elif kind == _GIF_PICTURE:
@@ -130,6 +134,23 @@ def _gif(file: BinaryIO) -> Structure:
             start += 1 + length
         start += 1
     return "unknown"
+
+
+def _gif_is_filled(file: BinaryIO) -> bool:
+    """Returns whether every picture of a GIF holds all its pixels: FFmpeg's decoder says nothing where some lack."""
+    from PIL import Image
+
+    file.seek(0)
+    try:
+        with Image.open(file, formats=["GIF"]) as picture:
+            for index in count():
+                picture.seek(index)
+                picture.load()
+    except EOFError:
+        return True
+    except (*UNREADABLE, Image.DecompressionBombError):
+        return False
+    return True
 
 
 def _gif_colours(flags: int) -> int:

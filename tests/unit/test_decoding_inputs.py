@@ -23,7 +23,7 @@ TOLERANCE = 2.0
 TOLERANCE_HDR = 6.0
 FLAGS = {
     "dmg_flip_base.mp4": ("2 damaged frames",),
-    "raw.h264": ("end not known",),
+    "raw.h264": ("completeness unknown",),
 }
 
 
