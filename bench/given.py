@@ -21,12 +21,13 @@ from pathlib import Path
 
 from bench.catalog import Catalog
 from bench.errors import ConfigError
+from bench.given_file import digest_of
 from bench.growth import made_rows
 from bench.manifest import GivenVideo
 from bench.plan import metric_settings
 from bench.profile import Profile, Settings, load_profile, stored_profile
 from bench.prompts import PAPER_LABEL, PAPER_SHA256, prompts_fingerprint
-from bench.records import RunInfo
+from bench.records import Record, RunInfo
 from bench.spec import SCHEMA, Cell, GivenFile, Prompt, RunSpec, content_key
 from bench.store import Store
 from bench.terminal import printable, say
@@ -134,13 +135,13 @@ def news(store: Store, spec: RunSpec) -> list[str]:
         StoreError: a record of the folder is torn.
     """
     given = {cell.key: cell.given for cell in spec.cells if cell.given is not None}
-    here = {file.path: file for file in given.values()}
+    here = {file.path for file in given.values()}
     found = []
     for record in store.records() if store.known() is not None else []:
         name = printable(record.source)
         if record.key in given and given[record.key].path != record.source and not Path(record.source).exists():
             found.append(f"{name} has moved to {printable(given[record.key].path)}; its scores are kept")
-        elif record.source in here and record.content and record.content != here[record.source].content:
+        elif record.source in here and record.key not in given and _changed(record):
             found.append(f"{name} has changed since it was scored; it is scored again")
     return found
 
@@ -150,6 +151,12 @@ def cache_folder() -> str:
     folder = default_folder()
     cache = FeatureCache(folder, warn=lambda text: say(f"warning: {text}"))
     return str(folder) if cache.usable else ""
+
+
+def _changed(record: Record) -> bool:
+    """Returns whether the file of a scored video holds other bytes today."""
+    path = Path(record.source)
+    return record.status == "ok" and path.exists() and digest_of(path) != record.video_sha256
 
 
 def with_flow(catalog: Catalog, profile: Profile, flow: str, weights: str) -> Profile:

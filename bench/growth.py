@@ -39,8 +39,9 @@ def made_rows(info: RunInfo) -> tuple[str, ...]:
 def grown(old: RunInfo, new: RunInfo) -> RunInfo:
     """Returns what run.json says after a command: its own rows, and those that earlier commands left in the folder.
 
-    A row that both name is that of the new command. Prompts, seeds, metrics and settings are those of the latest `run`;
-    given videos that join a run add their metrics only, those that join other given videos add prompts and seeds, too.
+    A row that both name is that of the new command, at its old place. Prompts, seeds, metrics and settings are those of
+    the latest `run`; given videos that join a run add their metrics only, those that join other given videos add
+    prompts and seeds, too.
 
     Args:
         old: what run.json says before the command.
@@ -51,15 +52,18 @@ def grown(old: RunInfo, new: RunInfo) -> RunInfo:
     """
     _refuse_mixed_rows(old, new)
     kept = tuple(name for name in old.methods if name not in new.methods)
-    kept_cells = tuple(cell for cell in old.cells if cell.partition("/")[0] in kept)
     stamps = {name: stamp for name, stamp in old.stamps.items() if name in kept} | dict(new.stamps)
     joins = not made_rows(new)
     base = _joined(old, new) if joins else new
+    methods = kept + new.methods if joins else new.methods + kept
+    if set(new.methods) <= set(old.methods):
+        methods = old.methods
+    cells = [*new.cells, *(cell for cell in old.cells if _row_of(cell) in kept)]
     return replace(
         base,
         created=old.created,
-        methods=kept + new.methods if joins else new.methods + kept,
-        cells=kept_cells + new.cells if joins else new.cells + kept_cells,
+        methods=methods,
+        cells=tuple(sorted(cells, key=lambda cell: methods.index(_row_of(cell)))),
         stamps=stamps,
         settings={**base.settings, "methods": {**_section(old, "methods"), **_section(new, "methods")}},
         plugins=tuple(dict.fromkeys((*old.plugins, *new.plugins))),
@@ -80,6 +84,10 @@ def _joined(old: RunInfo, new: RunInfo) -> RunInfo:
         seeds=tuple(sorted({*old.seeds, *new.seeds})),
         settings={**new.settings, "metrics": settings},
     )
+
+
+def _row_of(cell: str) -> str:
+    return cell.partition("/")[0]
 
 
 def _section(info: RunInfo, name: str) -> Settings:

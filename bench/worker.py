@@ -293,7 +293,8 @@ class Worker:
         known = self.store.find(task.cell) if task.kind == "scores" else None
         metrics = {name: self.spec.metrics[name] for name in (task.metrics if known else self.spec.metrics)}
         record = known or blank(self.spec, task.cell, "failed", "")
-        return score_given(record, given, metrics, self._scorers, self._cache)
+        scored = score_given(record, given, metrics, self._scorers, self._cache)
+        return replace(scored, machine=self._machine)
 
     # -- memory ----------------------------------------------------------------------------------------------------
 

@@ -61,7 +61,7 @@ def notes_of(
         "A score is the mean over a method's videos; if only some have a defined value, their number stands beside it.",
         *([own_start_note(own)] if own else []),
         _intervals(len(info.prompts)),
-        *(_tests(len(info.prompts), power) if comparisons else []),
+        *(_tests(len(info.prompts), power) if comparisons else _no_tests(rows)),
         *_blocks(rows),
         *_settings(columns, rows, records),
         *(f"{row.title}: {flag.sentence}" for row in rows for flag in row.flags),
@@ -93,6 +93,11 @@ def _tests(prompts: int, power: Sequence[Power]) -> list[str]:
             f"{smallest_p(prompts):.2g}, and {pairs} pairs need at least {least} prompts."
         )
     return found
+
+
+def _no_tests(rows: Sequence[TableRow]) -> list[str]:
+    ranked = sum(row.ranked and row.ok > 0 for row in rows)
+    return ["No tests: no two rows have a video of the same prompt and seed."] if ranked > 1 else []
 
 
 def _blocks(rows: Sequence[TableRow]) -> list[str]:

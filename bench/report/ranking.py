@@ -26,7 +26,10 @@ TIED_SHARE = 0.5
 def compare(
     rows: Sequence[TableRow], columns: Sequence[MetricInfo], records: Sequence[Record]
 ) -> tuple[Comparison, ...]:
-    """Returns the paired tests of all pairs of ranked rows, per ranking metric, Holm-corrected within the metric."""
+    """Returns the paired tests of all pairs of ranked rows, per ranking metric, Holm-corrected within the metric.
+
+    None at all where no two rows share a prompt, as is usual for videos of unknown prompts.
+    """
     comparisons = []
     for column in columns:
         if column.better == "neither":
@@ -39,7 +42,7 @@ def compare(
         comparisons += [
             Comparison(column.name, a, b, test, p) for (a, b), test, p in zip(pairs, tests, corrected, strict=True)
         ]
-    return tuple(comparisons)
+    return tuple(comparisons) if any(comparison.test.n for comparison in comparisons) else ()
 
 
 def marked(
@@ -62,8 +65,9 @@ def marked(
         for mark, methods in (("best", best), ("second", second)):
             for method in methods:
                 marks[method][column.name] = mark
+        tested = any(comparison.metric == column.name for comparison in comparisons)
         for method, _ in rest:
-            if not all(told_apart(comparisons, column.name, method, winner) for winner in best):
+            if tested and not all(told_apart(comparisons, column.name, method, winner) for winner in best):
                 tied[method].add(column.name)
     return [replace(row, marks=marks[row.method], tied=frozenset(tied[row.method])) for row in rows]
 

@@ -27,6 +27,9 @@ STILL_SHARE = 0.5
 BLOCK_OF: Mapping[str, Block] = {"floor": "floors", "ceiling": "ceiling"}
 """Part of the table by group of the method's stamp; every other group is a system."""
 
+END_UNKNOWN = "end not known"
+"""What `metrics.decoding.Condition.flags` says of a file that does not tell how long it should be."""
+
 _PEAKS = frozenset({"peak_rss_mb", "peak_gpu_mb"})
 """Costs where the largest video counts, not the mean."""
 
@@ -120,7 +123,10 @@ def _row(
         values = values_of(own, method, column.name)
         scores[column.name] = summarise(list(values.values()), [prompt for prompt, _ in values])
     paper = published.methods.get(method)
-    found = (_still_flag(done), *unlike_others, _length_flag(done), _damage_flag(done), _memory_flag(done))
+    found = (
+        *(_still_flag(done), *unlike_others, _length_flag(done)),
+        *(_damage_flag(done), _end_flag(done), _memory_flag(done)),
+    )
     flags = tuple(flag for flag in found if flag is not None)
     statuses = Counter(record.status for record in own)
     block = BLOCK_OF.get(stamp.group, "systems") if stamp is not None else "systems"
@@ -196,6 +202,16 @@ def _damage_flag(done: Sequence[Record]) -> Flag | None:
         f"{len(damaged)} of its {len(done)} videos hold frames that the decoder marks as damaged, {frames} in all."
     )
     return Flag(f"damaged {len(damaged)}/{len(done)}", sentence)
+
+
+def _end_flag(done: Sequence[Record]) -> Flag | None:
+    unknown = sum(END_UNKNOWN in record.flags for record in done)
+    if not unknown:
+        return None
+    return Flag(
+        f"{END_UNKNOWN} {unknown}/{len(done)}",
+        f"of {unknown} of its {len(done)} videos the file does not tell whether frames are missing at its end.",
+    )
 
 
 def _length_flag(done: Sequence[Record]) -> Flag | None:

@@ -194,7 +194,9 @@ def test_videos_of_unknown_prompts_pair_with_none_and_have_intervals(shown: Stor
     data = findings(shown)
     assert [row.own_start for row in data.rows] == [False, False]
     assert {row.title: row.scores["wobble"].low is not None for row in data.rows} == {"One": True, "Two": True}
-    assert [comparison.test.n for comparison in data.comparisons] == [0]
+    assert data.comparisons == ()
+    assert [row.tied for row in data.rows] == [frozenset(), frozenset()]
+    assert "No tests: no two rows have a video of the same prompt and seed." in data.notes
 
 
 def test_the_page_shows_given_videos_where_they_lie(shown: Store, tmp_path: Path) -> None:
