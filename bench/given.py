@@ -31,6 +31,7 @@ from bench.records import Record, RunInfo
 from bench.spec import SCHEMA, Cell, GivenFile, Prompt, RunSpec, content_key
 from bench.store import Store
 from bench.terminal import printable, say
+from metrics.decoding.sources import absolute
 from metrics.errors import VideoError
 from metrics.features.cache import FeatureCache, content_hash, default_folder
 
@@ -231,7 +232,8 @@ def _rows(videos: Sequence[GivenVideo], choices: GivenChoices) -> list[str]:
     """Returns the name in tables of the row of every video: the manifest's, the command's, or its folder's."""
     if choices.method and any(video.method for video in videos):
         raise ConfigError("the manifest names the rows in its column `method`: leave out --method")
-    rows = [video.method.strip() or choices.method or _folder(video.path, choices.words) for video in videos]
+    folders = _folders(videos, choices.words)
+    rows = [v.method.strip() or choices.method or folder for v, folder in zip(videos, folders, strict=True)]
     by_name: dict[str, str] = {}
     for row in rows:
         if by_name.setdefault(_name_of(row), row) != row:
@@ -242,17 +244,28 @@ def _rows(videos: Sequence[GivenVideo], choices: GivenChoices) -> list[str]:
     return rows
 
 
-def _folder(path: str, words: Sequence[str]) -> str:
-    """Returns the name of the folder that the command found a video in; of a glob, its part without wildcards."""
+def _folders(videos: Sequence[GivenVideo], words: Sequence[str]) -> list[str]:
+    """Returns the name of the folder on the command line that each video was found by.
+
+    That is the manifest's folder, the part of a glob before its wildcards, or the folder of a file that is named.
+    """
     for word in words:
-        if word != path and glob.has_magic(word):
-            steps = Path(word).parts
-            fixed = Path(*steps[: next(i for i, step in enumerate(steps) if glob.has_magic(step))])
-            if Path(path).is_relative_to(fixed) or fixed == Path():
-                return fixed.absolute().resolve().name or "videos"
-        elif word != path and Path(word).suffix.lower() in (".csv", ".jsonl"):
-            return Path(word).absolute().resolve().parent.name or "videos"
-    return Path(path).absolute().parent.resolve().name or "videos"
+        if Path(word).suffix.lower() in (".csv", ".jsonl"):
+            return [_folder_name(Path(word).parent)] * len(videos)
+    named = set(words)
+    globs = [Path(word).parts for word in words if glob.has_magic(word) and not Path(word).exists()]
+    roots = [Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))]) for parts in globs]
+    names = []
+    for video in videos:
+        path = Path(video.path)
+        above = [root for root in roots if root == Path() or path.is_relative_to(root)]
+        found = path.parent if video.path in named or not above else max(above, key=lambda root: len(root.parts))
+        names.append(_folder_name(found))
+    return names
+
+
+def _folder_name(folder: Path) -> str:
+    return folder.absolute().resolve().name or "videos"
 
 
 def _name_of(title: str) -> str:
@@ -361,9 +374,9 @@ def _cells(places: Sequence[_Place], choices: GivenChoices) -> tuple[tuple[Cell,
     """Returns the cells, row by row, and a sentence per video that is another one again."""
     cells: dict[str, Cell] = {}
     notes = []
-    rows = list(dict.fromkeys(place.row for place in places))
-    for place in sorted(places, key=lambda place: rows.index(place.row)):
-        path = str(Path(place.video.path).absolute())
+    order = {row: number for number, row in enumerate(dict.fromkeys(place.row for place in places))}
+    for place in sorted(places, key=lambda place: order[place.row]):
+        path = str(absolute(place.video.path))
         content = _content(Path(path), choices)
         given = GivenFile(path, content, choices.num_frames, choices.seams, place.video.extra, choices.max_damaged)
         seams = [given.seams.start, given.seams.step] if isinstance(given.seams, range) else list(given.seams)

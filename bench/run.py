@@ -89,6 +89,9 @@ def execute(spec: RunSpec, catalog: Catalog, store: Store, name: str, redo: str 
     left = todo(spec, catalog, store, redo)
     damage += left.notes
     outcomes = _work(spec, store, left) if left.videos or left.scores else []
+    now = store.known()
+    if now is not None and not set(info.methods) <= set(now.methods):  # another command wrote run.json at the same time
+        store.open(grown(info, now))
     damage = _unique((*damage, *(note for outcome in outcomes for note in outcome.notes)))
     spoiled = _unique(sentence for outcome in outcomes for sentence in outcome.spoiled)
     for note in damage:

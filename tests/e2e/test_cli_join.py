@@ -223,3 +223,15 @@ def test_verify_names_a_given_video_that_changed(here: Path, capsys: pytest.Capt
     assert call("verify", "out") != 0
     output = capsys.readouterr()
     assert "10.mkv: the given video has changed since it was scored" in output.out + output.err
+
+
+def test_a_row_that_another_command_overwrote_in_run_json_is_put_back(here: Path) -> None:
+    """Two commands read run.json, then both write it: the one that ends last sees that its row is gone."""
+    shutil.copy("out/run.json", "before.json")
+    Path("plugin.py").write_text(
+        PLUGIN.replace(
+            "return Sum(self)", "import shutil; shutil.copy('before.json', 'out/run.json'); return Sum(self)"
+        )
+    )
+    assert score(("10.mkv", CIRCLE, "Ours", "")) == 0
+    assert Store("out").info().methods == ("still", "ours")

@@ -252,11 +252,17 @@ def rows() -> dict[str, str]:
 
 
 def test_rows_are_called_after_folders_never_after_files(here: Path) -> None:
-    for folder in ("My Model", "other/deep"):
+    for folder in ("My Model", "other/deep", "listed"):
         Path(folder).mkdir(parents=True)
         shutil.copy("a.mkv", f"{folder}/1.mkv")
-    score("My Model/1.mkv", "other/*/*.mkv")
-    assert rows() == {"my_model": "My Model", "other": "other"}
+    score("My Model/1.mkv", "other/*/*.mkv", "listed/1.mkv")
+    assert rows() == {"my_model": "My Model", "other": "other", "listed": "listed"}
+    Path("listed/m.csv").write_text("path\n1.mkv\n../b.mkv\n")
+    score("--manifest", "listed/m.csv", "--out", "results/scores")
+    assert [record["source"] for record in cells() if record["method"] == "listed"] == [
+        f"{here}/listed/1.mkv",
+        f"{here}/b.mkv",
+    ]
 
 
 def test_the_command_names_the_row(here: Path) -> None:
