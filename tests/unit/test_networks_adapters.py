@@ -28,6 +28,7 @@ from baselines.networks.clip_encoders import (
     encode_text,
     load_image_tower,
 )
+from baselines.seine import checkpoint as seine_checkpoint
 from baselines.seine.checkpoint import write_seine
 from baselines.seine.method import Seine
 from baselines.seine.network import SeineUNet
@@ -222,7 +223,7 @@ def test_seine_file_is_converted_once(
     tmp_path: Path, seine_weights: Path, encoders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints.constants, "HF_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(checkpoints, "SeineUNet", partial(SeineUNet, **SEINE_UNET))
+    monkeypatch.setattr(seine_checkpoint, "SeineUNet", partial(SeineUNet, **SEINE_UNET))
     network = SeineUNet.from_pretrained(seine_weights / "unet")
     released = {key.removeprefix("unet."): tensor for key, tensor in network.state_dict().items()}
     torch.save({"ema": released}, tmp_path / "seine.pt")
