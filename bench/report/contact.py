@@ -9,10 +9,12 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unicodedata import east_asian_width
 
 import numpy as np
 
@@ -20,13 +22,14 @@ from bench.errors import StoreError
 from bench.records import Record
 from bench.report.curves import LOCAL_FRAMES, WorstMoment
 from bench.report.findings import ReportData
+from bench.report.lettering import Lettering
 from bench.report.sources import Sources
+from bench.terminal import say
 from generators.api import Frames
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
-    from PIL.ImageFont import FreeTypeFont
 
 COLUMNS = 9
 """Frames per row of a contact sheet, first and last included: every third second of a 240-frame video."""
@@ -83,6 +86,7 @@ def draw_sheets(sources: Sources, findings: ReportData, worst: Sequence[WorstMom
         worst: moments to show close up.
         folder: an existing folder.
     """
+    letters = Lettering()
     by_method, unreadable, close_ups = {}, [], dict[tuple[str, str], _Strip]()
     together: list[_Strip] = []
     first = next(((record.prompt_key, record.seed) for record in findings.records), None)
@@ -103,15 +107,18 @@ def draw_sheets(sources: Sources, findings: ReportData, worst: Sequence[WorstMom
                 together.append(replace(strip, title=row.title))
             close_ups |= {(m.metric, row.method): _close_up(m, row.title, metrics[m.metric], thumbs) for m in moments}
         if strips:
-            by_method[row.method] = _save(strips, COLUMNS, folder / f"contact-{row.method}.png")
+            by_method[row.method] = _save(strips, COLUMNS, folder / f"contact-{row.method}.png", letters)
     places = [(moment.metric, moment.record.method) for moment in worst]
     ordered = [close_ups[place] for place in places if place in close_ups]
-    return Sheets(
+    sheets = Sheets(
         by_method,
-        together=_save(together, COLUMNS, folder / "together.png") if len(together) > 1 else "",
-        worst=_save(ordered, WORST_COLUMNS, folder / "worst.png") if ordered else "",
+        together=_save(together, COLUMNS, folder / "together.png", letters) if len(together) > 1 else "",
+        worst=_save(ordered, WORST_COLUMNS, folder / "worst.png", letters) if ordered else "",
         unreadable=tuple(unreadable),
     )
+    if letters.missing:
+        say(f"warning: {letters.missing_sentence()}")
+    return sheets
 
 
 def frames_over_time(num_frames: int, columns: int = COLUMNS) -> tuple[int, ...]:
@@ -160,12 +167,12 @@ def _close_up(moment: WorstMoment, title: str, metric: str, thumbs: Thumbs) -> _
     return _Strip(title, text, [thumbs[index] for index in shown], captions, "")
 
 
-def _save(strips: Sequence[_Strip], columns: int, path: Path) -> str:
-    _sheet(strips, columns).save(path)
+def _save(strips: Sequence[_Strip], columns: int, path: Path, letters: Lettering) -> str:
+    _sheet(strips, columns, letters).save(path)
     return path.name
 
 
-def _sheet(strips: Sequence[_Strip], columns: int) -> Image:
+def _sheet(strips: Sequence[_Strip], columns: int, letters: Lettering) -> Image:
     """Returns a picture of the strips; captions that all strips share stand once, at the top."""
     from PIL import Image, ImageDraw
 
@@ -178,60 +185,62 @@ def _sheet(strips: Sequence[_Strip], columns: int) -> Image:
     image = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(image)
     if shared:
-        _captions(draw, filled.pop(), MARGIN + 6, width)
+        _captions(draw, letters, filled.pop(), MARGIN + 6, width)
     for number, strip in enumerate(strips):
         y = top + number * pitch
-        _labels(draw, strip, y)
+        _labels(draw, letters, strip, y)
         if not strip.thumbs:
             box = (MARGIN + TEXT_WIDTH, y, size[0] - MARGIN - GAP, y + THUMB_HEIGHT - 1)
             draw.rectangle(box, fill=EMPTY)
-            _wrapped(draw, strip.reason, (box[0] + 12, y + 12), box[2] - box[0] - 24, 5, FAINT)
+            _wrapped(draw, letters, strip.reason, (box[0] + 12, y + 12), box[2] - box[0] - 24, 5, FAINT)
         for column, thumb in enumerate(strip.thumbs):
             image.paste(Image.fromarray(thumb), (MARGIN + TEXT_WIDTH + column * (width + GAP), y))
         if not shared:
-            _captions(draw, strip.captions, y + THUMB_HEIGHT, width)
+            _captions(draw, letters, strip.captions, y + THUMB_HEIGHT, width)
     return image
 
 
-def _captions(draw: ImageDraw, captions: Sequence[str], y: int, width: int) -> None:
+def _captions(draw: ImageDraw, letters: Lettering, captions: Sequence[str], y: int, width: int) -> None:
     for column, caption in enumerate(captions):
         x = MARGIN + TEXT_WIDTH + column * (width + GAP)
-        draw.text((x + 1, y), caption, fill=FAINT, font=_font(10))
+        letters.write(draw, (x + 1, y), caption, 10, FAINT)
 
 
-def _labels(draw: ImageDraw, strip: _Strip, y: int) -> None:
-    bold = _font(12, bold=True)
-    draw.text((MARGIN, y + 2), _fitted(draw, strip.title, TEXT_WIDTH - 16, bold), fill=INK, font=bold)
-    _wrapped(draw, strip.text, (MARGIN, y + 20), TEXT_WIDTH - 16, 5, FAINT)
+def _labels(draw: ImageDraw, letters: Lettering, strip: _Strip, y: int) -> None:
+    title = _fitted(letters, strip.title, TEXT_WIDTH - 16, 12, bold=True)
+    letters.write(draw, (MARGIN, y + 2), title, 12, INK, bold=True)
+    _wrapped(draw, letters, strip.text, (MARGIN, y + 20), TEXT_WIDTH - 16, 5, FAINT)
 
 
-def _wrapped(draw: ImageDraw, text: str, at: tuple[int, int], width: int, lines: int, ink: str) -> None:
+def _wrapped(
+    draw: ImageDraw, letters: Lettering, text: str, at: tuple[int, int], width: int, lines: int, ink: str
+) -> None:
     """Writes text broken into at most `lines` lines; what does not fit ends in an ellipsis."""
-    font = _font(11)
     rows: list[str] = [""]
-    for word in text.split():
-        longer = f"{rows[-1]} {word}".strip()
-        if draw.textlength(longer, font=font) <= width or not rows[-1]:
+    for word, blank in _units(text):
+        longer = f"{rows[-1]}{blank}{word}".strip()
+        if letters.width(longer, 11) <= width or not rows[-1]:
             rows[-1] = longer
         else:
             rows.append(word)
     if len(rows) > lines:
         rows = [*rows[: lines - 1], f"{rows[lines - 1]} …"]
     for number, row in enumerate(rows):
-        draw.text((at[0], at[1] + 15 * number), _fitted(draw, row, width, font), fill=ink, font=font)
+        letters.write(draw, (at[0], at[1] + 15 * number), _fitted(letters, row, width, 11), 11, ink)
 
 
-def _fitted(draw: ImageDraw, text: str, width: int, font: FreeTypeFont) -> str:
+def _units(text: str) -> Iterator[tuple[str, str]]:
+    """Yields the words of a text with the blank before each; wide characters, as of Chinese, are words of their own."""
+    for word in text.split():
+        blank = " "
+        for wide, run in groupby(word, key=lambda char: east_asian_width(char) in "WF"):
+            for piece in run if wide else ["".join(run)]:
+                yield piece, blank
+                blank = ""
+
+
+def _fitted(letters: Lettering, text: str, width: int, size: int, *, bold: bool = False) -> str:
     """Returns text cut to a width in pixels."""
-    while len(text) > 1 and draw.textlength(text, font=font) > width:
+    while len(text) > 1 and letters.width(text, size, bold=bold) > width:
         text = f"{text[:-2].rstrip('…')}…"
     return text
-
-
-def _font(size: int, *, bold: bool = False) -> FreeTypeFont:
-    """Returns DejaVu Sans, which matplotlib carries: the same glyphs on every machine."""
-    import matplotlib as mpl
-    from PIL import ImageFont
-
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / name, size)
