@@ -31,6 +31,7 @@ from bench.process_state import ProcessState
 from bench.profile import Settings, checked
 from generators.api import NAME, MethodInfo
 from metrics.api import MetricInfo
+from metrics.named import GROUPS
 
 DEFAULT_GROUPS = ("table", "floor")
 """The groups that `all` means in every profile."""
@@ -164,11 +165,16 @@ class Catalog:
                 chosen[name] = None
         return list(chosen)
 
-    def choose_metrics(self, names: Iterable[str]) -> list[str]:
-        """Returns metric names without repeats. Raises like `choose_methods`."""
-        chosen = dict.fromkeys(names)
+    def choose_metrics(self, words: Iterable[str]) -> list[str]:
+        """Returns metric names without repeats, in the order asked for. Raises like `choose_methods`.
+
+        Args:
+            words: names, groups of `metrics.GROUPS`, or "all".
+        """
+        groups = {**GROUPS, "all": tuple(self.metrics)}
+        chosen = dict.fromkeys(name for word in words for name in groups.get(word, (word,)))
         for name in chosen:
-            self._require(name, self.metrics, "metric", [])
+            self._require(name, self.metrics, "metric", [*groups])
         return list(chosen)
 
     def _require(self, name: str, known: Mapping[str, Any], kind: str, groups: Sequence[str]) -> None:

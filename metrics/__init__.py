@@ -28,7 +28,7 @@ from pathlib import Path
 from metrics.api import Accumulator, Frames, Metric, MetricInfo, Score, Series, metric
 from metrics.errors import MetricError, SettingError, VideoError, WeightsError
 from metrics.features.base import FeatureReader
-from metrics.named import BUILT_IN, metrics_by_name
+from metrics.named import BUILT_IN, GROUPS, metrics_by_name
 
 
 def score(
@@ -100,6 +100,7 @@ def score_frames(
 
 __all__ = [
     "BUILT_IN",
+    "GROUPS",
     "Accumulator",
     "FeatureReader",
     "Frames",

@@ -1,8 +1,8 @@
 """Finds metrics by name: those of this package, then those that any installed package announces.
 
 Example:
-    >>> sorted(BUILT_IN)
-    ['clip', 'mawe', 'scuts', 'seams', 'stillness']
+    >>> BUILT_IN["scuts"]
+    'metrics.scuts:SceneCuts'
     >>> list(metrics_by_name(["scuts"]))
     ['scuts']
 """
@@ -24,13 +24,26 @@ GROUP = "bench.metrics"
 BUILT_IN: Mapping[str, str] = MappingProxyType(
     {
         "clip": "metrics.clip:ClipScore",
+        "collapse": "metrics.repetition:SinkCollapse",
+        "exposure": "metrics.exposure:Exposure",
+        "flickering": "metrics.flickering:Flickering",
         "mawe": "metrics.mawe:Mawe",
+        "repetition": "metrics.repetition:Repetition",
         "scuts": "metrics.scuts:SceneCuts",
         "seams": "metrics.seams:Seams",
         "stillness": "metrics.stillness:Stillness",
     }
 )
 """The metrics of this package by name, as `module:class`; the class has the paper's settings as defaults."""
+
+GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "table1": ("mawe", "scuts", "clip"),
+        "drift": ("exposure", "collapse", "repetition"),
+        "vbench": ("flickering",),
+    }
+)
+"""Metrics that are chosen together, by the name of the group."""
 
 
 def metrics_by_name(metrics: Sequence[str | Metric]) -> dict[str, Metric]:

@@ -2,7 +2,7 @@
 
 Example:
     >>> [definition.name for definition in DEFINITIONS]
-    ['mawe', 'scuts', 'clip', 'seams', 'stillness']
+    ['mawe', 'scuts', 'clip', 'seams', 'stillness', 'exposure', 'flickering', 'collapse', 'repetition']
 """
 
 from __future__ import annotations
@@ -101,6 +101,52 @@ DEFINITIONS = (
         "Percent of frame pairs, 0 to 100, lower is better; `repeated_share` is 0 to 1.",
         "A period longer than half the video cannot be found, and an honestly periodic motion under a still camera "
         "is a repetition: `flag` points at a row to look at, it does not convict.",
+    ),
+    Definition(
+        "exposure",
+        "Exposure drift: brighter, darker, more saturated, clipped",
+        "Long videos often decay into over-exposure or darkness, and learned quality scores prefer such frames to "
+        "normal ones. This compares the exposure of both ends of a video.",
+        "Per frame, on 0..1: mean luma $0.2126 R + 0.7152 G + 0.0722 B$, mean saturation $(\\max-\\min)/\\max$, share "
+        "of pixels with $\\max \\ge 252$ or $\\max \\le 3$. The score is $100$ times the largest of the three changes "
+        "$|\\text{last 15 \\%} - \\text{first 15 \\%}|$.",
+        "Ours; why it is needed: Self-Forcing++ (arXiv:2510.02283), section 3.4. The ends are FramePack's.",
+        "Percent of the range, 0 to 100, lower is better.",
+        "Fades, nightfall and cuts are legitimate changes: compare methods within a prompt. Blind to anything that "
+        "returns before the end. Black bars dilute it: crop them.",
+    ),
+    Definition(
+        "flickering",
+        "Temporal flickering (VBench)",
+        "How little consecutive frames differ.",
+        "$(255 - \\overline{|x_{t+1} - x_t|}) / 255$ over pixels, channels and pairs.",
+        "VBench 45e79ec, `vbench/temporal_flickering.py:30-49`, without its static filter.",
+        "0 to 1, higher is better; a frozen video scores exactly 1.",
+        "It rewards standstill: real motion differs from frame to frame as flicker does. Never read it without "
+        "`stillness` or `dynamic_degree`.",
+    ),
+    Definition(
+        "collapse",
+        "Sink collapse: falling back to the first frames",
+        "Autoregressive generators that keep their first frames in view may suddenly show them again.",
+        "With $d_t$ the root mean square difference of frame $t$ to the first frame: "
+        "$100 \\max_t (\\max_{s \\le t} d_s - d_t) / \\max_t d_t$.",
+        "The idea: LoL (arXiv:2601.16914), section 4.1, which defines neither normalisation nor drop; this reading is "
+        "ours.",
+        "Percent, 0 to 100, lower is better. `parts` holds the frame.",
+        "A frozen video never falls back: 0. A camera that comes round and a cut back to an earlier shot look like a "
+        "collapse: look at the frame it names.",
+    ),
+    Definition(
+        "repetition",
+        "Repetition: how near a video comes to repeating itself",
+        "The smallest mean difference between frames one lag apart, over all lags long enough to be a repetition.",
+        "$\\min_{L \\ge 16} \\overline{\\mathrm{rms}(x_{t+L} - x_t)}$ on 16 x 16 thumbnails, lags up to seven eighths "
+        "of the video and 600 frames.",
+        "NoRepeat of RIFLEx (arXiv:2502.15894), appendix D, on grey levels and without the model's period; this "
+        "reading is ours. The paper's own procedure is `metrics.repetition.norepeat`.",
+        "Grey levels, 0 and up, higher is better; an exact loop and a frozen video score 0.",
+        "Compare it with the median over lags in `parts`: a video of little motion is near itself at every lag.",
     ),
 )
 """One per metric, in the order of the table."""

@@ -18,7 +18,10 @@ from bench.stats import is_defined
 from generators.weights import TABLE, MissingWeightsError, find_weights, resolve_weights
 from metrics.api import Metric, Score
 from metrics.clip import ClipScore
+from metrics.exposure import Exposure
+from metrics.flickering import Flickering
 from metrics.mawe import Mawe
+from metrics.repetition import Repetition, SinkCollapse
 from metrics.scuts import SceneCuts
 from metrics.seams import Seams
 from metrics.stillness import Stillness
@@ -67,6 +70,10 @@ MEASUREMENTS = (
     Measurement("seams", "seams", "seam contrast", "lower", "", "seams", 0.1),
     Measurement("stillness", "stillness", "frozen pairs, %", "lower", "", "stillness", 2.0),
     Measurement("repeated", "stillness", "repeated share", "lower", "repeated_share", "stillness", 0.1),
+    Measurement("exposure", "exposure", "exposure drift", "lower", "", "exposure", 1.0),
+    Measurement("flickering", "flickering", "flickering (VBench)", "higher", "", "flickering", 0.002),
+    Measurement("collapse", "collapse", "sink collapse, %", "lower", "", "collapse", 5.0),
+    Measurement("repetition", "repetition", "distance at the nearest lag", "higher", "", "repetition", 1.0),
 )
 """Everything the dose-response table has a row for."""
 
@@ -93,6 +100,10 @@ class Instruments:
             "scuts": SceneCuts(),
             "seams": seams,
             "stillness": Stillness(flow="dis", size=FLOW_SIZE),
+            "exposure": Exposure(),
+            "flickering": Flickering(),
+            "collapse": SinkCollapse(),
+            "repetition": Repetition(),
         }
         if self.clip:
             found["clip"] = ClipScore(weights=self.clip)

@@ -1,6 +1,6 @@
-"""Statistics of every frame: mean colour, a thumbnail, and how much it differs from the frame before.
+"""Statistics of every frame: colour, exposure, a thumbnail, and how far it is from the frame before and the first ones.
 
-Seams and stillness read these; they cost about as much as decoding.
+Seams, stillness, exposure, flickering and repetition read these; they cost about as much as decoding.
 
 Example:
     >>> pass_ = FrameStatistics().load().begin("")
@@ -22,7 +22,16 @@ from metrics.features.base import Arrays
 THUMBNAIL = 16
 """Side of a thumbnail in pixels: small enough that codec noise averages out, large enough to tell poses apart."""
 
-FRAME_STATISTICS_VERSION = 1
+ANCHORS = 3
+"""First frames that every frame is compared with. Source: LoL (arXiv:2601.16914) anchors on 1 to 3 sink frames."""
+
+LUMA = (0.2126, 0.7152, 0.0722)
+"""Weights of R, G, B. Source: ITU-R BT.709."""
+
+CLIPPED_HIGH, CLIPPED_LOW = 252, 3
+"""Largest channel from which on, and up to which, a pixel counts as clipped: codecs blur 255 and 0 by this much."""
+
+FRAME_STATISTICS_VERSION = 2
 """Changes whenever the same frames would give other arrays."""
 
 
@@ -32,7 +41,7 @@ class FrameStatistics:
 
     def identity(self, prompt: str) -> str:
         """Returns the name of the pass."""
-        return f"glance {FRAME_STATISTICS_VERSION}"
+        return f"frame statistics {FRAME_STATISTICS_VERSION}"
 
     def load(self) -> FrameStatistics:
         """Returns itself."""
@@ -44,18 +53,24 @@ class FrameStatistics:
 
 
 class FrameStatisticsPass:
-    """Looks of the frames of one video.
+    """Statistics of the frames of one video.
 
     Arrays:
         colour: float32 [T, 3], mean RGB, 0..255.
         thumbnail: uint8 [T, 16, 16, 3], area-averaged.
         difference: float32 [T - 1], mean absolute difference to the next frame over pixels and channels, 0..255.
+        exposure: float64 [T, 5], the columns of `EXPOSURE`, 0..1 each.
+        anchor_distance: float64 [T, 3], root mean square difference to the first three frames, grey levels; NaN for a
+            first frame that a short video does not have.
     """
 
     def __init__(self) -> None:
         self._colours: list[tuple[float, ...]] = []
         self._thumbnails: list[NDArray[np.uint8]] = []
         self._differences: list[float] = []
+        self._exposure: list[tuple[float, ...]] = []
+        self._anchors: list[NDArray[np.uint8]] = []
+        self._distances: list[list[float]] = []
         self._last: NDArray[np.uint8] | None = None
 
     def update(self, frames: Frames) -> None:
@@ -63,19 +78,81 @@ class FrameStatisticsPass:
         import cv2
 
         for frame in frames:
-            self._colours.append(cv2.mean(frame)[:3])
+            colour = cv2.mean(frame)[:3]
+            self._colours.append(colour)
             small = cv2.resize(frame, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
             self._thumbnails.append(np.asarray(small, dtype=np.uint8))
             if self._last is not None:
                 self._differences.append(float(np.mean(cv2.mean(cv2.absdiff(frame, self._last))[:3])))
+            self._exposure.append(frame_exposure(frame, colour))
+            self._compare_with_anchors(frame)
             self._last = frame
         if self._last is not None:
             self._last = self._last.copy()
 
+    def _compare_with_anchors(self, frame: NDArray[np.uint8]) -> None:
+        if len(self._anchors) < ANCHORS:
+            for earlier, anchor in zip(self._distances, self._anchors, strict=True):
+                earlier.append(rms(frame, anchor))
+            self._anchors.append(frame.copy())
+        self._distances.append([rms(frame, anchor) for anchor in self._anchors])
+
     def arrays(self) -> Arrays:
         """Returns the arrays."""
+        distances = [row + [np.nan] * (ANCHORS - len(row)) for row in self._distances]
         return {
             "colour": np.array(self._colours, dtype=np.float32).reshape(-1, 3),
             "thumbnail": np.array(self._thumbnails, dtype=np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL, 3),
             "difference": np.array(self._differences, dtype=np.float32),
+            "exposure": np.array(self._exposure, dtype=np.float64).reshape(-1, len(EXPOSURE)),
+            "anchor_distance": np.array(distances, dtype=np.float64).reshape(-1, ANCHORS),
         }
+
+
+EXPOSURE = ("luma", "saturation", "clipped_high", "clipped_low", "contrast")
+"""What `frame_exposure` measures: mean luma, mean saturation, shares of clipped pixels, standard deviation of luma."""
+
+
+def frame_exposure(frame: NDArray[np.uint8], colour: tuple[float, ...]) -> tuple[float, ...]:
+    """Returns the exposure of a frame: one number, 0..1, for every name in `EXPOSURE`.
+
+    Saturation is (max - min) / max of the three channels, 0 for black. All sums but the saturation's and the
+    contrast's are of integers, so they are exact.
+
+    Args:
+        frame: uint8 [H, W, 3].
+        colour: its mean R, G, B, 0..255.
+
+    Example:
+        >>> white = np.full((4, 4, 3), 255, np.uint8)
+        >>> frame_exposure(white, (255.0, 255.0, 255.0))
+        (1.0, 0.0, 1.0, 0.0, 0.0)
+
+    Source: ours; Self-Forcing++ (arXiv:2510.02283), section 3.4, says why quality scores do not replace it.
+    """
+    import cv2
+
+    red, green, blue = cv2.split(frame)
+    largest = cv2.max(cv2.max(red, green), blue)
+    smallest = cv2.min(cv2.min(red, green), blue)
+    pixels = largest.size
+    # A black pixel has no saturation: 0 / 1. Every other one is divided by its own maximum.
+    saturation = cv2.divide(cv2.subtract(largest, smallest), cv2.max(largest, 1), dtype=cv2.CV_32F)
+    high = cv2.countNonZero(cv2.compare(largest, CLIPPED_HIGH, cv2.CMP_GE))
+    low = cv2.countNonZero(cv2.compare(largest, CLIPPED_LOW, cv2.CMP_LE))
+    luma = cv2.transform(frame.astype(np.float32), np.array([LUMA], np.float32))
+    contrast = float(cv2.meanStdDev(luma)[1][0, 0])
+    mean_luma = float(np.dot(LUMA, colour))
+    return mean_luma / 255, cv2.mean(saturation)[0], high / pixels, low / pixels, contrast / 255
+
+
+def rms(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
+    """Returns the root mean square difference of two frames over pixels and channels, in grey levels.
+
+    Example:
+        >>> rms(np.zeros((2, 2, 3), np.uint8), np.full((2, 2, 3), 7, np.uint8))
+        7.0
+    """
+    import cv2
+
+    return float(cv2.norm(first, second, cv2.NORM_L2)) / float(np.sqrt(first.size))

@@ -15,6 +15,7 @@ from bench.profile import Profile, load_profile
 from bench.settings import identity, located, locations, resolve_settings
 from bench.spec import RunSpec, content_key
 from generators.weights import MissingWeightsError
+from metrics import GROUPS
 
 METHOD = """
 from dataclasses import dataclass
@@ -125,6 +126,16 @@ def test_groups_and_names_are_chosen(tmp_path: Path) -> None:
         catalog.choose_methods(",")
     with pytest.raises(ConfigError, match=r"unknown metric 'mwae'; there are .*mawe"):
         catalog.choose_metrics(["mwae"])
+
+
+def test_groups_of_metrics_stand_for_their_members() -> None:
+    catalog = find_plugins()
+    assert catalog.choose_metrics(["table1"]) == ["mawe", "scuts", "clip"]
+    assert catalog.choose_metrics(["scuts", "table1", "drift"])[:4] == ["scuts", "mawe", "clip", "exposure"]
+    assert catalog.choose_metrics(["all"]) == sorted(catalog.metrics)
+    assert set(GROUPS) >= {"table1", "drift", "vbench"}
+    for group in GROUPS:
+        assert set(catalog.choose_metrics([group])) == set(GROUPS[group])
 
 
 def test_settings_come_from_section_then_run_then_default(grey: str) -> None:
