@@ -7,7 +7,7 @@ Example: three frames whose features turn by 60 degrees each time.
     >>> turned = np.array([[1.0, 0.0], [0.5, 3**0.5 / 2], [-0.5, 3**0.5 / 2]])
     >>> similarities(turned)["previous"].round(3).tolist(), similarities(turned)["first"].round(3).tolist()
     ([0.5, 0.5], [0.5, -0.5])
-    >>> consistency(**similarities(turned))
+    >>> round(consistency(**similarities(turned)), 6)
     0.375
 """
 

@@ -23,12 +23,15 @@ GROUP = "bench.metrics"
 
 BUILT_IN: Mapping[str, str] = MappingProxyType(
     {
+        "aesthetic_quality": "metrics.quality:AestheticQuality",
         "background_consistency": "metrics.consistency:BackgroundConsistency",
         "background_consistency_long": "metrics.vbench_long:BackgroundConsistencyLong",
         "clip": "metrics.clip:ClipScore",
         "collapse": "metrics.repetition:SinkCollapse",
+        "dynamic_degree": "metrics.dynamic_degree:DynamicDegree",
         "exposure": "metrics.exposure:Exposure",
         "flickering": "metrics.flickering:Flickering",
+        "imaging_quality": "metrics.quality:ImagingQuality",
         "mawe": "metrics.mawe:Mawe",
         "repetition": "metrics.repetition:Repetition",
         "scuts": "metrics.scuts:SceneCuts",
@@ -45,8 +48,15 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "table1": ("mawe", "scuts", "clip"),
         "drift": ("exposure", "collapse", "repetition"),
-        "vbench": ("subject_consistency", "background_consistency", "flickering"),
-        "vbench-long": ("subject_consistency_long", "background_consistency_long", "flickering"),
+        "vbench": (
+            "subject_consistency",
+            "background_consistency",
+            "flickering",
+            "dynamic_degree",
+            "aesthetic_quality",
+            "imaging_quality",
+        ),
+        "vbench-long": ("subject_consistency_long", "background_consistency_long", "flickering", "dynamic_degree"),
     }
 )
 """Metrics that are chosen together, by the name of the group."""

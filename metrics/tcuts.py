@@ -54,7 +54,7 @@ class TransNetCuts(FeatureReader):
         """Returns the score of the video."""
         single = tables[ShotBoundaries(self.device)]["single"]
         cuts = boundaries(single.tolist(), self.threshold)
-        series = {"cuts": [float(cut) for cut in cuts], "probability": listed(single)}
+        series: dict[str, list[float | None]] = {"cuts": [float(cut) for cut in cuts], "probability": listed(single)}
         parts: dict[str, Part] = {
             "threshold": self.threshold,
             "package": package_version(),

@@ -44,6 +44,9 @@ STRENGTHS: Mapping[str, tuple[float, ...]] = MappingProxyType(
         "loop": (0.125, 0.25, 0.5, 0.65, 0.75),
         "identity": (0.2, 0.4, 0.6, 0.8, 1.0),
         "cut": (0.2, 0.4, 0.6, 0.8, 1.0),
+        "exposure": (4, 8, 16, 32, 64),
+        "dip": (4, 8, 16, 32, 64),
+        "return": (1, 2, 4, 8, 16),
     }
 )
 """Doses by kind of fault, in its unit (`generators.mini.faults.UNITS`). The longest seam skips half of the shortest
@@ -131,10 +134,10 @@ def measure_doses(task: DoseTask) -> DoseCurves:
 
 
 def dose(kind: str, strength: float) -> Fault:
-    """Returns the fault of one kind as the table has it: in the second chunk, at all seams, or a cut in the middle."""
+    """Returns the fault of one kind as the table has it: in the second chunk, at all seams, or in the middle."""
     if kind == "seam":
         return Fault(kind, strength, at=CHUNK, every=CHUNK)
-    return Fault(kind, strength, at=DOSE_FRAMES // 2 if kind == "cut" else CHUNK)
+    return Fault(kind, strength, at=DOSE_FRAMES // 2 if kind in ("cut", "return") else CHUNK)
 
 
 def _score(metrics: Mapping[str, Metric], number: int, fault: Fault) -> dict[str, Score]:

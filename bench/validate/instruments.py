@@ -3,7 +3,7 @@
 Example:
     >>> tools = Instruments(raft="", clip="")
     >>> sorted(tools.metrics())
-    ['mawe', 'scuts', 'seams', 'stillness']
+    ['collapse', 'exposure', 'flickering', 'mawe', 'repetition', 'scuts', 'seams', 'stillness']
     >>> [reading.name for reading in READINGS if reading.metric == "stillness"]
     ['stillness', 'repeated']
 """
@@ -18,6 +18,8 @@ from bench.stats import is_defined
 from generators.weights import TABLE, MissingWeightsError, find_weights, resolve_weights
 from metrics.api import Metric, Score
 from metrics.clip import ClipScore
+from metrics.consistency import BackgroundConsistency, SubjectConsistency
+from metrics.dynamic_degree import DynamicDegree
 from metrics.exposure import Exposure
 from metrics.flickering import Flickering
 from metrics.mawe import Mawe
@@ -25,6 +27,7 @@ from metrics.repetition import Repetition, SinkCollapse
 from metrics.scuts import SceneCuts
 from metrics.seams import Seams
 from metrics.stillness import Stillness
+from metrics.vbench_long import BackgroundConsistencyLong, SubjectConsistencyLong
 
 FLOW_SIZE = 128
 """Side in pixels that frames are resized to for optical flow, as in the mini profile."""
@@ -76,7 +79,7 @@ MEASUREMENTS = (
     Measurement("repetition", "repetition", "distance at the nearest lag", "higher", "", "repetition", 1.0),
     Measurement("tcuts", "tcuts", "TCuts (TransNetV2)", "lower", "", "tcuts", 0.5),
     Measurement("subject", "subject_consistency", "subject consistency (mini)", "higher", "", "subject", 0.002),
-    Measurement("subject_long", "subject_consistency_long", "subject, long (mini)", "higher", "", "subject_long", 0.002),
+    Measurement("subject_long", "subject_consistency_long", "subject, long (mini)", "higher", "", "subject_long"),
     Measurement("background", "background_consistency", "background consistency (mini)", "higher", "", "background"),
     Measurement(
         "background_long", "background_consistency_long", "background, long (mini)", "higher", "", "background_long"
@@ -94,11 +97,13 @@ class Instruments:
 
     Attributes:
         raft: folder of the flow network, empty where there is none.
-        clip: folder of the scoring CLIP, likewise.
+        clip: folder of the scoring CLIP, likewise; it also stands in for CLIP ViT-B/32.
+        encoder: folder of the image encoder that stands in for DINO and DINOv2, likewise.
     """
 
     raft: str
     clip: str
+    encoder: str = ""
 
     def metrics(self, network: bool = False) -> dict[str, Metric]:
         """Returns metrics by tool name: all that need no flow network, and MAWE by the flow network where asked for."""
@@ -117,8 +122,14 @@ class Instruments:
         }
         if self.clip:
             found["clip"] = ClipScore(weights=self.clip)
+            found["background"] = BackgroundConsistency(weights=self.clip)
+            found["background_long"] = BackgroundConsistencyLong(weights=self.clip)
+        if self.encoder:
+            found["subject"] = SubjectConsistency(weights=self.encoder)
+            found["subject_long"] = SubjectConsistencyLong(weights=self.encoder, long_weights=self.encoder)
         if network and self.raft:
             found["mawe_mini"] = Mawe(flow="mini", flow_weights=self.raft, size=FLOW_SIZE)
+            found["dynamic"] = DynamicDegree(flow="mini", flow_weights=self.raft)
         return found
 
     def estimators(self) -> dict[str, str]:
@@ -139,7 +150,11 @@ class Instruments:
 
 def find_instruments() -> Instruments:
     """Returns what this machine has."""
-    return Instruments(_folder("mini:raft", "model.safetensors"), _folder("mini:clip_score", "open_clip_config.json"))
+    return Instruments(
+        _folder("mini:raft", "model.safetensors"),
+        _folder("mini:clip_score", "open_clip_config.json"),
+        _folder("mini:svd/image_encoder", "model.safetensors"),
+    )
 
 
 def _folder(location: str, needed: str) -> str:

@@ -40,6 +40,9 @@ UNITS = {
     "flicker": "grey levels (standard deviation)",
     "seam": "frames of time skipped at every seam",
     "identity": "share of the other object at the end",
+    "exposure": "grey levels at the end",
+    "dip": "grey levels in the middle",
+    "return": "frames",
 }
 """Unit of the strength of every kind of fault; see `Fault`."""
 
@@ -60,7 +63,10 @@ class Fault:
             "blur": sharpness goes likewise;
             "flicker": brightness jumps at random in every frame from `at` on;
             "seam": time skips, in all layers at once, at `at` and every `every` frames after it;
-            "identity": from `at` to the last frame one object turns into another one, in colour and shape.
+            "identity": from `at` to the last frame one object turns into another one, in colour and shape;
+            "exposure": all channels grow brighter from `at` on, linearly, up to the last frame;
+            "dip": all channels grow darker from `at` on and are sound again `at` frames before the end, as a half wave;
+            "return": for so many frames from `at` on, the video shows its first frames again.
         strength: how bad, >= 0, in the kind's unit; 0 is the sound clip.
         at: first frame it may touch, >= 1.
         every: for "seam", frames from one seam to the next; 0 for a single one.
@@ -195,6 +201,9 @@ def _times(fault: Fault, num_frames: int) -> Float:
     elif fault.kind == "seam":
         seams = np.arange(fault.at, num_frames, fault.every) if fault.every else np.array([fault.at])
         return (frame + fault.strength * np.searchsorted(seams, frame, side="right")).astype(np.float32)
+    elif fault.kind == "return":
+        back = (frame >= fault.at) & (frame < fault.at + round(fault.strength))
+        frame = np.where(back, frame - fault.at, frame)
     return frame.astype(np.float32)
 
 
@@ -217,6 +226,12 @@ def _shift(fault: Fault, num_frames: int, seed: int) -> Float:
     """Returns what is added to every frame's colour in grey levels, [num_frames, 3]."""
     if fault.kind == "drift":
         return _growing(fault, num_frames)[:, None] * DRIFT
+    if fault.kind == "exposure":
+        return np.repeat(_growing(fault, num_frames)[:, None], 3, axis=1)
+    if fault.kind == "dip":
+        share = (np.arange(num_frames) - fault.at) / max(1, num_frames - 2 * fault.at)
+        wave = np.where((share > 0) & (share < 1), np.sin(np.pi * np.clip(share, 0, 1)), 0)
+        return np.repeat(-fault.strength * wave[:, None], 3, axis=1).astype(np.float32)
     shift = np.zeros((num_frames, 3), np.float32)
     if fault.kind == "flicker":
         levels = np.random.default_rng([seed, 2]).standard_normal(num_frames)

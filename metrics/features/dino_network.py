@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from metrics.errors import WeightsError
 from metrics.features.base import Arrays, FrameBuffer
 from metrics.features.dino import weights_file
 from metrics.features.float_resize import middle, normalised, short_side
+from metrics.features.tensors import read_tensors
 from metrics.features.vit import VisionTransformer, shape_of
 
 FRAMES_PER_BATCH = 8
@@ -123,21 +123,3 @@ def _image_encoder(folder: Path, device: str) -> Network:
         return image
 
     return features
-
-
-def read_tensors(file: Path) -> dict[str, Tensor]:
-    """Returns the tensors of a weights file as float32, read as data: safetensors, or a pickle of tensors alone.
-
-    Raises:
-        WeightsError: it is neither.
-    """
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            found = load_file(file)
-        else:
-            found = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        raise WeightsError(f"{file} cannot be read as weights: {error}") from error
-    return {name: tensor.float() for name, tensor in found.items()}

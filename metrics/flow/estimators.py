@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from torch import Tensor
 
 from metrics.errors import SettingError, WeightsError
 from metrics.flow.api import FlowEstimator, FlowPairs, FlowStream
+
+if TYPE_CHECKING:
+    from metrics.flow.raft_streaming import RaftFlow
 
 ESTIMATORS = ("raft_large", "raft_small", "mini", "dis", "ptlflow:NAME")
 """The values of a metric's `flow` setting."""
@@ -58,6 +61,32 @@ def load_estimator(flow: str, weights: str = "", device: str = "cpu", precision:
         model, sha256, updates = _load_mini(weights)
         return RaftFlow(model, sha256, device, precision, updates)
     raise SettingError(f"no flow estimator is called {flow!r}: choose one of {', '.join(ESTIMATORS)}")
+
+
+def load_vbench_raft(flow: str, weights: str, device: str, precision: str, updates: int) -> RaftFlow:
+    """Returns RAFT with the weights VBench uses, trained on Chairs and Things alone.
+
+    Args:
+        flow: "raft_large", or "mini" for the miniature network in its place.
+        weights: weights file of the former, empty for torch's hub cache (nothing is fetched); folder of the latter.
+        device: a torch device.
+        precision: as for `load_estimator`.
+        updates: how often the flow of a pair is updated; the miniature network says so itself.
+
+    Raises:
+        SettingError: another estimator is asked for.
+        WeightsError: its weights are missing or wrong.
+    """
+    from metrics.flow.raft_streaming import RaftFlow
+    from metrics.flow.weights import load_chairs_and_things
+
+    if flow not in ("raft_large", "mini"):
+        raise SettingError(f"the dynamic degree is measured by 'raft_large' or 'mini', not {flow!r}")
+    if flow == "mini":
+        model, sha256, updates = _load_mini(weights)
+    else:
+        model, sha256 = load_chairs_and_things(weights)
+    return RaftFlow(model, sha256, device, precision, updates)
 
 
 def weights_identity(flow: str, weights: str) -> str:

@@ -73,6 +73,7 @@ class RaftFlow:
             raise SettingError(f"no flow precision is called {precision!r}: choose one of {', '.join(PRECISIONS)}")
         self.weights_sha256, self.device, self.precision = weights_sha256, device, precision
         self._network = StreamingRaft(model.to(device).eval(), updates)
+        self.smallest_side = self._network.smallest_side
 
     def stream(self) -> _RaftStream:
         """Returns a fresh stream for one video."""

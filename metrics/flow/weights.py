@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from metrics.errors import WeightsError
 
 if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
     from torchvision.models.optical_flow import RAFT
 
 
@@ -48,6 +49,10 @@ def released(network: str) -> Release:
     from torchvision.models.optical_flow import Raft_Large_Weights, Raft_Small_Weights
 
     weights = {"raft_large": Raft_Large_Weights.C_T_SKHT_V2, "raft_small": Raft_Small_Weights.C_T_V2}[network]
+    return _release(network, weights)
+
+
+def _release(network: str, weights: WeightsEnum) -> Release:
     file = str(weights.url).rsplit("/", 1)[-1]
     start = Path(file).stem.rsplit("-", 1)[-1]
     return Release(network, str(weights.url), file, start, float(weights.meta["_file_size"]))
@@ -63,11 +68,33 @@ def load_released_raft(network: str, weights_file: str = "") -> tuple[RAFT, str]
     Raises:
         WeightsError: if the file is absent and cannot be fetched, is not the released one, or holds something else.
     """
+    release = released(network)
+    return _load(release, Path(weights_file) if weights_file else _hub_file(release))
+
+
+def load_chairs_and_things(weights_file: str = "") -> tuple[RAFT, str]:
+    """Returns the RAFT that VBench measures motion with, and the SHA-256 of its weights file; nothing is fetched.
+
+    Args:
+        weights_file: the file, if it is not in torch's hub cache.
+
+    Raises:
+        WeightsError: if the file is absent or is not the released one.
+
+    Source: torchvision, `Raft_Large_Weights.C_T_V1`, "ported from" the authors' `raft-things.pth`.
+    """
+    import torch
+    from torchvision.models.optical_flow import Raft_Large_Weights
+
+    release = _release("raft_large", Raft_Large_Weights.C_T_V1)
+    return _load(release, Path(weights_file or Path(torch.hub.get_dir()) / "checkpoints" / release.file))
+
+
+def _load(release: Release, path: Path) -> tuple[RAFT, str]:
     import torch
     from torchvision.models import optical_flow
 
-    release = released(network)
-    path = Path(weights_file) if weights_file else _hub_file(release)
+    network = release.network
     if not path.is_file():
         raise WeightsError(f"no flow weights at {path}: {_where(release)}")
     sha256 = sha256_of(path)

@@ -17,6 +17,9 @@ STRENGTH = {
     "flicker": 12,
     "seam": 6,
     "identity": 1.0,
+    "exposure": 40,
+    "dip": 40,
+    "return": 6,
 }
 N = 24
 
@@ -53,7 +56,7 @@ def test_chunks_make_no_difference_and_frames_repeat(kind):
     np.testing.assert_array_equal(np.concatenate(list(faulty(SCENE, 7, spoilt(kind).fault, N))), whole)
 
 
-@pytest.mark.parametrize("kind", sorted(set(UNITS) - {"loop", "freeze", "seam"}))
+@pytest.mark.parametrize("kind", sorted(set(UNITS) - {"loop", "freeze", "seam", "return"}))
 def test_a_stronger_fault_is_further_from_the_sound_clip(kind):
     weak, strong = (spoilt(kind, STRENGTH[kind] * share).render(0, N).astype(float) for share in (0.4, 1.0))
     assert np.abs(strong - clean()).mean() > 1.5 * np.abs(weak - clean()).mean()
@@ -164,3 +167,13 @@ def test_senseless_faults_are_refused(arguments, complaint):
 def test_a_fault_behind_the_end_is_refused():
     with pytest.raises(ValueError, match="longer clip"):
         FaultyClip(SCENE, 7, Fault("blur", 1.0, 24), 24)
+
+
+def test_a_dip_is_sound_at_both_ends_and_a_return_shows_the_beginning():
+    dip = spoilt("dip")
+    assert not dip.affected[:9].any()
+    assert not dip.affected[-8:].any()
+    assert spoilt("dip").render(0, N)[12].mean() < clean()[12].mean() - 20
+    returned = spoilt("return", 4, at=12)
+    np.testing.assert_array_equal(returned.render(12, 16), clean()[:4])
+    assert returned.jumps == (12, 16)
