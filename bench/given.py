@@ -131,14 +131,11 @@ def news(store: Store, spec: RunSpec) -> list[str]:
     Args:
         store: the folder, before the command opens it.
         spec: the grid of the command.
-
-    Raises:
-        StoreError: a record of the folder is torn.
     """
     given = {cell.key: cell.given for cell in spec.cells if cell.given is not None}
     here = {file.path for file in given.values()}
     found = []
-    for record in store.records() if store.known() is not None else []:
+    for record in store.survey()[0] if store.known() is not None else []:
         name = printable(record.source)
         if record.key in given and given[record.key].path != record.source and not Path(record.source).exists():
             found.append(f"{name} has moved to {printable(given[record.key].path)}; its scores are kept")

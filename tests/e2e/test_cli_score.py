@@ -303,6 +303,17 @@ def test_a_video_that_moved_keeps_its_scores_and_one_that_changed_does_not(
     assert f"{here}/b.mkv has changed since it was scored; it is scored again" in said
 
 
+def test_a_torn_record_is_scored_anew_and_keeps_nothing_else(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    score("a.mkv", "b.mkv")
+    first, second = sorted(Path("results/scores/cells").glob("*/*.json"))
+    first.write_text("")
+    second.write_text(second.read_text().replace('"num_frames": ', '"num_frames": "many" '))
+    assert values(score("a.mkv", "b.mkv")) == [10, 30]
+    assert capsys.readouterr().err.count("torn") >= 1
+    Path("results/scores/run.json").write_text("{")
+    assert values(score("a.mkv", "b.mkv")) == [10, 30]
+
+
 def test_the_same_video_twice_counts_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy("a.mkv", "copy.mkv")
     assert values(score("a.mkv", "copy.mkv", "b.mkv")) == [10, 30]
