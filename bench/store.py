@@ -11,6 +11,7 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping
@@ -130,6 +131,21 @@ class Store:
                 records.append(dataclasses.replace(record, prompt=today.get(record.prompt.text, record.prompt)))
                 damage += troubles
         return records, tuple(damage)
+
+    def unlisted(self) -> list[Record]:
+        """Returns the readable records of rows that run.json does not list, the newest of every prompt and seed.
+
+        Folders hold such rows where an earlier version wrote run.json, or where it was torn and is written anew.
+        """
+        listed = set(self.info().methods)
+        folders = (self.path / "cells").iterdir() if (self.path / "cells").is_dir() else ()
+        found: dict[tuple[str, str, int], Record] = {}
+        paths = [path for folder in folders if folder.name not in listed for path in folder.glob("*.json")]
+        for path in sorted(paths, key=lambda path: (path.stat().st_mtime, path.name)):
+            with contextlib.suppress(StoreError):  # `verify` names what is damaged outside the grid
+                record, _ = read_record(path)
+                found[record.method, record.prompt_key, record.seed] = record
+        return list(found.values())
 
     def find(self, cell: Cell) -> Record | None:
         """Returns the record of a cell whose files are whole, else None.

@@ -20,7 +20,7 @@ from typing import TypeVar
 from bench.errors import ConfigError, StoreError
 from bench.ffv1 import pick_frames
 from bench.given_file import pick_given_frames
-from bench.growth import made_rows
+from bench.growth import given_stamp, made_rows
 from bench.records import Record, RunInfo
 from bench.spec import Prompt
 from bench.store import Store
@@ -93,7 +93,10 @@ def gather(stores: Sequence[Store], methods: str = "") -> Sources:
 def _of_folder(store: Store) -> Sources:
     info = store.info()
     records, damage = store.survey()
+    older = store.unlisted()
+    records = [*records, *older]
     strange = {record.key: why for record in records if (why := _not_of(info, record))} if made_rows(info) else {}
+    info = _listing(info, older)
     shown = tuple(record for record in records if record.key not in strange)
     cells = tuple(cell for cell in info.cells if cell.partition("/")[2] not in strange)
     counts = Counter((record.title, strange[record.key]) for record in records if record.key in strange)
@@ -106,6 +109,18 @@ def _of_folder(store: Store) -> Sources:
     methods = tuple(method for method in info.methods if method in rows)
     info = replace(info, cells=cells, methods=methods, prompts=info.prompts + unknown)
     return Sources(info, shown, {record.key: (store, record) for record in shown}, (*damage, *notes))
+
+
+def _listing(info: RunInfo, records: Sequence[Record]) -> RunInfo:
+    """Returns what run.json would say if it listed these records of further rows, too."""
+    titles = {record.method: record.title for record in records}
+    given = {record.method for record in records if record.source}
+    return replace(
+        info,
+        methods=info.methods + tuple(titles),
+        cells=info.cells + tuple(f"{record.method}/{record.key}" for record in records),
+        stamps={**info.stamps, **{name: given_stamp(name, titles[name]) for name in given}},
+    )
 
 
 def _not_of(info: RunInfo, record: Record) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,23 @@ def test_a_later_command_replaces_its_own_row_only(tmp_path: Path) -> None:
     found = rows(findings(store))
     assert (found["Svd"].scores["wobble"].mean, found["Svd"].planned) == (7.0, 3)
     assert (found["Pan"].scores["wobble"].mean, found["Pan"].planned) == (2.0, 3)
+
+
+def test_rows_that_run_json_does_not_list_are_shown_too(tmp_path: Path) -> None:
+    """As earlier versions left them, which listed the latest command's rows only."""
+    store = run(tmp_path / "a", info("a", ["pan", "seine"]), {"pan": 1.0, "seine": 3.0})
+    old = store.path / "cells" / "pan" / "old.json"
+    store.save(record("pan", PROMPTS[0], 99.0, key="old"))
+    os.utime(old, (0, 0))
+    store.save(record("seine", PROMPTS[1], 3.0, frames=9))
+    store.open(info("a", ["svd"]))
+    for index, prompt in enumerate(PROMPTS):
+        store.save(record("svd", prompt, 4.0 + index))
+    found = rows(findings(store))
+    means = {title: (row.scores["wobble"].mean, row.planned) for title, row in found.items()}
+    assert means == {"Svd": (5.0, 3), "Pan": (2.0, 3), "Seine": (4.0, 2)}
+    (store.path / "cells" / "pan" / "pan-fox-24.json").write_text("torn")
+    assert rows(findings(store))["Pan"].ok == 3  # the old one stands in
 
 
 def test_rows_of_other_prompts_seeds_or_length_are_named_and_left_out(tmp_path: Path) -> None:
