@@ -71,3 +71,39 @@ def test_data_travels_in_the_wheel(installed, tmp_path):
 
 def test_the_command_line_works_elsewhere(installed, tmp_path):
     assert "still" in run(installed, tmp_path, "-m", "bench", "list", "methods")
+
+
+USER = """
+from metrics import Score, score
+from generators.api import Request
+
+found: dict[str, Score] = score("a.mp4", prompt="a cat")
+score(3)
+Request(prompt="a", seed="0", num_frames=1, height=8, width=8, fps=8.0)
+"""
+
+MYPY = """
+[mypy]
+strict = True
+[mypy-torch.*,torchvision.*,cv2.*,open_clip.*,PIL.*,av.*,scenedetect.*,transformers.*,huggingface_hub.*,pandas.*]
+follow_imports = skip
+ignore_missing_imports = True
+"""
+
+
+@pytest.mark.slow
+def test_users_of_the_wheel_get_types(installed, tmp_path):
+    """A user's mypy checks calls against our signatures; without `py.typed` it would know nothing of them."""
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
+    (site,) = environment.glob("lib/python3*/site-packages")
+    shutil.copytree(installed, site, dirs_exist_ok=True)
+    (tmp_path / "user.py").write_text(USER)
+    (tmp_path / "mypy.ini").write_text(MYPY)
+    python = environment / "bin" / "python"
+    command = [sys.executable, "-m", "mypy", "--python-executable", str(python), "--config-file", "mypy.ini", "user.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    errors = [line for line in done.stdout.splitlines() if "error:" in line]
+    assert len(errors) == 2, done.stdout
+    assert 'Argument 1 to "score" has incompatible type "int"' in errors[0]
+    assert 'Argument "seed" to "Request" has incompatible type "str"' in errors[1]
