@@ -2,8 +2,8 @@
 
 Example:
     python -m bench run --methods streaming_t2v,ablations,naive,still,svd,truth --prompts 8 --out results/ablations
-    python docs/streaming-t2v/ablations.py results/ablations
-    python docs/streaming-t2v/ablations.py results/ablations --cache generators/mini/cache   (after a training)
+    python -m bench.studies.ablations results/ablations
+    python -m bench.studies.ablations results/ablations --cache generators/mini/cache   (after a training)
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ Read = Callable[[Record], float | None]
 WINDOW, STRIDE = 32, 8
 """Frames in a sliding mean of the figure, and between two."""
 
-HERE = Path(__file__).parent
+DOCUMENT = Path("docs/streaming-t2v")
+"""Where the figures and logs of the document lie, from the root of the repository."""
 
 SMOOTHED = 25
 """Steps in a running mean of the losses."""
@@ -137,7 +138,7 @@ def draw_losses(logs: Sequence[Path], path: Path) -> None:
 
 
 def main() -> None:
-    """Prints the table and what the goals say, and draws the figures beside this file."""
+    """Prints the table and what the goals say, and draws the figures of the document."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="folder of the run")
     parser.add_argument("--cache", type=Path, help="folder of training runs whose logs replace those kept here")
@@ -148,11 +149,11 @@ def main() -> None:
     print(ablation_table(records))
     print()
     print(goals(records))
-    draw_over_time(records, HERE / "ablations.png")
+    draw_over_time(records, DOCUMENT / "ablations.png")
     if options.cache is not None:
         for log in options.cache.glob("streaming_t2v*/log.jsonl"):
-            shutil.copyfile(log, HERE / f"{log.parent.name}.jsonl")
-    draw_losses(sorted(HERE.glob("streaming_t2v*.jsonl")), HERE / "losses.png")
+            shutil.copyfile(log, DOCUMENT / f"{log.parent.name}.jsonl")
+    draw_losses(sorted(DOCUMENT.glob("streaming_t2v*.jsonl")), DOCUMENT / "losses.png")
 
 
 if __name__ == "__main__":
