@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.errors import BenchError, ConfigError, StoreError
-from bench.terminal import escape_what_cannot_be_printed
+from bench.terminal import escape_what_cannot_be_printed, say
 
 if TYPE_CHECKING:
     from bench.profile import Profile
@@ -295,16 +295,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         cli.main(args=arguments, prog_name="python -m bench", standalone_mode=False)
     except click.exceptions.Abort:
-        click.echo("\ninterrupted; finished cells are kept, the same command goes on", err=True)
+        say("\ninterrupted; finished cells are kept, the same command goes on")
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(ConfigError.exit_code)
     except BenchError as error:
-        click.echo(f"error: {error}", err=True)
+        say(f"error: {error}")
         sys.exit(error.exit_code)
     except _metric_errors() as error:
-        click.echo(f"error: {error}", err=True)
+        say(f"error: {error}")
         sys.exit(ConfigError.exit_code)
 
 
@@ -325,9 +325,9 @@ def _run_options(executor: str | None, workers: int | None, weights_dir: str | N
 
 def _say_what_became(summary: RunSummary) -> None:
     for reason, count in summary.reasons:
-        click.echo(f"{count} x {reason}", err=True)
+        say(f"{count} x {reason}")
     if summary.failed or summary.skipped or summary.failed_scores or summary.skipped_scores:
-        click.echo("What failed or was skipped is tried again with --redo failed.", err=True)
+        say("What failed or was skipped is tried again with --redo failed.")
 
 
 def _stay_offline() -> None:

@@ -10,30 +10,36 @@ from __future__ import annotations
 import json
 import math
 import os
-import socket
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from bench.errors import StoreError
+from bench.owner import is_gone, this_process
+
+DAY = 86400.0
+"""Seconds after which a temporary file of another machine is taken for left over."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Returns a temporary path beside `path` that takes its place when the block ends without an error.
 
+    It is on the disk when this returns, so what is written later never survives a power cut that it does not survive.
     A folder that lies under that name is moved aside first, to `NAME.aside-1`: nothing of others is removed.
 
     Raises:
         StoreError: the folder cannot be written or is full.
     """
-    temporary = path.with_name(f".tmp-{_host()}-{os.getpid()}~{path.name}")
+    temporary = path.with_name(f".tmp-{this_process()}~{path.name}")
     try:
         yield temporary
+        _on_disk(temporary)
         _make_way(path)
         temporary.replace(path)
+        _on_disk(path.parent)
     except OSError as cause:
         raise StoreError(f"{path}: cannot be written ({cause.strerror or cause})") from cause
     finally:
@@ -89,11 +95,41 @@ def finite(value: Any) -> Any:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes temporary files that dead processes of this machine left below a folder."""
+    """Removes temporary files and claims that processes which are gone left below a folder.
+
+    Of another machine nothing is known but silence: its temporary files go after a day.
+    """
     for path in folder.rglob(".tmp-*"):
-        host, _, process = path.name.removeprefix(".tmp-").split("~")[0].rpartition("-")
-        if host == _host() and process.isdigit() and not _alive(int(process)):
-            path.unlink(missing_ok=True)
+        owner = path.name.removeprefix(".tmp-").split("~")[0]
+        with suppress(OSError):
+            if is_gone(owner) or folder_clock(path.parent) - path.lstat().st_mtime > DAY:
+                path.unlink(missing_ok=True)
+    for path in folder.rglob(".claim-*"):
+        with suppress(OSError):
+            if path.is_file() and is_gone(path.read_text(encoding="ascii", errors="replace")):
+                path.unlink(missing_ok=True)
+
+
+def folder_clock(folder: Path) -> float:
+    """Returns what time it is by the clock that stamps the files of a folder, which may be another machine's.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    probe = folder / f".tmp-{this_process()}~clock"
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _on_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _known(text: str) -> float:
@@ -109,17 +145,3 @@ def _make_way(path: Path) -> None:
         while os.path.lexists(aside := path.with_name(f"{path.name}.aside-{number}")):
             number += 1
         path.rename(aside)
-
-
-def _host() -> str:
-    return socket.gethostname().replace("~", "_").replace("/", "_")
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -191,7 +191,7 @@ def todo(spec: RunSpec, catalog: Catalog, store: Store, redo: str = "") -> Todo:
             continue
         if cell.given is not None:
             record = _as_said_today(store, cell, record, spec.titles[cell.method])
-        if record.status == "ok" and (stale := _stale(record, wanted, redo)):
+        if record.status == "ok" and (stale := stale_scores(record, wanted, redo)):
             scores.append((record, stale))
     return Todo(tuple(videos), tuple(scores), tuple(notes))
 
@@ -206,7 +206,14 @@ def _as_said_today(store: Store, cell: Cell, record: Record, title: str) -> Reco
     return today
 
 
-def _stale(record: Record, wanted: Mapping[str, tuple[str, Settings]], redo: str) -> tuple[str, ...]:
+def stale_scores(record: Record, wanted: Mapping[str, tuple[str, Settings]], redo: str = "") -> tuple[str, ...]:
+    """Returns the metrics whose scores are missing or were computed otherwise than wanted.
+
+    Args:
+        record: a finished cell.
+        wanted: version and stored settings by metric.
+        redo: "failed" for scores that failed or were skipped, too.
+    """
     names = []
     for name, (version, settings) in wanted.items():
         score = record.scores.get(name)

@@ -8,24 +8,29 @@ Example:
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import click
-
 from bench.catalog import Catalog
+from bench.claims import is_claimed
 from bench.growth import grown
 from bench.plan import Todo, run_info, todo
 from bench.progress import Display, Step
 from bench.records import Record
 from bench.spec import Cell, RunSpec
 from bench.store import Store
+from bench.terminal import say
 
 if TYPE_CHECKING:
     from bench.executors import Executor
-    from bench.worker import Outcome, Task
+    from bench.tasks import Outcome, Task
+
+
+POLL = 1.0
+"""Seconds between two looks at what another command is making."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +100,11 @@ def execute(spec: RunSpec, catalog: Catalog, store: Store, name: str, redo: str 
     damage = _unique((*damage, *(note for outcome in outcomes for note in outcome.notes)))
     spoiled = _unique(sentence for outcome in outcomes for sentence in outcome.spoiled)
     for note in damage:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}")
     for change in _unique(sentence for outcome in outcomes for sentence in outcome.changes):
-        click.echo(f"warning: {change}; it was put back, and `check` shows it to the author", err=True)
+        say(f"warning: {change}; it was put back, and `check` shows it to the author")
     for sentence in spoiled:
-        click.echo(f"warning: {sentence}", err=True)
+        say(f"warning: {sentence}")
     records = [record for cell in spec.cells if (record := store.find(cell)) is not None]
     return replace(_summary(records), damage=damage, spoiled=spoiled)
 
@@ -111,25 +116,43 @@ def _unique(sentences: Iterable[str]) -> tuple[str, ...]:
 def _work(spec: RunSpec, store: Store, left: Todo) -> list[Outcome]:
     """Does what is left; returns what became of every task."""
     from bench.executors import open_executor
-    from bench.worker import Task
+    from bench.tasks import Task
 
     made = [cell for cell in left.videos if cell.given is None]
     starts = list({cell.start_key: cell for cell in made if not _has_start(store, cell)}.values())
-    tasks = [Task("video", cell) for cell in left.videos]
     cells = {cell.key: cell for cell in spec.cells}
-    tasks += [Task("scores", cells[record.key], metrics) for record, metrics in left.scores]
+    tasks = [Task("video", cell, state=store.state(cell)) for cell in left.videos]
+    for record, metrics in left.scores:
+        tasks.append(Task("scores", cells[record.key], metrics, state=store.state(cells[record.key])))
     with open_executor(spec, store, max(len(starts), len(tasks))) as executor:
-        drawn = _show("first chunks", executor, [Task("start", cell) for cell in starts])
+        to_draw = [Task("start", cell, state=store.state(cell, start=True)) for cell in starts]
+        drawn = _shared("first chunks", store, executor, to_draw)
         blocked = {outcome.task.cell.start_key: outcome for outcome in drawn if outcome.status != "ok"}
-        return drawn + _show("cells", executor, [task for task in tasks if not _blocked(spec, store, task, blocked)])
+        unblocked = [task for task in tasks if not _blocked(spec, store, task, blocked)]
+        return drawn + _shared("cells", store, executor, unblocked)
+
+
+def _shared(what: str, store: Store, executor: Executor, tasks: Sequence[Task]) -> list[Outcome]:
+    """Returns what became of tasks; those that another command is at are waited for, and done if it gives them up."""
+    outcomes: list[Outcome] = []
+    while tasks:
+        found = _show(what, executor, tasks)
+        outcomes += [outcome for outcome in found if not outcome.elsewhere]
+        tasks = [outcome.task for outcome in found if outcome.elsewhere]
+        claims = {store.claim_path(task.cell, start=task.kind == "start") for task in tasks}
+        if claims:
+            say(f"note: waiting for {len(claims)} {what} that another command is making")
+        while claims and all(is_claimed(claim) for claim in claims):
+            time.sleep(POLL)
+    return outcomes
 
 
 def _blocked(spec: RunSpec, store: Store, task: Task, blocked: dict[str, Outcome]) -> bool:
     """Returns whether a cell has no first chunk; its record then says why."""
-    from bench.worker import blank
+    from bench.tasks import blank
 
     start = blocked.get(task.cell.start_key) if task.kind == "video" else None
-    if start is not None:
+    if start is not None and store.state(task.cell) == task.state:
         store.save(blank(spec, task.cell, start.status, start.reason))
     return start is not None
 

@@ -170,6 +170,20 @@ class Store:
                 raise StoreError(f"{video}: the video has {size} bytes, not {record.video_bytes}; it is made anew")
         return record, troubles
 
+    def claim_path(self, cell: Cell, *, start: bool = False) -> Path:
+        """Returns where the claim on a cell lies, or on its first chunk; see `bench.claims`."""
+        name = f".claim-{cell.start_key if start else cell.key}"
+        return self.path / "starts" / name if start else self.path / "cells" / cell.method / name
+
+    def state(self, cell: Cell, *, start: bool = False) -> str:
+        """Returns what tells whether the record of a cell, or its first chunk, was written since; empty without one."""
+        path = self.start_paths(cell.start_key)[0] if start else self.cell_video(cell)
+        try:
+            found = path.with_suffix(".json").lstat()
+        except OSError:
+            return ""
+        return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}"
+
     def save(self, record: Record) -> None:
         """Writes the JSON of a cell; the video of an "ok" record is in place before."""
         write_record(self.record_path(record), record)

@@ -19,27 +19,30 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from bench.catalog import Catalog, find_plugins
+from bench.claims import claimed
 from bench.cost import Meter
 from bench.errors import ConfigError, MethodFailure, StoreError, foreign, watching_interrupts
 from bench.ffv1 import VideoWriter, file_digest, read_video
 from bench.frame_contract import check_total, checked_frames
 from bench.given_video import score_given
 from bench.memory import OFFLOAD, ran_out, stronger
-from bench.plan import first_chunk_class
+from bench.plan import first_chunk_class, stale_scores
 from bench.process_state import ProcessState, contained, fix_torch
 from bench.profile import Settings
 from bench.provenance import machine
 from bench.records import Record, Status, StoredScore
 from bench.scoreboard import Scorers
-from bench.settings import construct
+from bench.settings import construct, stored_identity
 from bench.spec import Cell, GivenFile, RunSpec
 from bench.store import Store
+from bench.tasks import Outcome, Task, blank
 from bench.terminal import say
 from generators.api import Frames, Method, MethodInfo, Request, Start, UnsupportedRequestError
 from generators.weights import MissingWeightsError
@@ -55,49 +58,6 @@ SKIPPING = (MissingWeightsError, UnsupportedRequestError)
 
 NOTHING = ""
 """Who is loaded before anything is."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One piece of work.
-
-    Attributes:
-        kind: "start" draws the first chunk of the cell, "video" makes (or reads) and scores its video, "scores"
-            scores it again.
-        cell: which cell.
-        metrics: for "scores", which metrics.
-        lost: what ended earlier workers of this task, one clause per worker, in order.
-    """
-
-    kind: Literal["start", "video", "scores"]
-    cell: Cell
-    metrics: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a task.
-
-    Attributes:
-        task: the task.
-        status: "ok", "failed" or "skipped".
-        reason: why not ok.
-        seconds: wall time.
-        record: the stored record; None for a first chunk.
-        notes: sentences about damaged files that were made anew for it.
-        changes: sentences about global settings that a plugin changed, which were put back.
-        spoiled: what it left behind that cannot be undone; the process should end, and a fresh one take over.
-    """
-
-    task: Task
-    status: Status
-    reason: str
-    seconds: float
-    record: Record | None = None
-    notes: tuple[str, ...] = ()
-    changes: tuple[str, ...] = ()
-    spoiled: tuple[str, ...] = ()
 
 
 class Worker:
@@ -128,7 +88,28 @@ class Worker:
         fix_torch(self.spec.profile.run.threads)
         self._notes.clear()
         self._changes.clear()
-        key = task.cell.start_key if task.kind == "start" else task.cell.key
+        drawing = task.kind == "start"
+        with claimed(self.store.claim_path(task.cell, start=drawing)) as mine:
+            if not mine:
+                return Outcome(task, "skipped", "another command is at it", 0.0, elsewhere=True)
+            task = self._left(task)
+            return self._contained(task, task.cell.start_key if drawing else task.cell.key)
+
+    def _left(self, task: Task) -> Task:
+        """Returns what is left of a task: less where another command has written its record since it was planned."""
+        record = None
+        if task.kind == "start":
+            return task
+        with suppress(StoreError):
+            record = self.store.find(task.cell)
+        if record is None or self.store.state(task.cell) == task.state:
+            return task
+        known = {name: self._catalog.metrics[name].info.version for name in self.spec.metrics}
+        wanted = {name: (known[name], stored_identity(settings)) for name, settings in self.spec.metrics.items()}
+        stale = stale_scores(record, wanted) if record.status == "ok" else ()
+        return replace(task, kind="scores", metrics=stale)
+
+    def _contained(self, task: Task, key: str) -> Outcome:
         with watching_interrupts(), contained(_seed(key)) as self._state:
             try:
                 outcome = self._run(task)
@@ -141,8 +122,13 @@ class Worker:
     def _run(self, task: Task) -> Outcome:
         began = time.perf_counter()
         if task.kind == "start":
+            drawn = self.store.state(task.cell, start=True) != task.state  # by another command, meanwhile
+            if drawn:
+                return Outcome(task, "ok", "", 0.0)
             status, reason = self._draw(task.cell)
             return Outcome(task, status, reason, time.perf_counter() - began)
+        if task.kind == "scores" and not task.metrics and (made := self.store.find(task.cell)) is not None:
+            return Outcome(task, made.status, made.reason, 0.0, made)
         if task.cell.given is not None:
             record = self._score_given(task, task.cell.given)
         else:
@@ -397,8 +383,3 @@ def absence(missing: MissingWeightsError, method: str, weights_dir: str) -> str:
         return str(missing)
     command = f"python -m bench fetch {method}" + (f" --weights-dir {shlex.quote(weights_dir)}" if weights_dir else "")
     return f"{missing}; `{command}` fetches everything {method} reads"
-
-
-def blank(spec: RunSpec, cell: Cell, status: Status, reason: str) -> Record:
-    """Returns the record of a cell without a video."""
-    return Record(cell.key, cell.method, spec.titles[cell.method], cell.prompt, cell.seed, status, reason)

@@ -25,7 +25,8 @@ from bench.executors.gpus import seeing
 from bench.executors.schedule import Answer, Loss, carry_out, record_given_up
 from bench.spec import RunSpec
 from bench.store import Store
-from bench.worker import Outcome, Task, Worker
+from bench.tasks import Outcome, Task
+from bench.worker import Worker
 
 PATIENCE = 10.0
 """Seconds that a process gets to end by itself."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from bench.worker import Outcome, Task
+from bench.tasks import Outcome, Task
 
 
 class Executor(Protocol):

@@ -19,7 +19,7 @@ from typing import Protocol
 from bench.records import StoredScore
 from bench.spec import RunSpec
 from bench.store import Store
-from bench.worker import Outcome, Task, blank
+from bench.tasks import Outcome, Task, blank
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from bench.spec import RunSpec
 from bench.store import Store
-from bench.worker import Outcome, Task, Worker
+from bench.tasks import Outcome, Task
+from bench.worker import Worker
 
 
 class Serial:

@@ -19,7 +19,8 @@ from bench.records import Record
 from bench.settings import identity
 from bench.spec import RunSpec
 from bench.store import Store
-from bench.worker import Task, Worker
+from bench.tasks import Task
+from bench.worker import Worker
 from generators.api import Start
 from generators.first_chunk import FirstChunk
 from generators.streaming_t2v.method import StreamingT2V
@@ -171,7 +172,8 @@ def test_the_first_chunk_is_tried_again_too(file: str, tmp_path: Path, monkeypat
 
     monkeypatch.setattr(FirstChunk, "draw", draw)
     run, spec = worker(file, tmp_path, "hungry", "first_chunk.device=cuda")
-    assert run.run(Task("start", spec.cells[0])).status == "ok"
+    state = run.store.state(spec.cells[0], start=True)
+    assert run.run(Task("start", spec.cells[0], state=state)).status == "ok"
     path, _ = run.store.start_paths(spec.cells[0].start_key)
     stored = read_json(path.with_suffix(".json"))
     assert stored["cost"]["generation_seconds"] > 0

@@ -9,6 +9,7 @@ import pytest
 
 from bench.errors import StoreError
 from bench.files import replacing
+from bench.owner import machine, this_process
 from bench.records import Record, RunInfo, StoredScore
 from bench.spec import SCHEMA, Cell, Prompt
 from bench.store import Store, latest
@@ -179,7 +180,7 @@ def test_leftovers_of_dead_processes_are_swept(store: Store) -> None:
     with replacing(store.cell_video(CELL)) as temporary:
         mine = temporary
         mine.write_bytes(b"x")
-        name = mine.name.replace(f"-{os.getpid()}~", "-999999999~")
+        name = mine.name.replace(this_process(), f"{machine()}-999999999-1")
         dead = mine.with_name(name)
         dead.write_bytes(b"x")
         store.open(info())

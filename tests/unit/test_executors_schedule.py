@@ -15,7 +15,7 @@ from bench.executors.schedule import Answer, GivenUp, Loss, Schedule, carry_out
 from bench.profile import Run, load_profile
 from bench.provenance import machine
 from bench.spec import Cell, Prompt
-from bench.worker import Outcome, Task
+from bench.tasks import Outcome, Task
 
 
 def task(method: str, key: str = "key") -> Task:

@@ -16,7 +16,8 @@ from bench.report.published import load_published
 from bench.settings import construct, resolve_settings, run_settings
 from bench.spec import RunSpec
 from bench.store import Store
-from bench.worker import Task, Worker
+from bench.tasks import Task
+from bench.worker import Worker
 from generators.api import Start
 
 ROOT = Path(__file__).resolve().parents[2]
