@@ -30,8 +30,11 @@ PLUGIN_HELP = "A drop-in file with methods or metrics. Repeatable."
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="longvideo-bench")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """A benchmark for long text-to-video: who continues a shared first chunk without cuts, drift or standstill?"""
+    if context.invoked_subcommand != "fetch":
+        _stay_offline()
 
 
 @cli.command()
@@ -70,7 +73,6 @@ def run(
     from bench.run import execute
     from bench.store import Store
 
-    _stay_offline()
     options = _run_options(executor, workers, weights_dir, metrics)
     options += [f"video.num_frames={frames}"] if frames is not None else []
     settings: Profile = load_profile(profile, [*overrides, *options])
@@ -188,7 +190,6 @@ def score(
     from bench.store import Store
     from bench.terminal import say
 
-    _stay_offline()
     collected = collect(paths, prompts, manifest, keep_extra=extra is not None)
     for warning in collected.warnings:
         say(f"warning: {warning}")

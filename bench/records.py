@@ -13,6 +13,8 @@ Example:
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,6 +46,9 @@ CellName = Annotated[str, Meta(pattern=r"\A[a-z0-9_]{1,64}/[A-Za-z0-9_-][A-Za-z0
 Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 Number = float | Annotated[int, Meta(ge=-LARGEST, le=LARGEST)] | str | bool | None
 """One part of a score."""
+
+CHECKSUM = "checksum"
+"""Key of the SHA-256 over the rest of a record: a digit that flips on the disk leaves well-formed numbers."""
 
 T = TypeVar("T")
 
@@ -181,6 +186,7 @@ def read_record(path: Path) -> tuple[Record, tuple[str, ...]]:
         StoreError: it is missing, torn, of wrong types, or of another cell than its name says.
     """
     raw = read_json(path)
+    whole_file = _as_summed(raw)
     scores = raw.pop("scores", {})
     if not isinstance(scores, dict):
         raise _wrong(path, "`scores` is no object")
@@ -196,6 +202,8 @@ def read_record(path: Path) -> tuple[Record, tuple[str, ...]]:
             whole[name] = msgspec.convert(score, StoredScore)
         except msgspec.ValidationError as cause:
             troubles.append(f"{path}: the score of {name} is damaged: {_said(cause)}; `run` scores it anew")
+    if not whole_file and not troubles:
+        raise _wrong(path, "its checksum is another one")
     return replace(record, scores=whole), tuple(troubles)
 
 
@@ -209,7 +217,7 @@ def write_record(path: Path, record: Record) -> None:
     checked = _converted(content, Record, path)
     if problem := contradiction(checked):
         raise _wrong(path, problem)
-    write_json(path, content)
+    write_json(path, content | {CHECKSUM: _sum(content)})
 
 
 def read_info(path: Path) -> RunInfo:
@@ -250,6 +258,16 @@ def contradiction(record: Record) -> str:
     if record.seams and record.seams[-1] >= record.num_frames:
         return "`seams` lie behind the last frame"
     return ""
+
+
+def _as_summed(raw: dict[str, Any]) -> bool:
+    """Returns whether a file's content has the checksum that it states; earlier versions stated none."""
+    stated = raw.pop(CHECKSUM, None)
+    return stated is None or stated == _sum(raw)
+
+
+def _sum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _converted(raw: Mapping[str, Any], kind: type[T], path: Path) -> T:

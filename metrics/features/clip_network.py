@@ -227,7 +227,7 @@ def _advice(weights: str) -> str:
     if weights:
         return f"{Path(weights)} must hold open_clip_config.json and open_clip_model.safetensors"
     return (
-        "Fetch the weights once where there is a network (open_clip keeps them in the hub cache), "
+        "Run `python -m bench fetch clip` where there is a network (open_clip keeps the weights in the hub cache), "
         "or name a folder with open_clip_config.json and open_clip_model.safetensors as `weights`"
     )
 

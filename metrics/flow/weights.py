@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import urllib.error
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,10 @@ from metrics.errors import WeightsError
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
     from torchvision.models.optical_flow import RAFT
+
+
+FETCHED = "raft_large"
+"""The network of the published metric, which `fetch` brings."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,10 @@ def load_released_raft(network: str, weights_file: str = "") -> tuple[RAFT, str]
 
     Args:
         network: "raft_large" or "raft_small".
-        weights_file: the file, if it is not in torch's hub cache; where both are absent, a download is tried.
+        weights_file: the file, if it is not in torch's hub cache.
 
     Raises:
-        WeightsError: if the file is absent and cannot be fetched, is not the released one, or holds something else.
+        WeightsError: if the file is absent, is not the released one, or holds something else.
     """
     release = released(network)
     return _load(release, Path(weights_file) if weights_file else _hub_file(release))
@@ -115,25 +118,17 @@ def sha256_of(path: Path) -> str:
 
 
 def _hub_file(release: Release) -> Path:
-    """Returns where the hub cache keeps the file, having tried to fetch it if it is not there yet."""
+    """Returns where torch's hub cache keeps the file; nothing here downloads it."""
     import torch
 
-    path = Path(torch.hub.get_dir()) / "checkpoints" / release.file
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(release.url, str(path), hash_prefix=release.sha256_start, progress=False)
-        except (urllib.error.URLError, OSError, RuntimeError) as error:
-            raise WeightsError(
-                f"flow weights of {release.network} cannot be fetched ({error}): {_where(release)}"
-            ) from error
-    return path
+    return Path(torch.hub.get_dir()) / "checkpoints" / release.file
 
 
 def _where(release: Release) -> str:
     import torch
 
+    fetch = "run `python -m bench fetch mawe` where there is a network, or " if release.network == FETCHED else ""
     return (
-        f"get {release.file} ({release.megabytes:.1f} MB, SHA-256 starting {release.sha256_start}) from "
+        f"{fetch}get {release.file} ({release.megabytes:.1f} MB, SHA-256 starting {release.sha256_start}) from "
         f"{release.url} and put it into {Path(torch.hub.get_dir()) / 'checkpoints'}, or name the file as `flow_weights`"
     )

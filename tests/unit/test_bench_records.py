@@ -55,6 +55,15 @@ def test_what_is_read_is_written_back_without_a_change(path: Path) -> None:
     assert {name: after[name] for name in before} == before
 
 
+def test_a_digit_that_flipped_is_found(path: Path) -> None:
+    record, _ = read_record(path)
+    write_record(path, record)
+    text = path.read_text()
+    path.write_text(text.replace('"num_frames": 64', '"num_frames": 65'))
+    with pytest.raises(StoreError, match="its checksum is another one"):
+        read_record(path)
+
+
 def change(path: Path, field: str, value: Any) -> None:
     content = json.loads(path.read_text())
     inner = content

@@ -172,15 +172,16 @@ def test_missing_weights_say_what_to_do(flow, weights, message):
         load_estimator(flow, weights)
 
 
-def test_without_network_the_error_names_file_size_hash_and_place(monkeypatch, tmp_path):
-    def offline(*args, **kwargs):
-        raise OSError("no route")
+def test_absent_weights_are_named_and_never_downloaded(monkeypatch, tmp_path):
+    def download(*args, **kwargs):
+        pytest.fail("a metric reached for the network")
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     with pytest.raises(WeightsError) as caught:
-        load_estimator("raft_small")
-    for part in ("raft_small_C_T_V2-01064c6d.pth", "MB", "01064c6d", str(tmp_path / "checkpoints"), "no route"):
+        load_estimator("raft_large")
+    file = "raft_large_C_T_SKHT_V2-ff5fadd5.pth"
+    for part in (file, "MB", "starting ff5fadd5", str(tmp_path / "checkpoints"), "bench fetch mawe"):
         assert part in str(caught.value)
 
 

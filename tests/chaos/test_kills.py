@@ -1,0 +1,121 @@
+"""A storm of kills: parent, child and group, by KILL, TERM and INT, at seeded moments; then the same command goes on.
+
+Of the storm must be left what an undisturbed run gives, byte for byte, no process and no temporary file; a cell that
+was finished is not made again.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.chaos.conftest import Extent
+from tests.chaos.grid import environment, lay_out, lay_starts, run, words
+from tests.chaos.storm import image, litter, plugin
+
+pytestmark = pytest.mark.chaos
+
+OPTIONS = ("--executor", "processes", "--workers", "2", "--seeds", "0,1")
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+
+
+def test_kill_storm(tmp_path: Path, extent: Extent) -> None:
+    lay_out(tmp_path, plugin(0.02))
+    for out in ("clean", "out"):
+        lay_starts(tmp_path, out)
+    assert run(tmp_path, words(*OPTIONS, methods="walk,still,pan", out="clean")).returncode == 0
+    rng = random.Random(extent.seed)
+    folder, kills, complete = tmp_path / "out", 0, 0
+    while kills < extent.kills:
+        if len(list(folder.glob("cells/*/*.json"))) == 12:
+            complete += 1
+            for path in rng.sample(sorted(folder.glob("cells/*/*.json")), 6):
+                path.unlink()  # a record lost is a cell to be made: the storm goes on
+        before = _finished(folder)
+        kills += _disturbed(tmp_path, rng)
+        after = _finished(folder)
+        assert before.items() <= after.items(), "a finished cell was made again"
+        assert not any(name.endswith(".json") and path.read_bytes() == b"" for name, path in _files(folder))
+    ended = run(tmp_path, words(*OPTIONS, methods="walk,still,pan"))
+    assert ended.returncode == 0, ended.stderr
+    assert image(folder) == image(tmp_path / "clean")
+    assert litter(folder) == []
+    assert _processes(folder) == []
+    print(f"{kills} kills, grid completed {complete} times in between, no difference")
+
+
+def _disturbed(tmp_path: Path, rng: random.Random) -> int:
+    """Runs the command and kills some of it at a random moment; returns how many kills hit a living process."""
+    command = words(*OPTIONS, methods="walk,still,pan")
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as parent:  # fmt: skip
+        hits = 0
+        deadline = time.monotonic() + rng.uniform(0.5, 6.0)
+        while parent.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for _ in range(rng.choice((1, 1, 2, 4))):
+            hits += _kill(parent, rng)
+            time.sleep(rng.uniform(0.0, 0.7))
+        if parent.poll() is None and hits:
+            os.killpg(parent.pid, signal.SIGKILL)
+        parent.wait(60)
+    _await_end_of_children(tmp_path / "out")
+    return hits
+
+
+def _kill(parent: subprocess.Popen[bytes], rng: random.Random) -> int:
+    if parent.poll() is not None:
+        return 0
+    number = rng.choice(SIGNALS)
+    try:
+        match rng.choice(("parent", "child", "group")):
+            case "parent":
+                parent.send_signal(number)
+            case "group":
+                os.killpg(parent.pid, number)
+            case _:
+                children = psutil.Process(parent.pid).children()
+                if not children:
+                    return 0
+                rng.choice(children).send_signal(number)
+    except (psutil.Error, ProcessLookupError):
+        return 0
+    return 1
+
+
+def _await_end_of_children(folder: Path) -> None:
+    deadline = time.monotonic() + 30
+    while (left := _processes(folder)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left == [], "orphans go on"
+
+
+def _processes(folder: Path) -> list[int]:
+    """Returns processes that work in the folder above a run."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.cwd() == str(folder.parent) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def _finished(folder: Path) -> dict[str, int]:
+    """Returns when the video of every finished cell was written."""
+    pairs = ((path, path.with_suffix(".mkv")) for path in folder.glob("cells/*/*.json"))
+    return {path.stem: video.stat().st_mtime_ns for path, video in pairs if video.exists()}
+
+
+def _files(folder: Path) -> list[tuple[str, Path]]:
+    return [(path.name, path) for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
