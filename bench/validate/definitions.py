@@ -113,7 +113,9 @@ DEFINITIONS = (
         "Ours; why it is needed: Self-Forcing++ (arXiv:2510.02283), section 3.4. The ends are FramePack's.",
         "Percent of the range, 0 to 100, lower is better.",
         "Fades, nightfall and cuts are legitimate changes: compare methods within a prompt. Blind to anything that "
-        "returns before the end. Black bars dilute it: crop them.",
+        "returns before the end. Black bars dilute it: crop them. The rows `luma by …` show what every definition of "
+        "drift makes of the same series: first-against-last ones miss the dip, `vde` and `vde_log` weigh early damage "
+        "most, the standard deviation does not tell a fall from a dip, a median slope sees neither dip nor flicker.",
     ),
     Definition(
         "flickering",

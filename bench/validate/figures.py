@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DRAWN = {"mawe": ("mawe", "mawe_mini"), "stillness": ("stillness",)}
+DRAWN = {"mawe": ("mawe", "mawe_mini"), "stillness": ("stillness",), "exposure": ("exposure",)}
 """Readings that share the axes of a metric's figure, where that is not all of them: those in the same unit."""
 
 

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.stats import is_defined
+from generators.mini.world import FPS
 from generators.weights import TABLE, MissingWeightsError, find_weights, resolve_weights
-from metrics.api import Metric, Score
+from metrics.api import Metric, Score, mean_or_none
 from metrics.clip import ClipScore
 from metrics.consistency import BackgroundConsistency, SubjectConsistency
+from metrics.drift import DRIFTS
 from metrics.dynamic_degree import DynamicDegree
 from metrics.exposure import Exposure
 from metrics.flickering import Flickering
@@ -45,6 +47,7 @@ class Measurement:
         part: entry of `Score.parts`; empty for the value.
         tool: which of `Instruments.metrics` gives the score.
         least: smallest change that matters, in its unit; 0 where only the spread of sound videos can tell.
+        drift: name in `metrics.drift.DRIFTS`, whose size is read of the mean luma of the frames; empty for none.
     """
 
     name: str
@@ -54,10 +57,13 @@ class Measurement:
     part: str
     tool: str
     least: float = 0.0
+    drift: str = ""
 
     def of(self, scores: Mapping[str, Score]) -> float | None:
         """Returns the number, None where it is undefined."""
         score = scores[self.tool]
+        if self.drift:
+            return _drift_of_luma(score, self.drift)
         value = score.parts.get(self.part) if self.part else score.value
         number = float(value) if isinstance(value, int | float) else None
         return number if is_defined(number) else None
@@ -87,8 +93,19 @@ MEASUREMENTS = (
     Measurement("dynamic", "dynamic_degree", "dynamic degree (mini RAFT)", "higher", "", "dynamic", 0.02),
     Measurement("aesthetic", "aesthetic_quality", "aesthetic quality", "higher", "", "aesthetic"),
     Measurement("imaging", "imaging_quality", "imaging quality", "higher", "", "imaging"),
+    *(
+        Measurement(f"luma_{name}", "exposure", f"luma by `{name}`", "lower", "", "exposure", 0.0, name)
+        for name in DRIFTS
+    ),
 )
 """Everything the dose-response table has a row for."""
+
+
+def _drift_of_luma(score: Score, name: str) -> float | None:
+    """Returns the size of a drift of the mean luma, in percent of the range, or relative where the definition is."""
+    luma = [100 * (value or 0.0) for value in score.series["luma"]]
+    drift = DRIFTS[name].read(lambda start, stop: mean_or_none(luma[start:stop]), len(luma), FPS)
+    return None if drift is None else abs(drift)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ Example: OpenCV's DIS, which needs no weights.
 
 from __future__ import annotations
 
+import contextlib
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -38,7 +40,8 @@ def load_estimator(flow: str, weights: str = "", device: str = "cpu", precision:
 
     Args:
         flow: "raft_large", "raft_small", "mini", "dis" or "ptlflow:NAME".
-        weights: weights file of a released network, or folder of a "mini" one (`config.json`, `model.safetensors`).
+        weights: weights file of a released network or of ptlflow, or folder of a "mini" one (`config.json`,
+            `model.safetensors`).
         device: a torch device; "dis" always runs on the CPU.
         precision: see `metrics.flow.raft_streaming.PRECISIONS`; only networks of torchvision know more than "float32".
 
@@ -132,33 +135,57 @@ class DisFlow:
 
 
 class PtlFlow:
-    """Any network of the ptlflow collection, through its extra."""
+    """Any network of the ptlflow collection, through its extra, with a checkpoint that lies on this machine."""
 
     def __init__(self, name: str, checkpoint: str, device: str) -> None:
-        """Loads a network.
+        """Loads a network; nothing is fetched.
 
         Args:
             name: as ptlflow lists it, such as "rapidflow".
-            checkpoint: a checkpoint file or a name ptlflow knows; empty for "things".
+            checkpoint: a checkpoint file of that network, as ptlflow publishes and writes them.
             device: a torch device.
 
         Raises:
-            WeightsError: if ptlflow is not installed or has no such network or checkpoint.
+            WeightsError: if ptlflow is not installed or has no such network, or the file is missing or of another one.
         """
+        from metrics.flow.weights import sha256_of
+
         try:
-            import ptlflow
+            with _without_log():
+                import ptlflow
         except ImportError as error:
             raise WeightsError("flow 'ptlflow:NAME' needs the extra: pip install 'longvideo-bench[ptlflow]'") from error
+        file = Path(checkpoint)
+        if not checkpoint or not file.is_file():
+            raise WeightsError(
+                f"flow 'ptlflow:{name}' has no checkpoint at \"{checkpoint}\": download one from the releases of "
+                "hmorimitsu/ptlflow and name the file as `flow_weights`; nothing is fetched here"
+            )
         try:
-            self._model = ptlflow.get_model(name, ckpt_path=checkpoint or "things").eval().to(device)
-        except ValueError as error:
-            raise WeightsError(f"ptlflow cannot load {name!r} with checkpoint {checkpoint!r}: {error}") from error
+            with _without_log():
+                model = ptlflow.get_model(name)
+            model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
+        except (ValueError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
+            raise WeightsError(f"ptlflow cannot load {name!r} with the checkpoint {checkpoint}: {error}") from error
+        self._model = model.eval().to(device)
         self.device = device
-        self.weights_sha256 = ""
+        self.weights_sha256 = sha256_of(file)
 
     def stream(self) -> FlowStream:
         """Returns a fresh stream for one video."""
         return _PairwiseStream(_PtlPair(self._model, self.device))
+
+
+@contextlib.contextmanager
+def _without_log() -> Iterator[None]:
+    """Keeps ptlflow's log lines out of the terminal, where they would break into the progress display."""
+    from loguru import logger
+
+    logger.disable("ptlflow")
+    try:
+        yield
+    finally:
+        logger.enable("ptlflow")
 
 
 class _PairFlow(Protocol):

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import sys
+import types
 from dataclasses import replace
 
 import numpy as np
@@ -202,3 +204,61 @@ def test_unknown_estimators_and_precisions_are_named():
         load_estimator("farneback")
     with pytest.raises(SettingError, match="float32, tf32, bfloat16, float16"):
         RaftFlow(build_raft(RAFT_MINI), precision="int8")
+
+
+class _Shift(torch.nn.Module):
+    """Stands for a network of ptlflow: its flow is its one weight, everywhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(2))
+
+    def forward(self, inputs):
+        images = inputs["images"]
+        flow = self.weight.view(1, 1, 2, 1, 1).expand(len(images), 1, 2, *images.shape[-2:])
+        return {"flows": flow}
+
+
+@pytest.fixture
+def fake_ptlflow(monkeypatch):
+    """ptlflow as far as it is used here, and the logger it brings along, which keeps what is said to it."""
+    quiet = []
+    logger = types.SimpleNamespace(disable=quiet.append, enable=quiet.remove)
+
+    def get_model(name, ckpt_path=None):
+        assert quiet == ["ptlflow"], "its log lines would break into the display"
+        assert ckpt_path is None, "a name of a checkpoint would be looked up on the network"
+        if name != "shift":
+            raise ValueError(f"unknown model {name}")
+        return _Shift()
+
+    monkeypatch.setitem(sys.modules, "loguru", types.SimpleNamespace(logger=logger))
+    monkeypatch.setitem(sys.modules, "ptlflow", types.SimpleNamespace(get_model=get_model))
+
+
+def test_a_network_of_ptlflow_runs_from_a_local_checkpoint(fake_ptlflow, tmp_path):
+    file = tmp_path / "shift.ckpt"
+    torch.save({"state_dict": {"weight": torch.tensor([1.5, -2.0])}}, file)
+    estimator = load_estimator("ptlflow:shift", str(file))
+    stream = estimator.stream()
+    pairs = list(stream.push(torch.zeros(3, 3, 16, 24, dtype=torch.uint8)))
+    assert len(pairs) == 2
+    assert pairs[0].flow[0, :, 0, 0].tolist() == [1.5, -2.0]
+    assert estimator.weights_sha256 == flow_weights.sha256_of(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("shift", None, "nothing is fetched"),
+        ("nothing", {"state_dict": {"weight": torch.zeros(2)}}, "unknown model"),
+        ("shift", {"state_dict": {"bias": torch.zeros(2)}}, "shift"),
+        ("shift", {"weights": torch.zeros(2)}, "state_dict"),
+    ],
+)
+def test_trouble_with_ptlflow_is_said_in_a_sentence(fake_ptlflow, tmp_path, name, content, words):
+    file = tmp_path / "some.ckpt"
+    if content is not None:
+        torch.save(content, file)
+    with pytest.raises(WeightsError, match=words):
+        load_estimator(f"ptlflow:{name}", str(file))
