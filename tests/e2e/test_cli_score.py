@@ -379,3 +379,11 @@ def test_scores_are_given_where_the_cache_cannot_be(here: Path, capsys: pytest.C
             main(["score", "a.mkv", "--metrics", "brightness", "--plugin", "plugin.py"])
     assert ended.value.code == 0
     assert capsys.readouterr().err.count("nothing computed is kept") == 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"prompt": 3}', "\x00\x01"])
+def test_a_foreign_result_file_is_written_anew(here: Path, content: str) -> None:
+    score("a.mkv")
+    for record in Path("results/scores/cells").rglob("*.json"):
+        record.write_text(content)
+    assert values(score("a.mkv")) == [10]
