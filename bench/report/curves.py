@@ -294,7 +294,7 @@ def _timeline(metric: str, method: str, local: Sequence[Sequence[Point]]) -> Tim
 
 def _own_frames(metric: str, method: str, videos: Sequence[Scored], shared: Sequence[int]) -> OwnFrames:
     values = [v.metric.window(v.series, s, v.record.num_frames) for v, s in zip(videos, shared, strict=True)]
-    return OwnFrames(metric, method, summarise(values, [v.record.prompt.id for v in videos]))
+    return OwnFrames(metric, method, summarise(values, [v.record.prompt_key for v in videos]))
 
 
 def _worst(
