@@ -22,6 +22,8 @@ from bench.terminal import escape_what_cannot_be_printed, say
 if TYPE_CHECKING:
     from bench.profile import Profile
     from bench.run import RunSummary
+    from bench.spec import RunSpec
+    from bench.store import Store
 
 PROFILE_HELP = "Packaged profile or a .toml file."
 SET_HELP = "Override one setting, such as methods.seine.num_inference_steps=4. Repeatable."
@@ -182,7 +184,7 @@ def score(
     plugins: tuple[str, ...],
 ) -> None:
     """Score videos made elsewhere: files, folders of pictures, globs. They become rows of the folder --out."""
-    from bench import given, given_table
+    from bench import given, given_settings
     from bench.catalog import find_plugins
     from bench.listing import text_table
     from bench.manifest import collect, pairs
@@ -200,26 +202,17 @@ def score(
     store, catalog = Store(out), find_plugins(files)
     run = store.known()
     options = [*overrides, *_run_options(executor, workers, weights_dir, metrics)]
-    settings = given.with_flow(catalog, given.scoring_profile(run, profile, options, device), flow, flow_weights)
-    cache = "" if no_cache else given.cache_folder()
+    settings = given_settings.scoring_profile(run, profile, options, device)
+    settings = given_settings.with_flow(catalog, settings, flow, flow_weights)
+    cache = "" if no_cache else given_settings.cache_folder()
     words = [manifest] if manifest else paths
-    ends = given.boundaries(seams, chunk, first)
+    ends = given_settings.boundaries(seams, chunk, first)
     choices = given.GivenChoices(words, method, title, frames, ends, cache, max_damaged, files)
     planned = given.plan_given(catalog, settings, collected.videos, choices, run)
     for note in (*planned.notes, *given.news(store, planned.spec)):
         say(f"note: {note}")
     summary = execute(planned.spec, catalog, store, out.name, redo or "")
-    _say_what_became(summary)
-    records = [record for cell in planned.spec.cells if (record := store.find(cell)) is not None]
-    for hint in given_table.without_weights(records):
-        say(hint)
-    if json_path is not None:
-        given_table.write_results(json_path, records, list(planned.spec.metrics))
-    for warning in given_table.damage(records):
-        say(f"warning: {warning}")
-    click.echo(given_table.results_table(records, list(planned.spec.metrics)))
-    click.echo(f"{out}: {summary.sentence()}. Next: python -m bench report --out {shlex.quote(str(out))}")
-    sys.exit(summary.exit_code or int(not given_table.any_score(records)))
+    _conclude_scores(planned.spec, store, summary, json_path)
 
 
 @cli.command(name="list")
@@ -329,6 +322,26 @@ def _say_what_became(summary: RunSummary) -> None:
         say(f"{count} x {reason}")
     if summary.failed or summary.skipped or summary.failed_scores or summary.skipped_scores:
         say("What failed or was skipped is tried again with --redo failed.")
+
+
+def _conclude_scores(spec: RunSpec, store: Store, summary: RunSummary, json_path: Path | None) -> None:
+    """Prints what scoring given videos found, writes it as JSON where asked, and ends the process."""
+    from bench import given_table
+    from bench.terminal import say
+
+    _say_what_became(summary)
+    metrics = list(spec.metrics)
+    records = [record for cell in spec.cells if (record := store.find(cell)) is not None]
+    for hint in given_table.without_weights(records):
+        say(hint)
+    if json_path is not None:
+        given_table.write_results(json_path, records, metrics)
+    for warning in given_table.damage(records):
+        say(f"warning: {warning}")
+    click.echo(given_table.results_table(records, metrics))
+    folder = store.path
+    click.echo(f"{folder}: {summary.sentence()}. Next: python -m bench report --out {shlex.quote(str(folder))}")
+    sys.exit(summary.exit_code or int(not given_table.any_score(records)))
 
 
 def _stay_offline() -> None:

@@ -16,7 +16,7 @@ import glob
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.catalog import Catalog
@@ -25,18 +25,15 @@ from bench.given_file import digest_of
 from bench.growth import made_rows
 from bench.manifest import GivenVideo
 from bench.plan import metric_settings
-from bench.profile import Profile, Settings, load_profile, stored_profile
+from bench.profile import Profile
 from bench.prompts import PAPER_LABEL, PAPER_SHA256, prompts_fingerprint
 from bench.records import Record, RunInfo
 from bench.spec import SCHEMA, Cell, GivenFile, Prompt, RunSpec, content_key
 from bench.store import Store
-from bench.terminal import printable, say
+from bench.terminal import printable
 from metrics.decoding.sources import absolute
 from metrics.errors import VideoError
-from metrics.features.cache import FeatureCache, content_hash, default_folder
-
-FAR = 1_000_000
-"""Where boundaries given by chunk length end; those behind the last frame are ignored."""
+from metrics.features.cache import content_hash
 
 NAMED = 5
 """Videos that a sentence names before it only counts the others."""
@@ -85,46 +82,6 @@ class _Place:
     seed: int
 
 
-def boundaries(seams: str, chunk: int | None, first: int | None) -> Sequence[int]:
-    """Returns chunk boundaries from "16,24,…", or from the length of the chunks and of the first one.
-
-    Raises:
-        ConfigError: not whole numbers, or both ways at once.
-    """
-    if seams and chunk is not None:
-        raise ConfigError("give chunk boundaries with --seams or with --chunk and --first, not both")
-    if first is not None and chunk is None:
-        raise ConfigError("--first goes with --chunk: give the number of frames per chunk too")
-    if chunk is not None:
-        start = chunk if first is None else first
-        if chunk < 1 or start < 1:
-            raise ConfigError("--chunk and --first must be 1 or more")
-        return range(start, FAR, chunk)
-    words = [word.strip() for word in seams.split(",") if word.strip()]
-    if not all(word.isascii() and word.isdigit() and int(word) > 0 for word in words):
-        raise ConfigError(f"--seams {seams!r}: give frame numbers from 1 on, separated by commas")
-    return sorted({int(word) for word in words})
-
-
-def scoring_profile(run: RunInfo | None, name: str | None, overrides: Sequence[str], device: str | None) -> Profile:
-    """Returns the profile that says how videos are scored.
-
-    Args:
-        run: what the folder holds; where methods made some of it, its own profile, so that rows can be compared.
-        name: a profile in its place; None for that of the run, or "paper" where there is none.
-        overrides: as for `bench.profile.load_profile`.
-        device: a torch device; None for that of the run, or "cpu".
-
-    Raises:
-        ConfigError: as for `bench.profile.load_profile`.
-    """
-    if name is not None or run is None or not made_rows(run):
-        return load_profile(name or "paper", [f"run.device={device or 'cpu'}", *overrides])
-    sections: Settings = run.settings.get("metrics", {})
-    placed = [f"metrics.{metric}.device={device}" for metric, section in sections.items() if "device" in section]
-    return stored_profile(run.settings, [*(placed if device else []), *overrides], f"run {run.name}")
-
-
 def news(store: Store, spec: RunSpec) -> list[str]:
     """Returns a sentence for every given video of the folder that this command finds moved or changed.
 
@@ -144,39 +101,10 @@ def news(store: Store, spec: RunSpec) -> list[str]:
     return found
 
 
-def cache_folder() -> str:
-    """Returns the folder where features are kept for this user; empty, after one warning, if there can be none."""
-    folder = default_folder()
-    cache = FeatureCache(folder, warn=lambda text: say(f"warning: {text}"))
-    return str(folder) if cache.usable else ""
-
-
 def _changed(record: Record) -> bool:
     """Returns whether the file of a scored video holds other bytes today."""
     path = Path(record.source)
     return record.status == "ok" and path.exists() and digest_of(path) != record.video_sha256
-
-
-def with_flow(catalog: Catalog, profile: Profile, flow: str, weights: str) -> Profile:
-    """Returns a profile in which every metric that reads optical flow reads it with this estimator.
-
-    Args:
-        catalog: says which metrics those are.
-        profile: names the metrics.
-        flow: name of the estimator; empty to keep the profile's.
-        weights: its weights file (or "mini" folder); empty for its own.
-    """
-    sections = dict(profile.metrics)
-    for name in catalog.choose_metrics(profile.run.metrics):
-        if "flow" not in {field.name for field in fields(catalog.metrics[name].cls)}:
-            continue
-        section = dict(sections.get(name, {}))
-        if flow:
-            section |= {"flow": flow, "flow_weights": "mini:raft" if flow == "mini" else ""}
-        if weights:
-            section["flow_weights"] = weights
-        sections[name] = section
-    return replace(profile, metrics=sections)
 
 
 def plan_given(
