@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.errors import BenchError, ConfigError, StoreError
-from bench.terminal import escape_what_cannot_be_printed, say
+from bench.terminal import escape_what_cannot_be_printed, open_what_is_closed, say
 
 if TYPE_CHECKING:
     from bench.profile import Profile
@@ -285,6 +285,7 @@ def fetch(names: tuple[str, ...], weights_dir: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line; ends the process with the exit code of the error, if there is one."""
+    open_what_is_closed()
     escape_what_cannot_be_printed()
     try:
         cli.main(args=arguments, prog_name="python -m bench", standalone_mode=False)

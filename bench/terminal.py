@@ -8,6 +8,7 @@ Example:
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from io import TextIOWrapper
 
@@ -20,6 +21,19 @@ _JOINERS = "\u200c\u200d"
 def printable(text: str) -> str:
     """Returns text on one line, with every character that cannot be shown written as Python escapes it."""
     return "".join(char if char.isprintable() or char in _JOINERS else ascii(char)[1:-1] for char in text)
+
+
+def open_what_is_closed() -> None:
+    """Opens standard streams that were closed on nothing: else the next file gets their number, and what they print."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest free number, which is this one
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 - for as long as the process lives
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115 - likewise
 
 
 def escape_what_cannot_be_printed() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench.errors import StoreError
 from bench.store import Store
 
 
@@ -35,4 +36,10 @@ def write_report(
     from bench.report.sources import gather
     from bench.report.write import write
 
-    return write(gather(stores, methods), folder or stores[0].path / "report", drift, sort)
+    folder = folder or stores[0].path / "report"
+    try:
+        return write(gather(stores, methods), folder, drift, sort)
+    except OSError as cause:
+        raise StoreError(
+            f"{folder}: the report cannot be written ({cause.strerror or cause}); make room, or choose another --out"
+        ) from cause

@@ -139,9 +139,9 @@ def _curve_figure(findings: ReportData, column: MetricInfo, lines: Sequence[Curv
             title = findings.published.methods[method].title
             axes.plot(list(values), list(values.values()), ":", color="#0f172a", label=f"{title}, published")
     _log_if_wide(axes, [point.mean for line in lines for point in line.points])
-    axes.set_title(f"{head(column)} on the first n frames")
+    axes.set_title(f"{_literal(head(column))} on the first n frames")
     axes.set_xlabel("n")
-    axes.set_ylabel(column.unit)
+    axes.set_ylabel(_literal(column.unit))
     axes.set_xticks(lines[0].frames)
     _legend(axes)
     return figure
@@ -204,7 +204,7 @@ def _strip_panel(
     axes.set_yticks(range(len(lines)), [_title(findings, line.method) for line in lines])
     axes.tick_params(axis="y", length=0)
     axes.spines[["left", "bottom"]].set_visible(False)
-    axes.set_title(f"{head(column)} in windows of {LOCAL_FRAMES} frames")
+    axes.set_title(f"{_literal(head(column))} in windows of {LOCAL_FRAMES} frames")
     axes.set_xlabel("frame (ticks: seams; hatched: the shared first chunk)" if shared else "frame (ticks: seams)")
     if mesh is not None:
         bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=12)
@@ -261,9 +261,14 @@ def _log_if_wide(axes: Axes, values: Sequence[float | None]) -> None:
 
 
 def _title(findings: ReportData, method: str) -> str:
-    return next(row.title for row in findings.rows if row.method == method)
+    return _literal(next(row.title for row in findings.rows if row.method == method))
 
 
 def _seams(findings: ReportData, method: str) -> tuple[int, ...]:
     """Returns the seams of a method's first video; they follow from the method, not from the prompt."""
     return next((r.seams for r in findings.records if r.method == method and r.status == "ok"), ())
+
+
+def _literal(text: str) -> str:
+    """Returns text of others as matplotlib draws it literally: between dollars it would read formulas."""
+    return text.replace("$", r"\$")

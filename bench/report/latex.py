@@ -28,6 +28,9 @@ from metrics.api import MetricInfo
 ACROSS = 5
 """Metrics that fit beside each other on the full width of a two-column page."""
 
+LATIN_END = 0x250
+"""First code point behind Unicode's Latin letters."""
+
 _LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -86,8 +89,17 @@ def costs_latex(findings: ReportData) -> str:
 
 
 def tex(text: str) -> str:
-    """Returns text as LaTeX prints it literally."""
-    return text.translate(_LATEX)
+    """Returns text as LaTeX prints it literally; what its fonts lack (emoji, other scripts) as its code point."""
+    return "".join(_LATEX.get(ord(char)) or _letter(char) for char in text)
+
+
+def _letter(char: str) -> str:
+    return char if _typeset(char) else rf"\texttt{{U+{ord(char):04X}}}"
+
+
+def _typeset(char: str) -> bool:
+    """Returns whether LaTeX knows a character without further packages: Latin letters and common punctuation."""
+    return (char.isprintable() and ord(char) < LATIN_END) or char in "‘’“”—…"
 
 
 def _scores(findings: ReportData, columns: Sequence[MetricInfo], first: bool) -> list[str]:

@@ -43,7 +43,7 @@ def test_kill_storm(tmp_path: Path, extent: Extent) -> None:
         after = _finished(folder)
         assert before.items() <= after.items(), "a finished cell was made again"
         assert not any(name.endswith(".json") and path.read_bytes() == b"" for name, path in _files(folder))
-    ended = run(tmp_path, words(*OPTIONS, methods="walk,still,pan"))
+    ended = run(tmp_path, words(*OPTIONS, "--redo", "failed", methods="walk,still,pan"))  # lost three times is failed
     assert ended.returncode == 0, ended.stderr
     assert image(folder) == image(tmp_path / "clean")
     assert litter(folder) == []
@@ -59,9 +59,8 @@ def _disturbed(tmp_path: Path, rng: random.Random) -> int:
         start_new_session=True,
     ) as parent:  # fmt: skip
         hits = 0
-        deadline = time.monotonic() + rng.uniform(0.5, 6.0)
-        while parent.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
+        _await_work(parent, tmp_path / "out", early=rng.random() < 0.2)
+        time.sleep(rng.uniform(0.0, 0.6))
         for _ in range(rng.choice((1, 1, 2, 4))):
             hits += _kill(parent, rng)
             time.sleep(rng.uniform(0.0, 0.7))
@@ -70,6 +69,14 @@ def _disturbed(tmp_path: Path, rng: random.Random) -> int:
         parent.wait(60)
     _await_end_of_children(tmp_path / "out")
     return hits
+
+
+def _await_work(parent: subprocess.Popen[bytes], folder: Path, *, early: bool) -> None:
+    """Waits until a cell is under way; if `early`, for a moment only, while the processes still start."""
+    deadline = time.monotonic() + (1.0 if early else 120.0)
+    before = set(folder.glob("cells/*/.claim-*"))
+    while parent.poll() is None and time.monotonic() < deadline and set(folder.glob("cells/*/.claim-*")) <= before:
+        time.sleep(0.02)
 
 
 def _kill(parent: subprocess.Popen[bytes], rng: random.Random) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 import shutil
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from bench.report import write_report
 from bench.report.contact import COLUMNS, MARGIN, TEXT_WIDTH, frames_over_time
 from bench.report.curves import windows_for
 from bench.report.derive import report_data
-from bench.report.figures import COLOURS, MARKERS, _figure, _legend
+from bench.report.figures import COLOURS, MARKERS, _figure, _legend, _literal
 from bench.report.findings import ReportData, TableRow
 from bench.report.html import with_code
 from bench.report.latex import latex, tex
@@ -297,6 +298,13 @@ def test_markdown_is_one_table_with_marks_counts_and_notes(report: Path) -> None
     assert "0/3 (1 failed, 1 skipped, 1 not made yet)" in text
     heads = text.split("\n\n")[2].splitlines()
     assert len({line.count("|") for line in heads}) == 1
+
+
+def test_text_of_others_is_no_formula_and_no_missing_letter() -> None:
+    assert tex("a \U0001f600 狐 é $x$ \x07") == r"a \texttt{U+1F600} \texttt{U+72D0} é \$x\$ \texttt{U+0007}"
+    figure = _figure(2.0, 1.0)
+    figure.suptitle(_literal(r"$\frac{$"))
+    figure.savefig(io.BytesIO())
 
 
 def test_latex_is_booktabs_with_everything_escaped(findings: ReportData, report: Path) -> None:
