@@ -21,7 +21,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -162,7 +162,9 @@ class DiffusersVideo(ImageVaeSettings):
             ValueError: the pipeline does not take what the settings say, or answers otherwise than it should.
             MissingWeightsError: weights are not on this machine.
         """
-        return self._continued(request, start.frames if self.facts.takes != "nothing" else start.frames[:0])
+        if self.facts.takes == "nothing":  # its clips do not know each other: a change of text would be one more cut
+            return self._continued(replace(request, changes=()), start.frames[:0])
+        return self._continued(request, start.frames)
 
     def draw(self, request: Request) -> Start:
         """Returns a first chunk of `start_frames` frames, for a pipeline that takes nothing but text.

@@ -134,7 +134,7 @@ class Catalog:
             licence=told["licence"] or "not said",
             continues_start=cls.class_info.continues_start(section),
             group=told["group"] or "sections",
-            follows_prompts=cls.class_info.follows_prompts,
+            follows_prompts=cls.class_info.follows_prompts and cls.class_info.continues_start(section),
             note=told["note"],
         )
         return Plugin(cls, _checked(info, f"[{where}]"), f"[{where}]", section[CLASS])

@@ -17,8 +17,12 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-from generators.weights_table import TABLE as TABLE
+from generators.weights_modern import MODERN
+from generators.weights_table import TABLE as PAPER_TABLE
 from generators.weights_table import Weights as Weights
+
+TABLE: tuple[Weights, ...] = (*PAPER_TABLE, *MODERN)
+"""Every released repository: systems of Table 1 and scorers first, then today's systems."""
 
 
 class MissingWeightsError(Exception):
