@@ -53,7 +53,7 @@ NOT_FOR_OTHERS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
 def continues_start(section: Mapping[str, Any]) -> bool:
     """Returns whether the program of a section is shown the shared first chunk."""
-    return section.get("takes", "nothing") != "nothing"
+    return bool(section.get("takes", "nothing") != "nothing")
 
 
 @method_class(name="command", continues_start=continues_start, follows_prompts=True)

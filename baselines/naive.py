@@ -11,7 +11,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from generators.api import Frames, Request, Start, method
@@ -24,6 +24,7 @@ from generators.first_chunk import FirstChunk
     paper="",
     licence="CC-BY-NC-4.0 (ModelScope text-to-video)",
     continues_start=True,
+    follows_prompts=True,
     group="floor",
 )
 @dataclass
@@ -39,9 +40,12 @@ class Naive(FirstChunk):
 
     def generate(self, request: Request, start: Start) -> Iterator[Frames]:
         """Yields clips of `num_frames` frames, the last one cut; each is a chunk of its own."""
-        missing = request.num_frames - len(start.frames)
-        chunks = range(1, 1 + -(-missing // self.num_frames))
-        clips = chain.from_iterable(self.clips(request, chunks, self.batch))
-        for chunk, base in zip(chunks, clips, strict=True):
-            yield self.refined(base, request, chunk)[:missing]
-            missing -= self.num_frames
+        drawn = 0
+        for stretch in request.stretches(len(start.frames)):
+            missing, spoken = stretch.stop - stretch.first, replace(request, prompt=stretch.text)
+            chunks = range(drawn + 1, drawn + 1 + -(-missing // self.num_frames))
+            clips = chain.from_iterable(self.clips(spoken, chunks, self.batch))
+            for chunk, base in zip(chunks, clips, strict=True):
+                yield self.refined(base, spoken, chunk)[:missing]
+                missing -= self.num_frames
+            drawn += len(chunks)

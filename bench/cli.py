@@ -20,7 +20,7 @@ from bench.errors import BenchError, ConfigError, StoreError
 from bench.terminal import escape_what_cannot_be_printed, open_what_is_closed, say
 
 if TYPE_CHECKING:
-    from bench.profile import Profile
+    from bench.profile import Profile, Settings
     from bench.run import RunSummary
     from bench.spec import RunSpec
     from bench.store import Store
@@ -218,13 +218,18 @@ def score(
 @cli.command(name="list")
 @click.argument("what", type=click.Choice(["methods", "metrics", "prompts", "profiles"]))
 @click.option("--plugin", "plugins", multiple=True, help=PLUGIN_HELP)
-def list_(what: str, plugins: tuple[str, ...]) -> None:
+@click.option("--profile", default="", help="A .toml file whose sections are methods as well.")
+def list_(what: str, plugins: tuple[str, ...], profile: str) -> None:
     """Show what there is to choose from."""
     from bench import listing
     from bench.catalog import find_plugins
+    from bench.profile import load_profile, packaged_sections
+
+    def sections() -> dict[str, Settings]:
+        return packaged_sections() | (dict(load_profile(profile).methods) if profile else {})
 
     rows = {
-        "methods": lambda: listing.methods(find_plugins(plugins)),
+        "methods": lambda: listing.methods(find_plugins(plugins).with_sections(sections())),
         "metrics": lambda: listing.metrics(find_plugins(plugins)),
         "prompts": listing.prompts,
         "profiles": listing.profiles,

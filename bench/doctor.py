@@ -75,10 +75,14 @@ def _gpu() -> str:
 
 
 def _profile_weights() -> Iterator[tuple[str, ...]]:
-    for name in packaged_profiles():
+    seen: set[tuple[str, str]] = set()  # a profile that extends another repeats its weights
+    for name in sorted(packaged_profiles(), key=lambda name: len(load_profile(name).methods)):
         profile = load_profile(name)
         sections = {"first_chunk": profile.first_chunk, **profile.methods, **profile.metrics}
         for setting, location in locations(sections).items():
+            if (setting, location) in seen:
+                continue
+            seen.add((setting, location))
             try:
                 resolve_weights(location, profile.run.weights_dir)
                 state = "present"

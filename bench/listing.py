@@ -25,7 +25,7 @@ def methods(catalog: Catalog) -> Rows:
     rows: Rows = [("name", "title", "state", "group", "paper", "licence of the weights")]
     for name, plugin in catalog.methods.items():
         info = plugin.info
-        rows.append((name, info.title, "ready", info.group, info.paper or "-", info.licence))
+        rows.append((name, info.title, info.note or "ready", info.group, info.paper or "-", info.licence))
     published = json.loads(resources.files("results.published").joinpath("table1.json").read_text("utf-8"))
     for name, row in published["methods"].items():
         if name not in catalog.methods and f"method {name}" not in catalog.broken:

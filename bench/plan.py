@@ -125,7 +125,7 @@ def run_name(spec: RunSpec) -> str:
     Metrics do not enter: another metric is scored on the same videos.
     """
     video = dataclasses.asdict(spec.profile.video)
-    prompts = [prompt.text for prompt in spec.prompts]
+    prompts = [prompt.identity for prompt in spec.prompts]
     parts = {
         "video": video,
         "methods": spec.methods,
@@ -144,6 +144,7 @@ def run_info(spec: RunSpec, catalog: Catalog, name: str) -> RunInfo:
         "methods": spec.methods,
         "metrics": spec.metrics,
     }
+    methods = catalog.with_sections(spec.profile.methods).methods
     return RunInfo(
         schema=SCHEMA,
         name=name,
@@ -159,8 +160,7 @@ def run_info(spec: RunSpec, catalog: Catalog, name: str) -> RunInfo:
         plugins=spec.plugins,
         cells=tuple(f"{cell.method}/{cell.key}" for cell in spec.cells),
         stamps={
-            name: given_stamp(name, spec.titles[name]) if name in given else catalog.methods[name].info
-            for name in spec.methods
+            name: given_stamp(name, spec.titles[name]) if name in given else methods[name].info for name in spec.methods
         },
     )
 
@@ -239,7 +239,8 @@ def _cells(
     for prompt in prompts:
         for seed in seeds:
             of = {"prompt": prompt.text, "seed": seed, "start": start} | fixed
-            key = content_key(of | {"method": method, "made_by": made_by, "video": video})
+            made = {"prompt": prompt.identity, "method": method, "made_by": made_by, "video": video}
+            key = content_key(of | made)
             cells.append(Cell(key, method, prompt, seed, content_key(of | {"video": shape})))
     return cells
 

@@ -4,9 +4,9 @@ Reading is strict: an unknown section or key, a wrong type or a senseless number
 so that a misspelt setting never silently measures something else.
 
 Example:
-    >>> profile = load_profile("mini", ["video.num_frames=32", "methods.svd.num_inference_steps=4"])
-    >>> profile.video.num_frames, profile.methods["svd"]["num_inference_steps"]
-    (32, 4)
+    >>> profile = load_profile("mini", ["video.num_frames=32", "methods.svd.num_frames=9"])
+    >>> profile.video.num_frames, profile.methods["svd"]["num_frames"]
+    (32, 9)
 """
 
 from __future__ import annotations
@@ -107,6 +107,14 @@ def packaged_profiles() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in files if entry.name.endswith(".toml"))
 
 
+def packaged_sections() -> dict[str, Settings]:
+    """Returns the sections of all packaged profiles that are methods of their own (`class = "..."`), by name."""
+    found: dict[str, Settings] = {}
+    for name in packaged_profiles():
+        found |= {method: section for method, section in load_profile(name).methods.items() if "class" in section}
+    return found
+
+
 def load_profile(source: str, overrides: Sequence[str] = ()) -> Profile:
     """Returns a profile.
 
@@ -137,7 +145,9 @@ def _extended(source: str, through: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Returns two tables as one, key by key; the second one wins."""
+    """Returns two tables as one, key by key; the second one wins, whole where it is a section of another class."""
+    if "class" in above and above["class"] != below.get("class"):
+        return above
     joined = dict(below)
     for key, value in above.items():
         old = joined.get(key)

@@ -18,10 +18,13 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from bench.errors import ConfigError
 from bench.spec import Prompt
+from generators.api import TextChange
 
 PAPER_LABEL = "paper-50 (StreamingT2V, appendix A.5)"
 """Label of the list of prompts behind the published Table 1."""
@@ -58,7 +61,8 @@ def load_prompts(source: str) -> PromptSet:
 
     Args:
         source: a name from `packaged()`, or the path of a `.txt` file (one prompt a line, empty lines skipped) or a
-            `.jsonl` file (objects with `text` and optionally `id` and `tags`), both UTF-8.
+            `.jsonl` file (objects with `text` and optionally `id` and `tags`), both UTF-8. A `text`, or a whole line,
+            may be a list such as [{"at": 0, "text": "rain"}, {"at": 240, "text": "sun"}]: the text changes there.
 
     Raises:
         ConfigError: unknown name, missing or unreadable file, another suffix, no prompts, or a malformed line.
@@ -112,11 +116,11 @@ def _parse(text: str, suffix: str, source: str) -> tuple[Prompt, ...]:
             raise ConfigError(
                 f"{source}, line {number}: id {prompt.id!r} was used on line {first_line[prompt.id]}: make ids unique"
             )
-        if prompt.text in first_text:
+        if prompt.text_hash in first_text:
             raise ConfigError(
-                f"{source}, line {number}: the same prompt as on line {first_text[prompt.text]}: remove one of them"
+                f"{source}, line {number}: the prompt of line {first_text[prompt.text_hash]} again: remove one of them"
             )
-        first_line[prompt.id] = first_text[prompt.text] = number
+        first_line[prompt.id] = first_text[prompt.text_hash] = number
         prompts.append(prompt)
     if not prompts:
         raise ConfigError(f"{source} holds no prompts: write one a line")
@@ -135,11 +139,14 @@ def _from_json(line: str, default_id: str, where: str) -> Prompt:
         entry = json.loads(line)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
+    if isinstance(entry, list):
+        entry = {"text": entry}
     if not isinstance(entry, dict):
         raise ConfigError(f'{where}: expected an object such as {{"text": "a red fox"}}, found {line[:40]}')
     if unknown := sorted(entry.keys() - _KEYS):
         raise ConfigError(f"{where}: unknown key {unknown[0]!r}: only id, text and tags are read")
     text, name, tags = entry.get("text"), entry.get("id", default_id), entry.get("tags", [])
+    text, changes = _changing(text, where) if isinstance(text, list) else (text, ())
     if not isinstance(text, str) or not text.strip():
         raise ConfigError(f"{where}: `text` must be a sentence that is not empty")
     if not isinstance(name, str) or not _ID.fullmatch(name):
@@ -148,4 +155,18 @@ def _from_json(line: str, default_id: str, where: str) -> Prompt:
         raise ConfigError(f"{where}: `tags` must be a list of strings")
     if any("\ud800" <= letter <= "\udfff" for letter in "".join([text, *tags])):
         raise ConfigError(f"{where}: holds half a character (a lone surrogate); save the file anew as UTF-8")
-    return Prompt(id=name, text=text.strip(), tags=tuple(tags))
+    return Prompt(id=name, text=text.strip(), tags=tuple(tags), changes=changes)
+
+
+def _changing(entries: list[Any], where: str) -> tuple[str, tuple[TextChange, ...]]:
+    """Returns the first text of a list of texts and the changes that follow it."""
+    changes: list[TextChange] = []
+    for entry in entries:
+        whole = isinstance(entry, dict) and entry.keys() == {"at", "text"} and type(entry["at"]) is int
+        if not whole or not isinstance(entry["text"], str) or not entry["text"].strip():
+            raise ConfigError(f'{where}: a changing text is a list of objects such as {{"at": 240, "text": "rain"}}')
+        changes.append(TextChange(entry["at"], entry["text"].strip()))
+    frames = [change.at for change in changes]
+    if not frames or frames[0] != 0 or any(a >= b for a, b in pairwise(frames)):
+        raise ConfigError(f"{where}: `at` counts frames: the first is 0 and each is above the one before, not {frames}")
+    return changes[0].text, tuple(changes[1:])

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.profile import Profile, Settings
+from generators.api import TextChange
+from metrics.api import ChangingText
 
 SCHEMA = 1
 """Version of the files under results/: part of every key, written into run.json."""
@@ -29,16 +31,30 @@ class Prompt:
         id: short name, unique in its set; shown in tables and on contact sheets.
         text: what the video shows.
         tags: what the prompt exercises, such as "camera" or "two objects".
+        changes: the texts that follow, by rising frame; `text` is the first one.
     """
 
     id: str
     text: str
     tags: tuple[str, ...] = ()
+    changes: tuple[TextChange, ...] = ()
 
     @property
     def text_hash(self) -> str:
         """16 hex digits of the SHA-256 of the text: what the prompt is, whatever it is called."""
-        return hashlib.sha256(self.text.encode()).hexdigest()[:16]
+        later = "".join(f"\n{change.at}\n{change.text}" for change in self.changes)
+        return hashlib.sha256((self.text + later).encode()).hexdigest()[:16]
+
+    @property
+    def identity(self) -> str | list[object]:
+        """What of the prompt decides the bytes of a video: its text, or its texts with their first frames."""
+        return [self.text, *([change.at, change.text] for change in self.changes)] if self.changes else self.text
+
+    @property
+    def scored_text(self) -> str:
+        """The text as metrics are given it, changes included."""
+        changes = tuple((change.at, change.text) for change in self.changes)
+        return ChangingText(self.text, changes) if changes else self.text
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ class Store:
         run.json, found by the text.
         """
         info = self.info()
-        today = {prompt.text: prompt for prompt in info.prompts}
+        today = {prompt.text_hash: prompt for prompt in info.prompts}
         records, damage = [], []
         for name in info.cells:
             path = self.path / "cells" / f"{name}.json"
@@ -128,7 +128,7 @@ class Store:
             except StoreError as error:
                 damage.append(str(error))
             else:
-                records.append(dataclasses.replace(record, prompt=today.get(record.prompt.text, record.prompt)))
+                records.append(dataclasses.replace(record, prompt=today.get(record.prompt.text_hash, record.prompt)))
                 damage += troubles
         return records, tuple(damage)
 

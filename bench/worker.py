@@ -198,7 +198,7 @@ class Worker:
     def _stream(self, cell: Cell, info: MethodInfo, start: Start, record: Record) -> Record:
         video = self.spec.profile.video
         path = self.store.cell_video(cell)
-        board = self._scorers.begin(self.spec.metrics, cell.prompt.text, video.fps)
+        board = self._scorers.begin(self.spec.metrics, cell.prompt.scored_text, video.fps)
         seams: list[int] = []
         with (
             Meter(warm=self._is_warm(cell.method), flops=cell.counts_flops, gpu=self._on_gpu(cell.method)) as meter,
@@ -262,7 +262,7 @@ class Worker:
         record = self.store.find(cell)
         assert record is not None
         wanted = {name: self.spec.metrics[name] for name in metrics}
-        board = self._scorers.begin(wanted, cell.prompt.text, record.fps)
+        board = self._scorers.begin(wanted, cell.prompt.scored_text, record.fps)
         try:
             path = self.store.whole_video(record)
         except StoreError as damage:
@@ -369,7 +369,8 @@ class Worker:
 
     def _request(self, cell: Cell) -> Request:
         video = self.spec.profile.video
-        return Request(cell.prompt.text, cell.seed, video.num_frames, video.height, video.width, video.fps)
+        prompt, size = cell.prompt, (video.height, video.width)
+        return Request(prompt.text, cell.seed, video.num_frames, *size, video.fps, prompt.changes)
 
 
 def _seed(key: str) -> int:

@@ -51,6 +51,40 @@ DIRECTIONS = ("lower", "higher", "neither")
 """What `better` may say."""
 
 
+class ChangingText(str):
+    """A text that changes on the way: as a text it is the first one, so any metric can read it.
+
+    Args:
+        first: the text of the first frames.
+        changes: (first frame, text) of every later one, by rising frame.
+
+    Example:
+        >>> text = ChangingText("rain", ((2, "sunshine"),))
+        >>> text.upper(), text.texts, text.in_force(4)
+        ('RAIN', ('rain', 'sunshine'), [0, 0, 1, 1])
+    """
+
+    changes: tuple[tuple[int, str], ...]
+
+    def __new__(cls, first: str, changes: tuple[tuple[int, str], ...]) -> ChangingText:
+        """Returns the first text, with the others kept beside it."""
+        made = super().__new__(cls, first)
+        made.changes = changes
+        return made
+
+    def __repr__(self) -> str:
+        return f"ChangingText({str(self)!r}, {self.changes!r})"
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All texts in order, the first one included."""
+        return (str(self), *(text for _, text in self.changes))
+
+    def in_force(self, num_frames: int) -> list[int]:
+        """Returns for each of so many frames which of `texts` it is for."""
+        return [sum(at <= frame for at, _ in self.changes) for frame in range(num_frames)]
+
+
 @dataclass(frozen=True)
 class MetricInfo:
     """What `list metrics` prints.

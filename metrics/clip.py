@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.api import Part, Score, Series, mean_or_none, metric
+from metrics.api import ChangingText, Part, Score, Series, mean_or_none, metric
 from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts
 from metrics.features.clip import ClipFeatures
 
@@ -78,7 +78,13 @@ class ClipScore(FeatureReader):
         }
         if not video.prompt.strip():
             return Score(None, parts, {"cosine": []}, "the CLIP score compares frames with a prompt, and there is none")
-        series = {"cosine": [float(c) for c in unit(features["image"]) @ unit(features["text"])]}
+        image, text = unit(features["image"]), unit(features["text"])
+        if isinstance(video.prompt, ChangingText):  # every frame with the text that is in force at it
+            parts["texts"] = len(text)
+            cosine = (image * text[video.prompt.in_force(len(image))]).sum(axis=-1)
+        else:
+            cosine = image @ text
+        series = {"cosine": [float(c) for c in cosine]}
         value = self.window(series, 0, video.num_frames)
         return Score(value, parts, series, "" if value is not None else "the video has no frames")
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     paper="arXiv:2310.12190",
     licence="see LICENSE on the model page",
     continues_start=True,
+    follows_prompts=True,
 )
 @dataclass
 class DynamiCrafterXl(ChunkModel, PipelineSettings):

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     paper="arXiv:2311.04145",
     licence="research and non-commercial use (authors' note)",
     continues_start=True,
+    follows_prompts=True,
 )
 @dataclass
 class I2vgenXl(ChunkModel, ImageVaeSettings):

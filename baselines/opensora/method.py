@@ -41,6 +41,7 @@ STRETCH = 17
     paper="arXiv:2412.20404",
     licence="Apache-2.0 (unverified)",
     continues_start=True,
+    follows_prompts=True,
 )
 @dataclass
 class OpenSora(ChunkModel):
@@ -105,7 +106,8 @@ class OpenSora(ChunkModel):
             )
         repeats = max(0, self.conditioning_frames - len(start.frames))
         frames = np.concatenate([start.frames[:1]] * repeats + [start.frames])
-        longer = replace(request, num_frames=request.num_frames + repeats)
+        later = tuple(replace(change, at=change.at + repeats) for change in request.changes)
+        longer = replace(request, num_frames=request.num_frames + repeats, changes=later)
         return super().generate(longer, Start(frames, start.base))
 
     def begin(self, prompt: str) -> Extend:

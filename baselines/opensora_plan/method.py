@@ -42,6 +42,7 @@ sample_inpaint.py:177-185, which was not at hand."""
     paper="arXiv:2412.00131",
     licence="MIT",
     continues_start=True,
+    follows_prompts=True,
 )
 @dataclass
 class OpenSoraPlan(ChunkModel):

@@ -36,6 +36,7 @@ STEPS = {"ddpm": 250, "ddim": 50}
     paper="arXiv:2310.20700",
     licence="academic research; commercial use after applying to the authors",
     continues_start=True,
+    follows_prompts=True,
 )
 @dataclass
 class Seine(ChunkModel, PipelineSettings):

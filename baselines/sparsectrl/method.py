@@ -31,6 +31,7 @@ from generators.weights import resolve_weights
     paper="arXiv:2311.16933",
     licence="Apache-2.0 on CreativeML OpenRAIL-M",
     continues_start=True,
+    follows_prompts=True,
 )
 @dataclass
 class SparseCtrl(ChunkModel, AnimateDiffSettings):

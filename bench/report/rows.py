@@ -125,7 +125,7 @@ def _row(
     paper = published.methods.get(method)
     found = (
         *(_still_flag(done), *unlike_others, _length_flag(done)),
-        *(_damage_flag(done), _end_flag(done), _memory_flag(done)),
+        *(_damage_flag(done), _end_flag(done), _memory_flag(done), _text_flag(stamp, own), _note_flag(stamp)),
     )
     flags = tuple(flag for flag in found if flag is not None)
     statuses = Counter(record.status for record in own)
@@ -174,6 +174,18 @@ def _still_flag(done: Sequence[Record]) -> Flag | None:
     ranked = found.total() < STILL_SHARE * len(done)
     sentence = f"of its {len(done)} videos, {counts} by the stillness measure" + ("." if ranked else "; not ranked.")
     return Flag(f"{word} {found.total()}/{len(done)}", sentence, ranked)
+
+
+def _text_flag(stamp: MethodInfo | None, own: Sequence[Record]) -> Flag | None:
+    """Returns a flag if a method reads only the first text of prompts that change."""
+    changing = [record for record in own if record.prompt.changes]
+    if not changing or stamp is None or stamp.follows_prompts:
+        return None
+    return Flag("first text only", "cannot switch texts: its videos are made from the first text of each prompt.")
+
+
+def _note_flag(stamp: MethodInfo | None) -> Flag | None:
+    return Flag(stamp.note, f"{stamp.note}, as its section says.") if stamp is not None and stamp.note else None
 
 
 def _start_flag(elsewhere: bool) -> Flag | None:

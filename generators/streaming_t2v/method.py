@@ -26,14 +26,16 @@ from generators.weights import resolve_weights
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from generators.streaming_t2v.pipeline import StreamingStage
+    from generators.streaming_t2v.pipeline import StreamingStage, StreamState, Window
     from generators.streaming_t2v.refiner import Refiner
 
 PAPER = "arXiv:2403.14773"
 LICENCE = "no licence seen; derived from ModelScope (CC-BY-NC-4.0, unverified)"
 
 
-@method(name="streaming_t2v", title="StreamingT2V", paper=PAPER, licence=LICENCE, continues_start=True)
+@method(
+    name="streaming_t2v", title="StreamingT2V", paper=PAPER, licence=LICENCE, continues_start=True, follows_prompts=True
+)
 @dataclass(kw_only=True)
 class StreamingT2V(PipelineSettings):
     """Windows of 16 frames conditioned by CAM and APM; refined where the video is larger than the base model's.
@@ -96,13 +98,12 @@ class StreamingT2V(PipelineSettings):
             CheckpointError: weights do not fit.
         """
         self._check(request, start)
-        new_frames = request.num_frames - len(start.frames)
-        if new_frames == 0:
+        if request.num_frames == len(start.frames):
             return
         small = self._tensor(start.base)
         seed = chunk_seed(request.seed, request.prompt, 1)
         stage = self._stage
-        windows = stage.stream(request.prompt, stage.begin(small, seed), new_frames)
+        windows = _stream(stage, request, stage.begin(small, seed), len(start.frames))
         if (request.height, request.width) == (self.base_height, self.base_width):
             for window in windows:
                 yield to_frames(window.frames)
@@ -190,6 +191,16 @@ class StreamingT2V(PipelineSettings):
         )
 
 
+def _stream(stage: StreamingStage, request: Request, state: StreamState, first: int) -> Iterator[Window]:
+    """Yields windows of new frames from frame `first` on; a window reads the text in force at its first frame."""
+    size = stage.network.config.new_frames
+    for stretch in request.stretches(first):
+        whole_windows = -(-(stretch.stop - first) // size) * size
+        for window in stage.stream(stretch.text, state, min(whole_windows, request.num_frames - first)):
+            state, first = window.state, first + len(window.frames)
+            yield window
+
+
 def _skip(pieces: Iterator[Frames], count: int) -> Iterator[Frames]:
     """Yields pieces without their first `count` frames."""
     for piece in pieces:
@@ -200,6 +211,7 @@ def _skip(pieces: Iterator[Frames], count: int) -> Iterator[Frames]:
 
 @method(
     name="streaming_t2v_no_apm", title="StreamingT2V without APM", paper=PAPER, licence="none", continues_start=True,
+    follows_prompts=True,
     group="ablations",
 )  # fmt: skip
 @dataclass(kw_only=True)
@@ -212,6 +224,7 @@ class StreamingT2VNoApm(StreamingT2V):
 
 @method(
     name="streaming_t2v_no_cam", title="StreamingT2V without CAM", paper=PAPER, licence="none", continues_start=True,
+    follows_prompts=True,
     group="ablations",
 )  # fmt: skip
 @dataclass(kw_only=True)
@@ -224,7 +237,7 @@ class StreamingT2VNoCam(StreamingT2V):
 
 @method(
     name="streaming_t2v_concat", title="StreamingT2V, concatenation", paper=PAPER, licence="none",
-    continues_start=True, group="ablations",
+    continues_start=True, group="ablations", follows_prompts=True,
 )  # fmt: skip
 @dataclass(kw_only=True)
 class StreamingT2VConcat(StreamingT2V):
@@ -236,7 +249,7 @@ class StreamingT2VConcat(StreamingT2V):
 
 @method(
     name="streaming_t2v_sparse", title="StreamingT2V, sparse encoder", paper=PAPER, licence="none",
-    continues_start=True, group="ablations",
+    continues_start=True, group="ablations", follows_prompts=True,
 )  # fmt: skip
 @dataclass(kw_only=True)
 class StreamingT2VSparse(StreamingT2V):

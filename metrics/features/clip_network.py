@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from metrics.api import Frames
+from metrics.api import ChangingText, Frames
 from metrics.errors import WeightsError
 from metrics.features.base import Arrays, FrameBuffer
 from metrics.features.float_resize import middle, normalised, short_side
@@ -119,7 +119,7 @@ class ClipFeaturesPass:
 
     Arrays:
         image: float32 [T, D], raw image features.
-        text: float32 [D], raw text features of the prompt.
+        text: float32 [D], raw text features of the prompt; [K, D] of each of K texts where it changes.
         truncated: bool [1], whether the prompt was cut off.
         activation: str [1].
     """
@@ -136,8 +136,11 @@ class ClipFeaturesPass:
     def arrays(self) -> Arrays:
         """Returns the features."""
         self._features += [self._network.images(batch) for batch in self._buffer.rest()]
-        text, truncated = self._network.text(self._prompt)
-        image = torch.cat(self._features).cpu().numpy() if self._features else np.zeros((0, len(text)), np.float32)
+        changing = isinstance(self._prompt, ChangingText)
+        texts = self._prompt.texts if isinstance(self._prompt, ChangingText) else (self._prompt,)
+        encoded, cut = zip(*(self._network.text(text) for text in texts), strict=True)
+        text, truncated = (torch.stack(encoded) if changing else encoded[0]), any(cut)
+        image = torch.cat(self._features).cpu().numpy() if self._features else np.zeros((0, text.shape[-1]), np.float32)
         return {
             "image": image,
             "text": text.cpu().numpy(),

@@ -30,7 +30,22 @@ def test_every_system_of_the_published_table_is_listed(capsys: pytest.CaptureFix
 def test_metrics_prompts_and_profiles_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert any(line.startswith("mawe ") and "lower" in line for line in lines(capsys, "list", "metrics"))
     assert any(line.startswith("long50 ") and " 50 " in line for line in lines(capsys, "list", "prompts"))
-    assert [line.split()[0] for line in lines(capsys, "list", "profiles")] == ["name", "mini", "paper"]
+    profiles = [line.split()[0] for line in lines(capsys, "list", "profiles")]
+    assert profiles == ["name", "mini", "modern", "modern-1min", "paper"]
+
+
+def test_systems_that_are_sections_are_listed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(
+        'extends = "mini"\nname = "own"\n[methods.mine]\nclass = "diffusers_video"\ntitle = "Mine, at last"\n'
+        'pipeline = "WanPipeline"\nweights = "here"\n'
+    )
+    rows = {line.split()[0]: line for line in lines(capsys, "list", "methods", "--profile", str(own))}
+    assert " modern " in rows["wan22_i2v_a14b"]
+    assert "not run here" in rows["self_forcing"]
+    assert "modern_programs" in rows["self_forcing"]
+    assert "Mine, at last" in rows["mine"]
+    assert " sections " in rows["mine"]
 
 
 def test_doctor_names_packages_and_weights(capsys: pytest.CaptureFixture[str]) -> None:

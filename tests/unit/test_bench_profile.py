@@ -10,7 +10,7 @@ from bench.profile import load_profile, packaged_profiles
 
 
 def test_packaged_profiles_say_what_the_paper_says() -> None:
-    assert packaged_profiles() == ["mini", "paper"]
+    assert packaged_profiles() == ["mini", "modern", "modern-1min", "paper"]
     assert load_profile("mini").video == dataclasses.replace(load_profile("paper").video, height=64, width=64)
     assert load_profile("paper").video.num_frames == 240
     assert load_profile("mini").run.metrics[:3] == ("mawe", "scuts", "clip")
@@ -44,10 +44,10 @@ def test_ablations_differ_from_the_method_in_their_weights_only(change: str) -> 
 
 
 def test_overrides_reach_every_level() -> None:
-    overrides = ["video.num_frames=32", "methods.svd.num_inference_steps=4", "run.prompts=long50", "run.seeds=[1, 2]"]
+    overrides = ["video.num_frames=32", "methods.svd.num_frames=4", "run.prompts=long50", "run.seeds=[1, 2]"]
     profile = load_profile("mini", overrides)
     assert profile.video.num_frames == 32
-    assert profile.methods["svd"]["num_inference_steps"] == 4
+    assert profile.methods["svd"]["num_frames"] == 4
     assert profile.run.prompts == "long50"
     assert profile.run.seeds == (1, 2)
 
@@ -99,3 +99,18 @@ def test_profile_files_are_checked(tmp_path: Path) -> None:
     broken.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_profile(str(broken))
+
+
+def test_a_profile_extends_another(tmp_path: Path) -> None:
+    (tmp_path / "below.toml").write_text('extends = "mini"\nname = "below"\n[methods.svd]\nnum_frames = 9\n')
+    (tmp_path / "above.toml").write_text(
+        'extends = "below.toml"\nname = "above"\n[video]\nfps = 24.0\n[methods.svd]\narguments.motion_bucket_id = 5\n'
+    )
+    mini, above = load_profile("mini"), load_profile(str(tmp_path / "above.toml"))
+    assert (above.name, above.video.fps, above.video.num_frames) == ("above", 24.0, mini.video.num_frames)
+    assert above.methods["svd"]["num_frames"] == 9
+    assert above.methods["svd"]["weights"] == mini.methods["svd"]["weights"]
+    assert above.methods["svd"]["arguments"] == {**mini.methods["svd"]["arguments"], "motion_bucket_id": 5}
+    (tmp_path / "below.toml").write_text('extends = "above.toml"\nname = "below"\n')
+    with pytest.raises(ConfigError, match="leads back to itself"):
+        load_profile(str(tmp_path / "above.toml"))
