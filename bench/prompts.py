@@ -116,10 +116,8 @@ def _parse(text: str, suffix: str, source: str) -> tuple[Prompt, ...]:
             raise ConfigError(
                 f"{source}, line {number}: id {prompt.id!r} was used on line {first_line[prompt.id]}: make ids unique"
             )
-        if prompt.text_hash in first_text:
-            raise ConfigError(
-                f"{source}, line {number}: the prompt of line {first_text[prompt.text_hash]} again: remove one of them"
-            )
+        if (before := first_text.get(prompt.text_hash)) is not None:
+            raise ConfigError(f"{source}, line {number}: the same prompt as on line {before}: remove one of them")
         first_line[prompt.id] = first_text[prompt.text_hash] = number
         prompts.append(prompt)
     if not prompts:

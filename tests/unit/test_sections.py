@@ -94,8 +94,8 @@ def test_a_text_only_pipeline_says_that_it_does_not_continue() -> None:
 def test_a_first_chunk_of_another_class(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
     own.write_text(
-        'extends = "mini"\nname = "own"\n[first_chunk]\nclass = "diffusers_video"\npipeline = "WanPipeline"\nweights = "mini:svd"\n'
-        "num_frames = 21\n"
+        'extends = "mini"\nname = "own"\n[first_chunk]\nclass = "diffusers_video"\npipeline = "WanPipeline"\n'
+        'weights = "mini:svd"\nnum_frames = 21\n'
     )
     spec = plan(find_plugins(), load_profile(str(own)), methods="still", prompts="1")
     assert spec.first_chunk["pipeline"] == "WanPipeline"
