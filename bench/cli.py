@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.errors import BenchError, ConfigError, StoreError
+from bench.options import carrying_out, shard_of
 from bench.terminal import escape_what_cannot_be_printed, open_what_is_closed, say
 
 if TYPE_CHECKING:
@@ -47,11 +48,12 @@ def cli(context: click.Context) -> None:
 @click.option("--frames", type=int, help="Frames per video, the first chunk included.")
 @click.option("--profile", default="mini", show_default=True, help=PROFILE_HELP)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=SET_HELP)
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run. Default: results/PROFILE-HASH.")
-@click.option("--executor", help="serial or processes. Default: that of the profile.")
-@click.option("--workers", type=int, help="Processes; 0 for one per core.")
+@click.option("--out", help="Folder of the run, or s3://BUCKET/RUN. Default: results/PROFILE-HASH.")
+@carrying_out
 @click.option("--weights-dir", help="Folder of released weights, owner/name below it. Default: the hub's cache.")
 @click.option("--redo", type=click.Choice(["failed", "all"]), help="Make these cells again.")
+@click.option("--shard", default="", metavar="I/N", help="Take every n-th cell only, from the i-th on: for job arrays.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, by whom and how long, and do nothing.")
 @click.option("--plugin", "plugins", multiple=True, help=PLUGIN_HELP)
 def run(
     methods: str,
@@ -61,31 +63,36 @@ def run(
     frames: int | None,
     profile: str,
     overrides: tuple[str, ...],
-    out: Path | None,
-    executor: str | None,
-    workers: int | None,
+    out: str | None,
+    carried: list[str],
     weights_dir: str | None,
     redo: str | None,
+    shard: str,
+    dry_run: bool,
     plugins: tuple[str, ...],
 ) -> None:
     """Make and score videos: methods x prompts x seeds. The same command again does only what is left."""
     from bench.catalog import find_plugins
-    from bench.plan import plan, run_name
+    from bench.dry_run import describe
+    from bench.plan import part_of, plan, run_name
     from bench.profile import load_profile
     from bench.run import execute
-    from bench.store import Store
+    from bench.store import open_store
 
-    options = _run_options(executor, workers, weights_dir, metrics)
+    options = [*carried, *_run_options(weights_dir, metrics)]
     options += [f"video.num_frames={frames}"] if frames is not None else []
     settings: Profile = load_profile(profile, [*overrides, *options])
     files = [str(Path(plugin).resolve()) for plugin in plugins]
     catalog = find_plugins(files)
     spec = plan(catalog, settings, methods=methods, prompts=prompts, seeds=_numbers(seeds, "--seeds"), plugins=files)
-    name = out.name if out else run_name(spec)
-    folder = out or Path("results") / name
-    summary = execute(spec, catalog, Store(folder), name, redo or "")
+    store, part = open_store(out or f"results/{run_name(spec)}"), shard_of(shard)
+    if dry_run:
+        for line in describe(part_of(spec, part), catalog, store, redo or ""):
+            click.echo(line)
+        return
+    summary = execute(spec, catalog, store, Path(str(store)).name, redo or "", part)
     _say_what_became(summary)
-    click.echo(f"{folder}: {summary.sentence()}. Next: python -m bench report --out {shlex.quote(str(folder))}")
+    click.echo(f"{store}: {summary.sentence()}. Next: python -m bench report --out {shlex.quote(str(store))}")
     if summary.spoiled:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -94,37 +101,38 @@ def run(
 
 
 @cli.command()
-@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="With RUNS, where to write; else the run itself.")
+@click.argument("runs", nargs=-1)
+@click.option("--out", help="With RUNS, where to write; else the run itself.")
 @click.option("--methods", default="", help="Rows to show: a,b. Default: all that the folders hold.")
 @click.option("--drift", default="", metavar="NAME", help="Table 1 of drifts by one definition, such as start_end_15.")
 @click.option("--sort", default="", metavar="METRIC", help="Order rows by it. Default: the published table's order.")
-def report(runs: tuple[Path, ...], out: Path | None, methods: str, drift: str, sort: str) -> None:
+def report(runs: tuple[str, ...], out: str | None, methods: str, drift: str, sort: str) -> None:
     """Write tables, curves, contact sheets and one page that shows them all; of several RUNS in one table."""
     from bench.report import write_report
-    from bench.store import Store, latest
+    from bench.store import latest, open_store
 
     if len(runs) > 1 and out is None:
         raise ConfigError("say with --out where the report of several runs goes")
-    stores = [Store(run) for run in runs] or [Store(out or latest(Path("results")))]
-    page = write_report(*stores, folder=out if runs else None, methods=methods, drift=drift, sort=sort)
-    click.echo(f"Open {page}")
+    stores = [open_store(run) for run in runs or [out or str(latest(Path("results")))]]
+    folder = Path(out) if runs and out else None
+    page = write_report(*stores, folder=folder, methods=methods, drift=drift, sort=sort)
+    click.echo(f"Open {stores[0].published(page)}")
     for store in stores:
         store.records()  # the page says what is damaged, and so does the end of the command
 
 
 @cli.command()
-@click.argument("run", required=False, type=click.Path(path_type=Path))
-def verify(run: Path | None) -> None:
+@click.argument("run", required=False)
+def verify(run: str | None) -> None:
     """Read every file of a RUN (default: the latest under results/) and say which are damaged; change nothing."""
-    from bench.store import Store, latest
+    from bench.store import latest, open_store
     from bench.verify import verify as verify_store
 
-    folder = run or latest(Path("results"))
-    found = verify_store(Store(folder))
+    store = open_store(run or str(latest(Path("results"))))
+    found = verify_store(store)
     for sentence in found.damage:
         click.echo(sentence)
-    click.echo(f"{folder}: {found.sentence()}")
+    click.echo(f"{store}: {found.sentence()}")
     sys.exit(StoreError.exit_code if found.damage else 0)
 
 
@@ -143,12 +151,11 @@ def verify(run: Path | None) -> None:
 @click.option("--chunk", type=int, help="Frames per chunk, in place of --seams.")
 @click.option("--first", type=int, help="Frames of the first chunk, with --chunk.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all results as one JSON file, too.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results/scores"), show_default=True)
+@click.option("--out", default="results/scores", show_default=True, help="Folder, or s3://BUCKET/RUN.")
 @click.option("--profile", help="Gives the settings of the metrics. Default: those of the run in --out, or paper.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=SET_HELP)
 @click.option("--device", help="A torch device. Default: that of the run in --out, or cpu.")
-@click.option("--executor", help="serial or processes. Default: that of the profile.")
-@click.option("--workers", type=int, help="Processes; 0 for one per core.")
+@carrying_out
 @click.option("--weights-dir", help="Folder of released weights, owner/name below it. Default: the hub's cache.")
 @click.option("--redo", type=click.Choice(["failed", "all"]), help="Score these videos again.")
 @click.option("--max-damaged", type=click.IntRange(min=0), help="Refuse videos with more damaged frames than this.")
@@ -170,12 +177,11 @@ def score(
     chunk: int | None,
     first: int | None,
     json_path: Path | None,
-    out: Path,
+    out: str,
     profile: str | None,
     overrides: tuple[str, ...],
     device: str | None,
-    executor: str | None,
-    workers: int | None,
+    carried: list[str],
     weights_dir: str | None,
     redo: str | None,
     max_damaged: int | None,
@@ -189,7 +195,7 @@ def score(
     from bench.listing import text_table
     from bench.manifest import collect, pairs
     from bench.run import execute
-    from bench.store import Store
+    from bench.store import open_store
     from bench.terminal import say
 
     collected = collect(paths, prompts, manifest, keep_extra=extra is not None)
@@ -199,9 +205,9 @@ def score(
         click.echo(text_table(pairs(collected.videos)))
         return
     files = [str(Path(plugin).resolve()) for plugin in plugins]
-    store, catalog = Store(out), find_plugins(files)
+    store, catalog = open_store(out), find_plugins(files)
     run = store.known()
-    options = [*overrides, *_run_options(executor, workers, weights_dir, metrics)]
+    options = [*overrides, *carried, *_run_options(weights_dir, metrics)]
     settings = given_settings.scoring_profile(run, profile, options, device)
     settings = given_settings.with_flow(catalog, settings, flow, flow_weights)
     cache = "" if no_cache else given_settings.cache_folder()
@@ -211,7 +217,7 @@ def score(
     planned = given.plan_given(catalog, settings, collected.videos, choices, run)
     for note in (*planned.notes, *given.news(store, planned.spec)):
         say(f"note: {note}")
-    summary = execute(planned.spec, catalog, store, out.name, redo or "")
+    summary = execute(planned.spec, catalog, store, Path(out).name, redo or "")
     _conclude_scores(planned.spec, store, summary, json_path)
 
 
@@ -268,12 +274,23 @@ def validate(out: Path, quick: bool) -> None:
 
 
 @cli.command()
+@click.argument("names", nargs=-1, metavar="[METHOD]...")
+@click.option("--profile", default="mini", show_default=True, help=PROFILE_HELP)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=SET_HELP)
 @click.option("--weights-dir", default="", help="Folder of released weights; default: the hub's cache.")
-def doctor(weights_dir: str) -> None:
-    """Say what this machine can run: packages, GPU, weights and their licences."""
-    from bench.doctor import examine
+@click.option("--plugin", "plugins", multiple=True, help=PLUGIN_HELP)
+def doctor(
+    names: tuple[str, ...], profile: str, overrides: tuple[str, ...], weights_dir: str, plugins: tuple[str, ...]
+) -> None:
+    """Say what this machine can run: packages, GPU, weights, every method; with METHODs, all they lack."""
+    from bench.catalog import find_plugins
+    from bench.doctor import examine, examine_methods
+    from bench.profile import load_profile
 
-    for line in examine(weights_dir):
+    settings = load_profile(profile, [*overrides, *([f"run.weights_dir={weights_dir}"] if weights_dir else [])])
+    for line in () if names else examine(weights_dir):
+        click.echo(line)
+    for line in examine_methods(find_plugins(plugins), settings, names):
         click.echo(line)
 
 
@@ -315,11 +332,9 @@ def _metric_errors() -> type[Exception]:
     return MetricError
 
 
-def _run_options(executor: str | None, workers: int | None, weights_dir: str | None, metrics: str) -> list[str]:
-    """Returns the options that `run` and `score` share as overrides of the profile."""
-    options = [f"run.executor={executor}"] if executor is not None else []
-    options += [f"run.workers={workers}"] if workers is not None else []
-    options += [f"run.weights_dir={weights_dir}"] if weights_dir is not None else []
+def _run_options(weights_dir: str | None, metrics: str) -> list[str]:
+    """Returns further options that `run` and `score` share as overrides of the profile."""
+    options = [f"run.weights_dir={weights_dir}"] if weights_dir is not None else []
     return options + ([f"run.metrics={_words(metrics)}"] if metrics else [])
 
 
@@ -345,8 +360,7 @@ def _conclude_scores(spec: RunSpec, store: Store, summary: RunSummary, json_path
     for warning in given_table.damage(records):
         say(f"warning: {warning}")
     click.echo(given_table.results_table(records, metrics))
-    folder = store.path
-    click.echo(f"{folder}: {summary.sentence()}. Next: python -m bench report --out {shlex.quote(str(folder))}")
+    click.echo(f"{store}: {summary.sentence()}. Next: python -m bench report --out {shlex.quote(str(store))}")
     sys.exit(summary.exit_code or int(not given_table.any_score(records)))
 
 

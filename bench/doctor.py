@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bench.catalog import find_plugins
+from bench.catalog import Catalog, find_plugins
 from bench.errors import BenchError, ConfigError
 from bench.listing import text_table
-from bench.profile import load_profile, packaged_profiles
+from bench.profile import Profile, load_profile, packaged_profiles
 from bench.provenance import PACKAGES, installed, provenance
+from bench.readiness import Machine, readiness
 from bench.settings import locations
 from generators.weights import (
     TABLE,
@@ -45,6 +46,26 @@ def examine(weights_dir: str = "") -> Iterator[str]:
     yield text_table([head, *_released(weights_dir)])
     for name, reason in find_plugins().broken.items():
         yield f"broken: {name}: {reason}"
+
+
+def examine_methods(catalog: Catalog, profile: Profile, names: Sequence[str] = ()) -> Iterator[str]:
+    """Yields whether methods can run here: a line for each, or everything that the named ones lack.
+
+    Args:
+        catalog: where they are found.
+        profile: with which settings.
+        names: methods to say everything about; empty for a line about each.
+
+    Raises:
+        ConfigError: there is no such method.
+    """
+    found = list(readiness(catalog, profile, Machine.this(), names))
+    if not names:
+        yield text_table([("method", f"with profile {profile.name}"), *(state.line() for state in found)])
+    for state in found if names else ():
+        yield f"{state.method}: " + ("cannot run here" if state.reasons else "can run here")
+        yield from (f"  {reason}" for reason in state.reasons)
+        yield f"  its videos take {state.disk_gb:.3g} GB at most"
 
 
 def fetch_all(names: Sequence[str], weights_dir: str = "") -> Iterator[str]:

@@ -39,11 +39,15 @@ class Todo:
         videos: cells without a video.
         scores: finished cells with the metrics whose scores are missing or stale.
         notes: sentences about torn files that are made anew.
+        torn: cells whose record is torn, among the videos.
+        renamed: records of given videos as this command calls them, where that differs from what is stored.
     """
 
     videos: tuple[Cell, ...]
     scores: tuple[tuple[Record, tuple[str, ...]], ...]
     notes: tuple[str, ...]
+    torn: tuple[Cell, ...] = ()
+    renamed: tuple[Record, ...] = ()
 
 
 def choose_prompts(selection: str, profile: Profile) -> PromptSet:
@@ -165,45 +169,65 @@ def run_info(spec: RunSpec, catalog: Catalog, name: str) -> RunInfo:
     )
 
 
+def part_of(spec: RunSpec, shard: tuple[int, int]) -> RunSpec:
+    """Returns a grid with every n-th of its cells only, so that no two shards share one.
+
+    Args:
+        spec: the whole grid.
+        shard: number of the shard from 1 on, and number of shards.
+    """
+    number, shards = shard
+    return dataclasses.replace(spec, cells=spec.cells[number - 1 :: shards])
+
+
 def todo(spec: RunSpec, catalog: Catalog, store: Store, redo: str = "") -> Todo:
-    """Returns what is left to do; a finished video is never made again unless `redo` says so.
+    """Returns what is left to do, and changes nothing; a finished video is never made again unless `redo` says so.
 
     Args:
         spec: the grid.
         catalog: says the versions of the metrics.
-        store: the folder; torn records in it are discarded, and given videos that have moved get their new path.
+        store: the folder.
         redo: "failed" for cells and scores that failed or were skipped, "all" for every cell, "" for neither.
     """
     wanted = {name: (catalog.metrics[name].info.version, stored_identity(spec.metrics[name])) for name in spec.metrics}
     videos: list[Cell] = []
     scores: list[tuple[Record, tuple[str, ...]]] = []
     notes: list[str] = []
+    torn: list[Cell] = []
+    renamed: list[Record] = []
     for cell in spec.cells:
         try:
             record, damage = store.examine(cell)
             notes += damage
         except StoreError as error:
             notes.append(str(error))
-            store.discard(cell)
+            torn.append(cell)
             record = None
         if record is None or redo == "all" or (redo == "failed" and record.status != "ok"):
             videos.append(cell)
             continue
         if cell.given is not None:
-            record = _as_said_today(store, cell, record, spec.titles[cell.method])
+            today = _as_said_today(cell, record, spec.titles[cell.method])
+            renamed += [today] if today != record else []
+            record = today
         if record.status == "ok" and (stale := stale_scores(record, wanted, redo)):
             scores.append((record, stale))
-    return Todo(tuple(videos), tuple(scores), tuple(notes))
+    return Todo(tuple(videos), tuple(scores), tuple(notes), tuple(torn), tuple(renamed))
 
 
-def _as_said_today(store: Store, cell: Cell, record: Record, title: str) -> Record:
-    """Returns the record of a given video with the path, names and columns of this command; stores what differs."""
+def settle(left: Todo, store: Store) -> None:
+    """Makes the folder ready for what is left: torn records go, given videos that have moved get their new path."""
+    for cell in left.torn:
+        store.discard(cell)
+    for record in left.renamed:
+        store.save(record)
+
+
+def _as_said_today(cell: Cell, record: Record, title: str) -> Record:
+    """Returns the record of a given video with the path, names and columns of this command."""
     assert cell.given is not None
     extra = dict(cell.given.extra)
-    today = dataclasses.replace(record, title=title, prompt=cell.prompt, source=cell.given.path, extra=extra)
-    if today != record:
-        store.save(today)
-    return today
+    return dataclasses.replace(record, title=title, prompt=cell.prompt, source=cell.given.path, extra=extra)
 
 
 def stale_scores(record: Record, wanted: Mapping[str, tuple[str, Settings]], redo: str = "") -> tuple[str, ...]:

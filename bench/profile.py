@@ -64,6 +64,9 @@ class Run:
         also: methods that `--methods all` means beside systems and floors.
         gpus_per_worker: GPUs that each worker sees: a whole number, or a fraction for several workers on one GPU; 0 for
             one with `device = "cuda"`, else none.
+        address: Ray cluster: "local" to start one on this machine, "auto" for the one that runs here, or "HOST:PORT".
+        cpus_per_worker: cores that a worker of a cluster reserves; 0 for `threads`.
+        memory_gb: memory that it reserves, in 1e9 bytes; 0 for none.
         max_retries: how often a cell is tried again after its worker was lost.
     """
 
@@ -79,6 +82,9 @@ class Run:
     weights_dir: str = ""
     also: tuple[str, ...] = ()
     gpus_per_worker: float = 0.0
+    address: str = "local"
+    cpus_per_worker: int = 0
+    memory_gb: float = 0.0
     max_retries: int = 2
 
 
@@ -97,7 +103,7 @@ class Profile:
 EXTENDS = "extends"
 """Key of a profile that names another one, packaged or a file beside it, whose values it takes over and changes."""
 
-EXECUTORS = ("serial", "processes")
+EXECUTORS = ("serial", "processes", "ray")
 RUN_DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -302,8 +308,9 @@ def _check_run(run: Run, where: str) -> None:
         raise ConfigError(f"{where}: run.threads must be 1 or more, not {run.threads}")
     if run.gpus_per_worker < 0 or not (run.gpus_per_worker < 1 or run.gpus_per_worker.is_integer()):
         raise ConfigError(f"{where}: run.gpus_per_worker must be a whole number or a fraction below 1")
-    if run.max_retries < 0:
-        raise ConfigError(f"{where}: run.max_retries must be 0 or more, not {run.max_retries}")
+    for key in ("cpus_per_worker", "memory_gb", "max_retries"):
+        if not 0 <= getattr(run, key) < float("inf"):
+            raise ConfigError(f"{where}: run.{key} must be 0 or more, not {getattr(run, key)}")
     if not run.seeds or any(type(seed) is not int or seed < 0 for seed in run.seeds):
         raise ConfigError(f"{where}: run.seeds must be whole numbers from 0 on, not {list(run.seeds)}")
     for key, names in (("metrics", run.metrics), ("also", run.also)):

@@ -111,7 +111,7 @@ class Display:
         self._estimate.took(step.group, step.seconds)
         self._count += 1
         self._frames += step.frames
-        left = f"{_clock(self._estimate.seconds_left())} left"
+        left = f"{clock(self._estimate.seconds_left())} left"
         line = printable(f"{step.name}: {step.status}, {step.seconds:.1f} s")
         line += printable(f" ({step.reason})") if step.reason else ""
         if self._bar is not None and self._row is not None:
@@ -149,7 +149,8 @@ def _terminal_bar() -> Progress:
     )
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Returns seconds as "minutes:seconds", with hours where there are any."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

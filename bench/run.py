@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from bench.catalog import Catalog
 from bench.claims import is_claimed
 from bench.growth import grown
-from bench.plan import Todo, run_info, todo
+from bench.plan import Todo, part_of, run_info, settle, todo
 from bench.progress import Display, Step
 from bench.records import Record
-from bench.spec import Cell, RunSpec
+from bench.spec import RunSpec
 from bench.store import Store
 from bench.terminal import say
 
@@ -76,8 +76,10 @@ class RunSummary:
         return ", ".join(parts)
 
 
-def execute(spec: RunSpec, catalog: Catalog, store: Store, name: str, redo: str = "") -> RunSummary:
-    """Does what is left of a grid and returns what became of its cells.
+def execute(
+    spec: RunSpec, catalog: Catalog, store: Store, name: str, redo: str = "", shard: tuple[int, int] = (1, 1)
+) -> RunSummary:
+    """Does what is left of a grid, or of one shard of it, and returns what became of its cells.
 
     Args:
         spec: the grid.
@@ -85,15 +87,19 @@ def execute(spec: RunSpec, catalog: Catalog, store: Store, name: str, redo: str 
         store: the folder; made if it does not exist.
         name: name of the run.
         redo: see `bench.plan.todo`.
+        shard: see `bench.plan.part_of`.
 
     Raises:
         StoreError: the folder cannot be written.
     """
     info, earlier = run_info(spec, catalog, name), store.known()
     damage = store.open(info if earlier is None else grown(earlier, info))
+    spec = part_of(spec, shard)
     left = todo(spec, catalog, store, redo)
+    settle(left, store)
     damage += left.notes
     outcomes = _work(spec, store, left) if left.videos or left.scores else []
+    store.refresh()
     now = store.known()
     if now is not None and not set(info.methods) <= set(now.methods):  # another command wrote run.json at the same time
         store.open(grown(info, now))
@@ -119,7 +125,7 @@ def _work(spec: RunSpec, store: Store, left: Todo) -> list[Outcome]:
     from bench.tasks import Task
 
     made = [cell for cell in left.videos if cell.given is None]
-    starts = list({cell.start_key: cell for cell in made if not _has_start(store, cell)}.values())
+    starts = list({cell.start_key: cell for cell in made if not store.has_start(cell.start_key)}.values())
     cells = {cell.key: cell for cell in spec.cells}
     tasks = [Task("video", cell, state=store.state(cell)) for cell in left.videos]
     for record, metrics in left.scores:
@@ -174,10 +180,6 @@ def _step(outcome: Outcome) -> Step:
         return Step(cell.method, cell.given.path, outcome.status, outcome.reason, outcome.seconds, frames)
     name = cell.prompt.id if outcome.task.kind == "start" else f"{cell.method} · {cell.prompt.id}"
     return Step(cell.method, f"{name} · seed {cell.seed}", outcome.status, outcome.reason, outcome.seconds, frames)
-
-
-def _has_start(store: Store, cell: Cell) -> bool:
-    return store.start_paths(cell.start_key)[0].with_suffix(".json").exists()
 
 
 def _summary(records: Sequence[Record]) -> RunSummary:

@@ -36,6 +36,29 @@ class Store:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
 
+    def __str__(self) -> str:
+        """Returns where it is, as the command names it."""
+        return str(self.path)
+
+    @property
+    def location(self) -> str:
+        """Returns where the folder is for other processes and machines; `open_store` opens it there."""
+        return str(self.path.absolute())
+
+    def settled(self) -> Store:
+        """Returns the store at a place that does not depend on the working directory."""
+        return Store(self.path.absolute())
+
+    def close(self) -> None:
+        """Lets go of what this process alone has of it: nothing, in a folder."""
+
+    def refresh(self) -> None:
+        """Takes in what others have written since; in a folder, it is there at once."""
+
+    def published(self, page: Path) -> str:
+        """Returns where a page that was written into the folder is to be opened."""
+        return str(page)
+
     # -- the run ---------------------------------------------------------------------------------------------------
 
     def exists(self) -> bool:
@@ -163,10 +186,9 @@ class Store:
         record, troubles = read_record(path)
         if record.status == "ok" and not record.source:  # a given video is checked by its content before it is planned
             video = self.video_path(record)
-            if not os.path.lexists(video):
+            if (size := self._size_of(video)) is None:
                 raise StoreError(f"{video}: the video is missing; it is made anew")
-            check_regular(video)
-            if (size := video.stat().st_size) != record.video_bytes:
+            if size != record.video_bytes:
                 raise StoreError(f"{video}: the video has {size} bytes, not {record.video_bytes}; it is made anew")
         return record, troubles
 
@@ -220,6 +242,10 @@ class Store:
         """Returns where the video of a cell goes."""
         return self._cell(cell.method, cell.key, ".mkv")
 
+    def has_start(self, key: str) -> bool:
+        """Returns whether a first chunk has been drawn."""
+        return self.start_paths(key)[0].with_suffix(".json").exists()
+
     def start_paths(self, key: str) -> tuple[Path, Path]:
         """Returns where the frames of a first chunk go, and its base frames where their size differs."""
         return self.path / "starts" / f"{key}.mkv", self.path / "starts" / f"{key}.base.mkv"
@@ -267,10 +293,52 @@ class Store:
             raise StoreError(f"{path}: the first chunk is not the one that was stored; it is drawn again")
         return Start(frames, base), digest
 
+    # -- who else sees the folder ----------------------------------------------------------------------------------
+
+    def leave_token(self, token: str) -> None:
+        """Leaves a file by which others can tell that they see this very folder. Raises StoreError like `save`."""
+        write_json(self._token(token), {"token": token})
+
+    def has_token(self, token: str) -> bool:
+        """Returns whether the file is there that another process has left."""
+        return self._token(token).is_file()
+
+    def take_token(self, token: str) -> None:
+        """Removes the file again."""
+        self._token(token).unlink(missing_ok=True)
+
     # -- paths -----------------------------------------------------------------------------------------------------
 
     def _cell(self, method: str, key: str, suffix: str) -> Path:
         return self.path / "cells" / method / f"{key}{suffix}"
+
+    def _size_of(self, video: Path) -> int | None:
+        """Returns the bytes of a video of this folder; None if there is none."""
+        if not os.path.lexists(video):
+            return None
+        check_regular(video)
+        return video.stat().st_size
+
+    def _token(self, token: str) -> Path:
+        return self.path / f".token-{token}.json"
+
+
+def open_store(location: str, records: bool = True) -> Store:
+    """Returns the store at a location, as `Store.location` or --out names it: a folder, or such as s3://bucket/run.
+
+    Args:
+        location: where it is.
+        records: all records are wanted, not only those of some cells; makes a difference in object storage.
+
+    Raises:
+        ConfigError: no package here knows such an address.
+        StoreError: the storage does not answer.
+    """
+    if "://" not in location:
+        return Store(Path(location))
+    from bench.remote import RemoteStore
+
+    return RemoteStore(location, records)
 
 
 def latest(results: Path) -> Path:

@@ -70,7 +70,7 @@ class Worker:
 
     def __init__(self, spec: RunSpec, store: Store) -> None:
         self.spec = spec
-        self.store = Store(store.path.absolute())  # a plugin may change the working directory
+        self.store = store.settled()  # a plugin may change the working directory
         self._loaded: tuple[str, Any] = (NOTHING, None)
         self._warm = False
         self._saving: dict[str, Settings] = {}

@@ -34,6 +34,10 @@ def open_executor(spec: RunSpec, store: Store, tasks: int) -> AbstractContextMan
     """
     if spec.profile.run.executor == "serial":
         return nullcontext(Serial(spec, store))
+    if spec.profile.run.executor == "ray":
+        from bench.executors.ray import RayWorkers
+
+        return RayWorkers(spec, store, tasks)
     return Processes(spec, store, slots(spec.profile.run, visible_gpus)[: max(1, tasks)])
 
 
@@ -54,4 +58,20 @@ def slots(run: Run, gpus: Callable[[], Sequence[str]]) -> list[str | None]:
     return [None] * (run.workers or max(1, (os.cpu_count() or 1) // run.threads))
 
 
-__all__ = ["Executor", "open_executor"]
+def who(run: Run, tasks: int) -> tuple[int, str]:
+    """Returns how many workers would do so many tasks, and who they are, in words; nothing is started or asked.
+
+    Raises:
+        ConfigError: the workers do not fit on this machine's GPUs.
+    """
+    if run.executor == "serial":
+        return 1, "this process"
+    if run.executor == "ray":
+        workers = f"{run.workers}" if run.workers else "as many as there is room for"
+        return run.workers or 1, f"workers of a Ray cluster ({run.address}): {workers}"
+    places = slots(run, visible_gpus)[: max(1, tasks)]
+    seen = [f"GPU {place}" for place in places if place is not None]
+    return len(places), f"{len(places)} processes of this machine" + (f" on {'; '.join(seen)}" if seen else "")
+
+
+__all__ = ["Executor", "open_executor", "who"]

@@ -12,10 +12,9 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -24,7 +23,7 @@ from bench.executors.deaths import ending, memory_kills
 from bench.executors.gpus import seeing
 from bench.executors.schedule import Answer, Loss, carry_out, record_given_up
 from bench.spec import RunSpec
-from bench.store import Store
+from bench.store import Store, open_store
 from bench.tasks import Outcome, Task
 from bench.worker import Worker
 
@@ -161,7 +160,8 @@ class Processes:
     def _spawn(self) -> _Child:
         gpus = self._free.pop(0)
         here, there = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(there, self._spec, self._store.path), daemon=True)
+        work = (there, replace(self._spec, cells=()), self._store.location)
+        process = self._context.Process(target=_serve, args=work, daemon=True)
         with seeing(gpus):
             process.start()
         there.close()
@@ -180,10 +180,12 @@ def _end_of(process: SpawnProcess) -> int:
     return os.dup(process.sentinel)
 
 
-def _serve(connection: Connection, spec: RunSpec, path: Path) -> None:
+def _serve(connection: Connection, spec: RunSpec, location: str) -> None:
     """Runs in a spawned process: answers every task with its outcome until the other end closes."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _answer(connection, Worker(spec, Store(path)))
+    store = open_store(location, records=False)
+    _answer(connection, Worker(spec, store))
+    store.close()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # a thread that a method left behind would keep the process for ever

@@ -11,7 +11,10 @@ from bench.tasks import Outcome, Task
 class Executor(Protocol):
     """Runs tasks and yields what became of each, in the order they finish."""
 
-    workers: int
+    @property
+    def workers(self) -> int:
+        """How many tasks run at the same time."""
+        ...
 
     def run(self, tasks: Sequence[Task], note: Callable[[str], None]) -> Iterator[Outcome]:
         """Yields one outcome per task; `note` takes sentences about what happened between them."""

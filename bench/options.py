@@ -1,0 +1,55 @@
+"""The options that say how and where a grid is carried out: the same for made and for given videos.
+
+Example:
+    >>> shard_of("2/8")
+    (2, 8)
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from bench.errors import ConfigError
+
+T = TypeVar("T")
+
+CARRYING: dict[str, dict[str, Any]] = {
+    "executor": {"help": "serial, processes or ray. Default: that of the profile."},
+    "workers": {"type": int, "help": "Workers; 0 for one per GPU, or per core without GPUs."},
+    "gpus_per_worker": {"type": float, "help": "GPUs of each worker, or a fraction of one. Default: 1 on CUDA."},
+    "max_retries": {"type": int, "help": "Tries of a cell after its worker was lost. Default: 2."},
+    "address": {"help": "Ray cluster: local, auto or HOST:PORT.", "show_default": "local"},
+    "cpus_per_worker": {"type": int, "help": "Cores that a worker reserves on a Ray cluster."},
+    "memory_gb": {"type": float, "help": "Memory that a worker reserves on a Ray cluster, GB."},
+}
+"""Settings of [run] in a profile that are options of a command, too."""
+
+
+def carrying_out(command: Callable[..., T]) -> Callable[..., T]:
+    """Returns a command with the options of `CARRYING`; it gets them as overrides of the profile, named `carried`."""
+
+    @functools.wraps(command)
+    def called(**given: Any) -> T:
+        chosen = {name: given.pop(name) for name in CARRYING}
+        carried = [f"run.{name}={value}" for name, value in chosen.items() if value is not None]
+        return command(carried=carried, **given)
+
+    for name, settings in reversed(CARRYING.items()):
+        called = click.option(f"--{name.replace('_', '-')}", name, **settings)(called)
+    return called
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """Returns which part of the grid a command takes: (number from 1 on, number of parts); "" is the whole.
+
+    Raises:
+        ConfigError: not two numbers such as 2/8.
+    """
+    number, slash, parts = (text or "1/1").partition("/")
+    if not (slash and number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise ConfigError(f"--shard {text!r}: give the number of the part and the number of parts, such as 2/8")
+    return int(number), int(parts)

@@ -1,0 +1,76 @@
+"""A grid of 10,000 cells is planned, and a finished one is gone through again, in seconds and little memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CELLS = 10_000
+
+SCRIPT = """
+import dataclasses, json, resource, sys, time
+from pathlib import Path
+from bench.catalog import find_plugins
+from bench.plan import plan, run_info, todo
+from bench.profile import load_profile
+from bench.records import Record, StoredScore
+from bench.settings import stored_identity
+from bench.store import Store
+
+folder, cells, phase = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+began = time.perf_counter()
+catalog = find_plugins()
+profile = load_profile("mini", ["run.prompts=long50", "run.num_prompts=0", "run.metrics=['mawe', 'scuts']"])
+spec = plan(catalog, profile, methods="still,pan", seeds=range(cells // 100))
+assert len(spec.cells) == cells, len(spec.cells)
+store = Store(folder)
+if phase == "fill":
+    store.open(run_info(spec, catalog, "large"))
+    scores = {
+        name: StoredScore(1.0, {"events": 2.0}, {"flow": [0.25] * 239}, catalog.metrics[name].info.version,
+                          settings=stored_identity(settings))
+        for name, settings in spec.metrics.items()
+    }
+    template = None
+    for cell in spec.cells:
+        record = Record(cell.key, cell.method, "t", cell.prompt, cell.seed, "ok", "", "s", 240, 64, 64, 10.0,
+                        video_sha256="0" * 64, video_bytes=4, scores=scores)
+        path = store.record_path(record)
+        if template is None:
+            store.save(record)
+            template = json.loads(path.read_text())
+        content = template | {"key": cell.key, "method": cell.method, "seed": cell.seed,
+                              "prompt": dataclasses.asdict(cell.prompt)}
+        path.write_text(json.dumps(content))
+        path.with_suffix(".mkv").write_bytes(b"mkv.")
+left = todo(spec, catalog, store) if phase != "plan" else None
+print(json.dumps({
+    "seconds": time.process_time(),  # of this process alone: what else runs on the machine does not count
+    "wall": time.perf_counter() - began,
+    "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+    "left": len(left.videos) + len(left.scores) if left else cells,
+    "torch": "torch" in sys.modules,
+}))
+"""
+
+
+def measured(folder: Path, phase: str) -> dict[str, float]:
+    command = [sys.executable, "-c", SCRIPT, str(folder), str(CELLS), phase]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    content: dict[str, float] = json.loads(answer.stdout)
+    return content
+
+
+@pytest.mark.slow
+def test_ten_thousand_finished_cells_are_planned_and_gone_through_again(tmp_path: Path) -> None:
+    measured(tmp_path / "run", "fill")
+    planned, resumed = measured(tmp_path / "run", "plan"), measured(tmp_path / "run", "resume")
+    print(f"plan: {planned}\nresume: {resumed}")
+    assert resumed["left"] == 0
+    assert not resumed["torch"]
+    assert resumed["seconds"] < 10
+    assert max(planned["megabytes"], resumed["megabytes"]) < 500
