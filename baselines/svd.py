@@ -36,7 +36,7 @@ def _arguments() -> dict[str, Any]:
     name="svd",
     title="SVD",
     paper="arXiv:2311.15127",
-    licence="Stability AI non-commercial community licence",
+    licence="Stability AI Community (free below 1 M USD revenue)",
     continues_start=True,
 )
 @dataclass(kw_only=True)

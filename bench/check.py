@@ -171,7 +171,8 @@ def _metric_checks(plugin: Plugin[MetricInfo], profile: Profile) -> list[Claim]:
 
     def fresh() -> Metric:
         settings = _resolved(plugin.cls, info.name, profile.metrics, profile)
-        metric: Metric = construct(plugin.cls, located(settings, profile.run.weights_dir), f"metrics.{info.name}")
+        placed = located(info.name, settings, profile.run.weights_dir)
+        metric: Metric = construct(plugin.cls, placed, f"metrics.{info.name}")
         return metric
 
     def chunking() -> None:

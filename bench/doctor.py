@@ -20,12 +20,12 @@ from bench.settings import locations
 from generators.weights import (
     TABLE,
     MissingWeightsError,
-    fetch_weights,
     find_weights,
     how_to_get,
     needed,
     resolve_weights,
 )
+from generators.weights_fetch import fetch_weights
 
 
 def examine(weights_dir: str = "") -> Iterator[str]:
@@ -79,11 +79,13 @@ def fetch_all(names: Sequence[str], weights_dir: str = "") -> Iterator[str]:
     for name in names:
         if not needed(name):
             raise ConfigError(f"nothing to fetch for {name!r}; there are weights for {', '.join(known)}")
-    for entry in dict.fromkeys(entry for name in names for entry in needed(name)):
+    for entry in {entry.repository: entry for name in names for entry in needed(name)}.values():
         try:
-            yield f"{entry.repository}: {fetch_weights(entry, weights_dir)} ({entry.licence})"
+            fetched = fetch_weights(entry, weights_dir)
         except MissingWeightsError as missing:
             raise BenchError(str(missing)) from missing
+        yield from (f"note: {note}" for note in fetched.notes)
+        yield f"{entry.repository}: {fetched.path} ({entry.licence})"
 
 
 def _gpu() -> str:

@@ -77,7 +77,9 @@ class Scorers:
     def _metric(self, name: str, settings: Settings) -> Metric:
         key = (name, repr(sorted(settings.items())))
         if key not in self._metrics:
-            self._metrics[key] = construct(self._catalog.metrics[name].cls, located(settings, self._weights_dir), name)
+            self._metrics[key] = construct(
+                self._catalog.metrics[name].cls, located(name, settings, self._weights_dir), name
+            )
         return self._metrics[key]
 
 

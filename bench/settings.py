@@ -25,6 +25,7 @@ from typing import Any
 from bench.errors import ConfigError, PluginError, foreign
 from bench.memory import OFFLOAD
 from bench.profile import Run, Settings, checked
+from bench.released_weights import from_folder
 from generators.weights import MissingWeightsError, resolve_weights
 
 SCHEMES = ("mini:", "hub:")
@@ -103,8 +104,10 @@ def construct(cls: type[Any], settings: Settings, where: str) -> Any:
         return cls(**settings)
 
 
-def located(settings: Settings, weights_dir: str) -> dict[str, Any]:
-    """Returns settings for a metric, which knows no locations: "mini:…" and "hub:…" are replaced by local paths.
+def located(metric: str, settings: Settings, weights_dir: str) -> dict[str, Any]:
+    """Returns settings for a metric, which knows no locations: they are replaced by local paths.
+
+    Those are "mini:…" and "hub:…", and released weights chosen by name that lie in `weights_dir`.
 
     Raises:
         MissingWeightsError: they are not here; the message says how to get them.
@@ -113,7 +116,7 @@ def located(settings: Settings, weights_dir: str) -> dict[str, Any]:
         name: str(resolve_weights(value, weights_dir))
         if isinstance(value, str) and value.startswith(SCHEMES)
         else value
-        for name, value in settings.items()
+        for name, value in {**settings, **from_folder(metric, settings, weights_dir)}.items()
     }
 
 

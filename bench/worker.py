@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import gc
 import hashlib
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -45,7 +44,7 @@ from bench.store import Store
 from bench.tasks import Outcome, Task, blank
 from bench.terminal import say
 from generators.api import Frames, Method, MethodInfo, Request, Start, UnsupportedRequestError
-from generators.weights import MissingWeightsError
+from generators.weights import MissingWeightsError, command_for
 from metrics.features.cache import FeatureCache
 
 T = TypeVar("T")
@@ -382,5 +381,4 @@ def absence(missing: MissingWeightsError, method: str, weights_dir: str) -> str:
     """Returns why a method is skipped and how to get what it lacks; some weights are known as those of another."""
     if missing.entry is None or missing.entry.methods[0] == method or method not in missing.entry.methods:
         return str(missing)
-    command = f"python -m bench fetch {method}" + (f" --weights-dir {shlex.quote(weights_dir)}" if weights_dir else "")
-    return f"{missing}; `{command}` fetches everything {method} reads"
+    return f"{missing}; `{command_for([method], weights_dir)}` fetches everything {method} reads"

@@ -59,7 +59,7 @@ class FirstChunk(ImageVaeSettings):
         canvas_width: columns in pixels the refiner works on.
     """
 
-    weights: str = "hub:damo-vilab/text-to-video-ms-1.7b"
+    weights: str = "hub:ali-vilab/text-to-video-ms-1.7b"
     scheduler: str = "DPMSolverMultistepScheduler"
     num_inference_steps: int = 50
     guidance_scale: float = 9.0

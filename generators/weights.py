@@ -2,7 +2,8 @@
 
 Methods name weights by location: "mini:NAME" is a folder inside this package, "hub:OWNER/NAME[@REVISION][/PATH]" a
 repository of the Hugging Face hub that was fetched before (or a part of it), anything else a path. `resolve_weights`
-turns a location into a folder and never touches the network; `fetch_weights` is the one place that downloads.
+turns a location into a folder and never touches the network; `generators.weights_fetch` is the one place that
+downloads.
 
 Example:
     >>> [entry.repository for entry in needed("svd")]
@@ -13,7 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
@@ -29,7 +31,7 @@ class MissingWeightsError(Exception):
     """Weights are not on this machine; the text says which and how to get them.
 
     Attributes:
-        entry: the entry of `TABLE` that `fetch_weights` would bring; None for weights that are not in it.
+        entry: the entry of `TABLE` that `python -m bench fetch` would bring; None for weights that are not in it.
     """
 
     def __init__(self, text: str, entry: Weights | None = None) -> None:
@@ -67,55 +69,101 @@ def resolve_weights(location: str, weights_dir: str = "", revision: str = "") ->
 
 def find_weights(entry: Weights, weights_dir: str = "") -> Path | None:
     """Returns where an entry of the table lies, complete, on this machine; None if it does not."""
+    found = in_folder(entry, weights_dir) if weights_dir else None
+    if found is not None:
+        return found
     if entry.source == "torchvision":
-        file = _torch_checkpoints() / entry.files[0]
+        file = torch_checkpoints() / entry.files[0]
         return file if file.is_file() else None
-    candidates = _candidates(entry.repository, entry.revision, weights_dir)
-    return next((folder for folder in candidates if not lacking(folder, entry.files)), None)
+    snapshot = hub_snapshot(entry.repository, entry.revision)
+    return None if lacking(snapshot, entry.files) else snapshot
+
+
+def in_folder(entry: Weights, weights_dir: str) -> Path | None:
+    """Returns where an entry lies, complete, in a folder of released weights; None if it does not."""
+    if entry.source == "torchvision":
+        file = torchvision_folder(weights_dir) / entry.files[0]
+        return file if file.is_file() else None
+    folder = Path(weights_dir) / entry.repository
+    return None if lacking(folder, entry.files) else folder
 
 
 def lacking(folder: Path, patterns: tuple[str, ...]) -> tuple[str, ...]:
-    """Returns the patterns that no file below the folder matches."""
-    files = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
-    return tuple(pattern for pattern in patterns if not any(fnmatch(file, pattern) for file in files))
+    """Returns the names that no file below the folder has; the hub's own notes in `.cache` do not count.
 
-
-def fetch_weights(entry: Weights, weights_dir: str = "") -> Path:
-    """Downloads one entry, with a progress bar, going on where an earlier try stopped; returns its folder or file.
-
-    Args:
-        entry: an entry of `TABLE`.
-        weights_dir: download to the folder owner/name below this one; empty for the hub cache.
-
-    Raises:
-        MissingWeightsError: the hub refuses or cannot be reached, or a file is not what the table says.
+    A pattern is met by one file, so only a list of names tells a download that was cut off from a complete one.
     """
-    path = _fetch_torchvision(entry) if entry.source == "torchvision" else _fetch_hub(entry, weights_dir)
-    verify(path, entry)
-    return path
+    files = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
+    weights = [file for file in files if not file.startswith(".cache/")]
+    return tuple(pattern for pattern in patterns if not any(fnmatch(file, pattern) for file in weights))
 
 
 def verify(path: Path, entry: Weights) -> None:
     """Raises MissingWeightsError unless every file with a known SHA-256 below `path` (or `path` itself) has it."""
     for name, expected in entry.sha256.items():
-        file = path if path.is_file() else path / name
+        file = (path if path.is_file() else path / name).resolve()  # the cache links to where the bytes are
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         if not digest.startswith(expected):
             raise MissingWeightsError(
-                f"{file} has SHA-256 {digest}, not {expected}: it is damaged or another file: delete it, fetch again"
+                f"{file} has SHA-256 {digest}, not {expected}: it is damaged or another file: delete it, fetch again",
+                entry,
             )
 
 
 def how_to_get(entry: Weights, weights_dir: str = "") -> str:
     """Returns the exact steps that bring an entry to this machine, as one sentence."""
-    command = f"python -m bench fetch {entry.methods[0]}" + (f" --weights-dir {weights_dir}" if weights_dir else "")
     if entry.gated:
-        return (
-            f'open the model page "{entry.repository}" on the Hugging Face hub, accept its licence, log in with '
-            f"`hf auth login`, then run `{command}` ({entry.size_gb:g} GB; {entry.licence})"
-        )
-    return f"run `{command}` ({entry.size_gb:g} GB; {entry.licence})"
+        return steps_through_the_gate(entry, weights_dir)
+    return f"run {_command(entry, weights_dir)}"
+
+
+def steps_through_the_gate(entry: Weights, weights_dir: str = "") -> str:
+    """Returns the steps for a repository whose licence must be accepted first, as one sentence."""
+    return (
+        f'open the model page "{entry.repository}" on the Hugging Face hub, accept its licence, log in with '
+        f"`hf auth login`, then run {_command(entry, weights_dir)}"
+    )
+
+
+def hub_snapshot(repository: str, revision: str) -> Path:
+    """Returns the folder of a repository's revision in the hub's cache, whether it exists or not.
+
+    It is looked up by us, since the hub's client refuses every snapshot that lacks a file of the repository, needed
+    or not.
+
+    Source: huggingface_hub, guide "Understand caching": `models--OWNER--NAME/refs/REVISION` holds the commit, and
+    `snapshots/COMMIT` the files.
+    """
+    from huggingface_hub import constants
+
+    place = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
+    reference = place / "refs" / revision
+    commit = reference.read_text(encoding="utf-8").strip() if reference.is_file() else revision
+    return place / "snapshots" / commit
+
+
+def torch_checkpoints() -> Path:
+    """Returns the folder where torch keeps the files it downloads."""
+    import torch
+
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def torchvision_folder(weights_dir: str) -> Path:
+    """Returns the folder for torchvision's releases below a folder of released weights."""
+    return Path(weights_dir) / "torchvision"
+
+
+def command_for(names: Sequence[str], weights_dir: str = "") -> str:
+    """Returns the command that fetches what methods or metrics read."""
+    into = ["--weights-dir", weights_dir] if weights_dir else []
+    return shlex.join(["python", "-m", "bench", "fetch", *names, *into])
+
+
+def _command(entry: Weights, weights_dir: str) -> str:
+    """Returns the command that fetches an entry, in backquotes, with its size and licence."""
+    return f"`{command_for(entry.methods[:1], weights_dir)}` ({entry.size_gb:g} GB; {entry.licence})"
 
 
 def _miniature(name: str) -> Path:
@@ -141,59 +189,16 @@ def _fetched(name: str, weights_dir: str, told: str) -> Path:
         if not gap:
             return folder / inside
     what = f"{repository} without {', '.join(gap)}" if gap else f"no {repository}"
-    into = f" --local-dir {weights_dir}/{repository}" if weights_dir else ""
+    into = f" --local-dir {shlex.quote(f'{weights_dir}/{repository}')}" if weights_dir else ""
     remedy = how_to_get(entry, weights_dir) if entry else f"run `hf download {repository} --revision {revision}{into}`"
     raise MissingWeightsError(f"{what} (revision {revision}) on this machine: {remedy}", entry)
 
 
 def _candidates(repository: str, revision: str, weights_dir: str) -> Iterator[Path]:
-    """Yields the folders that exist for a repository: below weights_dir first, then in the hub cache."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    if weights_dir and (Path(weights_dir) / repository).is_dir():
-        yield Path(weights_dir) / repository
-    try:
-        yield Path(snapshot_download(repository, revision=revision, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return
-
-
-def _fetch_hub(entry: Weights, weights_dir: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    target = Path(weights_dir) / entry.repository if weights_dir else None
-    try:
-        folder = Path(
-            snapshot_download(
-                entry.repository, revision=entry.revision, allow_patterns=list(entry.files), local_dir=target
-            )
-        )
-    except GatedRepoError as error:
-        raise MissingWeightsError(f"the hub refuses {entry.repository}: {how_to_get(entry, weights_dir)}") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        raise MissingWeightsError(
-            f"could not fetch {entry.repository}: {str(error).splitlines()[0]}; check the connection and run the same "
-            "command again, it goes on where it stopped"
-        ) from error
-    gap = lacking(folder, entry.files)
-    if gap:
-        raise MissingWeightsError(
-            f"{entry.repository} (revision {entry.revision}) has no file for {', '.join(gap)}: its layout has changed; "
-            "point the method's weights setting at a folder of your own"
-        )
-    return folder
-
-
-def _torch_checkpoints() -> Path:
-    import torch
-
-    return Path(torch.hub.get_dir()) / "checkpoints"
-
-
-def _fetch_torchvision(entry: Weights) -> Path:
-    from torchvision.models import get_weight
-
-    get_weight(entry.repository).get_state_dict(progress=True, check_hash=True)
-    return _torch_checkpoints() / entry.files[0]
+    """Yields the folders that exist for a repository: below weights_dir first, then in the hub's cache."""
+    folder = Path(weights_dir) / repository
+    if weights_dir and folder.is_dir():
+        yield folder
+    snapshot = hub_snapshot(repository, revision)
+    if snapshot.is_dir():
+        yield snapshot

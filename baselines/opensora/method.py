@@ -39,7 +39,7 @@ STRETCH = 17
     name="opensora",
     title="OpenSora",
     paper="arXiv:2412.20404",
-    licence="Apache-2.0 (unverified)",
+    licence="Apache-2.0",
     continues_start=True,
     follows_prompts=True,
 )

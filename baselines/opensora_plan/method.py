@@ -30,10 +30,9 @@ if TYPE_CHECKING:
 
 NEGATIVE_PROMPT = (
     "nsfw, lowres, bad anatomy, bad hands, text, error, missing fingers, extra digit, fewer digits, cropped, "
-    "worst quality, low quality, normal quality, jpeg artifacts, signature, watermark, username, blurry"
+    "worst quality, low quality, normal quality, jpeg artifacts, signature, watermark, username, blurry."
 )
-"""What guidance steers away from. Source: the project's sampling scripts; not compared word by word with
-sample_inpaint.py:177-185, which was not at hand."""
+"""What guidance steers away from. Source: Open-Sora-Plan@eb1311b, opensora/sample/sample_inpaint.py, word by word."""
 
 
 @method(

@@ -56,7 +56,7 @@ class Seine(ChunkModel, PipelineSettings):
         decode_chunk_size: frames encoded or decoded at once.
     """
 
-    weights: str = "hub:xinyuanc91/SEINE"
+    weights: str = "hub:Vchitect/SEINE"
     base: str = "hub:CompVis/stable-diffusion-v1-4"
     conditioning_frames: int = 1
     height: int = 512

@@ -159,7 +159,7 @@ _MAPS: dict[str, tuple[str, Callable[[str, Tensor], Parts]]] = {
 def released_modules() -> dict[str, nn.Module]:
     """Every network of the released method at full size on the meta device, so without its weights.
 
-    Source: damo-vilab/text-to-video-ms-1.7b (vae, text_encoder) and open_clip's ViT-H-14 (image encoder).
+    Source: ali-vilab/text-to-video-ms-1.7b (vae, text_encoder) and open_clip's ViT-H-14 (image encoder).
     """
     text = CLIPTextConfig(
         hidden_size=1024, intermediate_size=4096, num_hidden_layers=23, num_attention_heads=16, hidden_act="gelu",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from generators.streaming_t2v.refiner import Refiner
 
 PAPER = "arXiv:2403.14773"
-LICENCE = "no licence seen; derived from ModelScope (CC-BY-NC-4.0, unverified)"
+LICENCE = "no licence on its page; derived from ModelScope (CC-BY-NC-4.0)"
 
 
 @method(
@@ -65,7 +65,7 @@ class StreamingT2V(PipelineSettings):
     long_term: ClassVar[bool] = True
 
     weights: str = "hub:PAIR/StreamingT2V"
-    base_weights: str = "hub:damo-vilab/text-to-video-ms-1.7b"
+    base_weights: str = "hub:ali-vilab/text-to-video-ms-1.7b"
     image_weights: str = ""
     refiner_weights: str = "hub:ali-vilab/MS-Vid2Vid-XL"
     base_height: int = 256

@@ -178,7 +178,7 @@ def tensor_frames(frames: Tensor) -> Tensor:
 def released_scheduler() -> DDIMScheduler:
     """DDIM over the noise schedule of the base model.
 
-    Source: damo-vilab/text-to-video-ms-1.7b, scheduler/scheduler_config.json.
+    Source: ali-vilab/text-to-video-ms-1.7b, scheduler/scheduler_config.json.
     """
     return DDIMScheduler(
         num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",

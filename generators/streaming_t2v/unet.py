@@ -45,7 +45,7 @@ class VideoUNetConfig:
         transformer_in_norm_groups: groups of its norm; None means `norm_num_groups`.
         temporal_conv_norm_groups: groups of the norms in temporal convolutions; None means `norm_num_groups`.
 
-    Source: damo-vilab/text-to-video-ms-1.7b, unet/config.json.
+    Source: ali-vilab/text-to-video-ms-1.7b, unet/config.json.
     """
 
     in_channels: int = 4

@@ -53,7 +53,7 @@ class ClipFeatures:
 
     def describe(self) -> str:
         """Returns the model's name for people."""
-        return Path(self.weights).name if self.weights else f"{self.model}/{self.pretrained}"
+        return Path(self.weights).name if self.weights else f"{self.model}/{Path(self.pretrained).name}"
 
     def load(self) -> ClipNetwork:
         """Returns the loaded model.

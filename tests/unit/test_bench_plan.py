@@ -196,9 +196,9 @@ def test_identity_forgets_what_does_not_decide_numbers() -> None:
 
 
 def test_weights_of_metrics_become_paths_or_say_how_to_get_them() -> None:
-    assert located({"flow": "dis", "size": 3}, "") == {"flow": "dis", "size": 3}
+    assert located("mawe", {"flow": "dis", "size": 3}, "") == {"flow": "dis", "size": 3}
     with pytest.raises(MissingWeightsError, match="none_such"):
-        located({"weights": "mini:none_such"}, "")
+        located("mawe", {"weights": "mini:none_such"}, "")
     assert locations({"a": {"weights": "mini:x", "n": 3}, "b": {"w": "hub:y"}}) == {
         "a.weights": "mini:x",
         "b.w": "hub:y",

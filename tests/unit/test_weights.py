@@ -3,20 +3,21 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
-import huggingface_hub
 import pytest
-from huggingface_hub.errors import LocalEntryNotFoundError
+import torch
+from huggingface_hub import constants
 
 from bench.catalog import find_plugins
-from generators import weights
+from generators import weights, weights_table
 from generators.weights import (
     TABLE,
     MissingWeightsError,
     Weights,
-    fetch_weights,
     find_weights,
+    how_to_get,
     lacking,
     needed,
     resolve_weights,
@@ -28,15 +29,9 @@ SVD = "stabilityai/stable-video-diffusion-img2vid-xt"
 
 @pytest.fixture(autouse=True)
 def _no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Gives every test an empty hub cache and fails it if anything goes out to the network."""
-    cache = tmp_path / "hub"
-    real = huggingface_hub.snapshot_download
-
-    def local(repository: str, **options: object) -> str:
-        assert options.get("local_files_only"), "resolve and find must not touch the network"
-        return real(repository, cache_dir=cache, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", local)
+    """Gives every test an empty hub cache and empty torch caches."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "torch"))
 
 
 def fill(folder: Path, entry: Weights) -> Path:
@@ -65,6 +60,15 @@ def test_every_system_of_table_1_and_every_scorer_is_listed() -> None:
         assert entry.licence
         assert entry.files
         assert entry.size_gb > 0
+        assert entry.sha256.keys() <= set(entry.files), entry.repository
+
+
+def test_a_pattern_in_the_table_stands_beside_names_that_tell_whether_its_folder_is_there() -> None:
+    for entry in weights_table.TABLE:
+        patterns = [name for name in entry.files if "*" in name]
+        for pattern in patterns:
+            named = [name for name in entry.files if name not in patterns and fnmatch(name, pattern)]
+            assert named, f"{entry.repository}: an interrupted download of {pattern} would pass for a complete one"
 
 
 def test_miniature_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -89,11 +93,11 @@ def test_hub_weights_in_the_cache(tmp_path: Path) -> None:
     folder = cached(tmp_path / "hub", entry)
     assert resolve_weights(f"hub:{SVD}") == folder
     assert resolve_weights(f"hub:{SVD}@main") == folder
-    assert resolve_weights(f"hub:{SVD}/some") == folder / "some"
+    assert resolve_weights(f"hub:{SVD}/unet") == folder / "unet"
     assert find_weights(entry) == folder
-    (folder / "some" / "some.fp16.safetensors").unlink()
+    (folder / "vae" / "diffusion_pytorch_model.fp16.safetensors").unlink()
     assert find_weights(entry) is None
-    with pytest.raises(MissingWeightsError, match=r"without \*/\*\.fp16\.safetensors"):
+    with pytest.raises(MissingWeightsError, match=r"without vae/diffusion_pytorch_model\.fp16\.safetensors \(rev"):
         resolve_weights(f"hub:{SVD}")
 
 
@@ -108,23 +112,21 @@ def test_hub_weights_in_a_folder(tmp_path: Path) -> None:
 
 
 def test_missing_weights_say_what_to_do() -> None:
-    with pytest.raises(MissingWeightsError) as gated:
-        resolve_weights(f"hub:{SVD}", "/tmp/w")
-    for part in (
-        SVD,
-        "accept its licence",
-        "hf auth login",
-        "python -m bench fetch svd --weights-dir /tmp/w",
-        "4.5 GB",
-    ):
-        assert part in str(gated.value), part
+    with pytest.raises(MissingWeightsError) as missing:
+        resolve_weights(f"hub:{SVD}", "/tmp/my weights")
+    for part in (SVD, "`python -m bench fetch svd --weights-dir '/tmp/my weights'`", "4.5 GB", "Community"):
+        assert part in str(missing.value), part
     with pytest.raises(MissingWeightsError, match=r"hf download someone/else --revision v2"):
         resolve_weights("hub:someone/else@v2/unet")
+    for part in ("accept its licence", "hf auth login", "fetch svd"):
+        assert part in how_to_get(dataclasses.replace(needed("svd")[0], gated=True)), part
 
 
 def test_lacking_reads_patterns(tmp_path: Path) -> None:
     (tmp_path / "unet").mkdir()
     (tmp_path / "unet" / "a.safetensors").touch()
+    (tmp_path / ".cache" / "huggingface" / "trees").mkdir(parents=True)
+    (tmp_path / ".cache" / "huggingface" / "trees" / "b.json").touch()
     assert lacking(tmp_path, ("unet/*.safetensors", "*.json", "unet/a.safetensors")) == ("*.json",)
 
 
@@ -139,41 +141,14 @@ def test_verify_compares_known_hashes(tmp_path: Path) -> None:
         verify(tmp_path, entry)
 
 
-def test_fetch_downloads_what_is_listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (entry,) = needed("svd")
-    asked: dict[str, object] = {}
-
-    def download(repository: str, **options: object) -> str:
-        asked.update(options, repository=repository)
-        return str(fill(tmp_path / "w" / repository, entry))
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    assert fetch_weights(entry, str(tmp_path / "w")) == tmp_path / "w" / SVD
-    assert asked["allow_patterns"] == list(entry.files)
-    assert asked["local_dir"] == tmp_path / "w" / SVD
-    assert asked["revision"] == entry.revision
-
-
-def test_fetch_translates_what_goes_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (entry,) = needed("svd")
-
-    def offline(repository: str, **options: object) -> str:
-        raise LocalEntryNotFoundError("no connection\nand a long story")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
-    with pytest.raises(MissingWeightsError, match="no connection; check the connection"):
-        fetch_weights(entry)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda repository, **options: str(tmp_path))
-    with pytest.raises(MissingWeightsError, match="layout has changed"):
-        fetch_weights(entry)
-
-
 def test_torchvision_weights_are_found_where_torch_keeps_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import torch
-
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     (entry,) = needed("mawe")
     assert find_weights(entry) is None
+    (tmp_path / "w" / "torchvision").mkdir(parents=True)
+    (tmp_path / "w" / "torchvision" / entry.files[0]).touch()
+    assert find_weights(entry) is None
+    assert find_weights(entry, str(tmp_path / "w")) == tmp_path / "w" / "torchvision" / entry.files[0]
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / entry.files[0]).touch()
     assert find_weights(entry) == tmp_path / "checkpoints" / entry.files[0]
