@@ -39,7 +39,11 @@ def given_video(record: Record) -> Path:
     path, name = Path(record.source), printable(record.source)
     if not path.exists():
         raise StoreError(f"{name}: the given video has moved or is gone; give its new path to `score`")
-    if size_of(path) != record.video_bytes or digest_of(path) != record.video_sha256:
+    try:
+        same = size_of(path) == record.video_bytes and digest_of(path) == record.video_sha256
+    except (VideoError, OSError) as error:
+        raise StoreError(f"{name}: the given video cannot be read any more: {error}") from error
+    if not same:
         raise StoreError(f"{name}: the given video has changed since it was scored; give it to `score` again")
     return path
 

@@ -25,7 +25,11 @@ from typing import Any
 from bench.errors import ConfigError
 from bench.prompts import load_prompts
 from bench.terminal import printable
+from metrics.decoding.pictures import PICTURES
 from metrics.natural_order import natural_order, numbers_descend
+
+VIDEOS = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"})
+"""File name endings of the videos that a folder stands for; any other file is scored where it is named."""
 
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
@@ -73,7 +77,7 @@ def collect(paths: Sequence[str], prompts: str, manifest: str, *, keep_extra: bo
     """Returns the videos of a command.
 
     Args:
-        paths: files, folders of pictures, and globs, whose matches come in their natural order.
+        paths: files, folders of pictures, and folders of videos and globs, whose videos come in their natural order.
         prompts: a prompt file, one prompt per video in order, or one for all; empty for none.
         manifest: a file that `read_manifest` reads; empty for none.
         keep_extra: keep the manifest's further columns beside the scores, in place of refusing them.
@@ -134,9 +138,12 @@ def read_manifest(path: Path, *, keep_extra: bool = False) -> list[GivenVideo]:
 
 
 def _expanded(word: str, by_position: bool) -> Sequence[str]:
-    if not any(mark in word for mark in "*?[") or Path(word).exists():
-        return [word]
-    order = natural_order(glob.glob(word, recursive=True))  # noqa: PTH207 - Path.glob is relative
+    found = _videos_in(Path(word))
+    if not found:
+        if not any(mark in word for mark in "*?[") or Path(word).exists():
+            return [word]
+        found = glob.glob(word, recursive=True)  # noqa: PTH207 - Path.glob is relative
+    order = natural_order(found)
     if not order.names:
         raise ConfigError(f"no videos to score: nothing matches {word}")
     if order.doubt and by_position:
@@ -145,6 +152,19 @@ def _expanded(word: str, by_position: bool) -> Sequence[str]:
             "name the videos one by one, or write a --manifest"
         )
     return order.names
+
+
+def _videos_in(folder: Path) -> list[str]:
+    """Returns the video files in a folder without pictures; nothing for any other path.
+
+    A folder with pictures is one video, its pictures are the frames.
+    """
+    if not folder.is_dir():
+        return []
+    files = [file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")]
+    if any(file.suffix.lower() in PICTURES for file in files):
+        return []
+    return [str(file) for file in files if file.suffix.lower() in VIDEOS]
 
 
 def _out_of_step(videos: Sequence[GivenVideo]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from PIL import Image
 
 from bench.cli import main
 from bench.ffv1 import VideoWriter
+from bench.records import read_record, write_record
 from tests.conftest import handed
 
 PLUGIN = """
@@ -87,6 +89,15 @@ def cells() -> list[dict[str, Any]]:
     return [json.loads((folder / "cells" / f"{name}.json").read_text()) for name in names]
 
 
+def rewrite(value: float, other: float) -> None:
+    """Changes a score in the records, so that a later command shows whether it was computed again."""
+    for path in Path("results/scores/cells").glob("*/*.json"):
+        record, _ = read_record(path)
+        score = record.scores["brightness"]
+        if score.value == value:
+            write_record(path, replace(record, scores={"brightness": replace(score, value=other)}))
+
+
 def test_files_folders_and_globs_are_scored(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = score("[ab].mkv", "pictures")
     assert values(content) == [10, 30, 5]
@@ -118,8 +129,7 @@ def test_a_metric_that_raises_is_not_the_end(here: Path) -> None:
 
 def test_a_second_command_finds_what_the_first_left(here: Path) -> None:
     assert values(score("a.mkv", "b.mkv")) == [10, 30]
-    for path in Path("results/scores/cells").glob("*/*.json"):
-        path.write_text(path.read_text().replace('"value": 10.0', '"value": 11.0'))
+    rewrite(10.0, 11.0)
     assert values(score("a.mkv", "b.mkv")) == [11, 30]
     assert values(score("a.mkv", "b.mkv", "--redo", "all")) == [10, 30]
     assert values(score("a.mkv", "b.mkv", "--frames", "8")) == [10, 30]
@@ -265,6 +275,26 @@ def test_rows_are_called_after_folders_never_after_files(here: Path) -> None:
     ]
 
 
+def test_a_folder_of_videos_stands_for_them_in_the_order_of_their_numbers(here: Path) -> None:
+    Path("made").mkdir()
+    for number, name in ((2, "a.mkv"), (10, "b.mkv")):
+        shutil.copy(name, f"made/{number}.mkv")
+    Path("made/notes.txt").write_text("not a video")
+    Path("p.txt").write_text("first\nsecond\n")
+    content = score("made", "--prompts", "p.txt")
+    assert values(content) == [10, 30]
+    assert [video["prompt"]["text"] for video in content["videos"]] == ["first", "second"]
+    assert rows() == {"made": "made"}
+
+
+def test_a_folder_that_lost_its_pictures_is_named(here: Path) -> None:
+    score("pictures")
+    shutil.rmtree("pictures")
+    Path("pictures").mkdir()
+    main(["report", "--out", "results/scores"])
+    assert "pictures: the given video cannot be read any more" in Path("results/scores/report/index.html").read_text()
+
+
 def test_the_command_names_the_row(here: Path) -> None:
     score("a.mkv", "b.mkv", "--method", "ours_v2", "--title", "Ours (v2)")
     assert rows() == {"ours_v2": "Ours (v2)"}
@@ -292,8 +322,7 @@ def test_a_video_that_moved_keeps_its_scores_and_one_that_changed_does_not(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     score("a.mkv", "b.mkv")
-    for path in Path("results/scores/cells").glob("*/*.json"):
-        path.write_text(path.read_text().replace('"value": 10.0', '"value": 11.0'))
+    rewrite(10.0, 11.0)
     capsys.readouterr()
     Path("a.mkv").rename("moved.mkv")
     shutil.copy("one.mkv", "b.mkv")
@@ -350,7 +379,7 @@ def test_a_name_is_never_an_address(here: Path, name: str) -> None:
     assert values(score(name)) == [10]
 
 
-@pytest.mark.parametrize("kind", ["fifo", "playlist", "socket", "ties", "folder of videos"])
+@pytest.mark.parametrize("kind", ["fifo", "playlist", "socket", "ties", "folder of ppm"])
 def test_what_is_no_video_is_refused_at_once_and_the_others_scored(here: Path, kind: str) -> None:
     path = Path("no video")
     if kind == "fifo":
@@ -362,13 +391,13 @@ def test_what_is_no_video_is_refused_at_once_and_the_others_scored(here: Path, k
             opened.bind(str(path))
     else:
         path.mkdir()
-        names = ("frame_1.png", "frame_01.png") if kind == "ties" else ("a.mp4", "b.mp4")
+        names = ("frame_1.png", "frame_01.png") if kind == "ties" else ("a.ppm", "b.ppm")
         for name in names:
             shutil.copy("pictures/0.png", path / name)
     content = score(str(path), "a.mkv", code=1)
     assert [video["status"] for video in content["videos"]] == ["failed", "ok"]
     words = {"fifo": "a pipe", "playlist": "playlist", "socket": "socket", "ties": "same number"}
-    assert words.get(kind, "It holds .mp4") in content["videos"][0]["reason"]
+    assert words.get(kind, "It holds .ppm") in content["videos"][0]["reason"]
 
 
 def test_scores_are_given_where_the_cache_cannot_be(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
