@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from bench.catalog import load_file
+from bench.cli import main
 from bench.errors import LONGEST, ConfigError, MethodFailure, MetricFailure, foreign, plain, watching_interrupts
 from bench.process_state import ProcessState, contained, fix_torch
 from bench.score_contract import checked_score
@@ -200,3 +201,16 @@ class M: pass
     assert Path.cwd() == before
     fix_torch(torch.get_num_threads())
     assert torch.get_default_dtype() == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("command", "offline"), [("report", True), ("verify", True), ("check", True), ("fetch", False)]
+)
+def test_only_fetch_may_touch_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, offline: bool
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main([command, "--out" if command == "report" else "no_such_thing", *(["none"] if command == "report" else [])])
+    assert (os.environ["HF_HUB_OFFLINE"] == "1") == offline
