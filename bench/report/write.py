@@ -17,7 +17,7 @@ from bench.catalog import Catalog
 from bench.errors import PluginError, StoreError
 from bench.files import replacing
 from bench.records import RunInfo
-from bench.report import contact, curves, data_files, drift, figures, html, latex, seams, tables
+from bench.report import contact, curves, cuts, data_files, drift, figures, html, latex, seams, tables
 from bench.report.derive import report_data
 from bench.report.findings import ReportData
 from bench.report.published import load_published
@@ -49,6 +49,7 @@ def write(sources: Sources, folder: Path, drift_name: str = "", sort: str = "") 
     _write_tables(sources, findings, over_time, profiles, folder)
     _write_text(folder / "drift.md", drift.drift_markdown(findings, drifts))
     _write_text(folder / "drift.csv", drift.drift_csv(drifts))
+    _write_text(folder / "cuts.csv", cuts.cuts_csv(records))
     _write_text(folder / "drift-tests.csv", drift.drift_tests_csv(drifts))
     drawn = figures.draw_figures(findings, over_time, profiles, folder)
     sheets = contact.draw_sheets(sources, findings, close_ups(over_time), folder)

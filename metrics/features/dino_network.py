@@ -113,9 +113,14 @@ def _transformer(file: Path, heads: int, device: str) -> Network:
 
 
 def _image_encoder(folder: Path, device: str) -> Network:
-    from transformers import CLIPVisionModelWithProjection
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-    network = CLIPVisionModelWithProjection.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+    # Built and filled here: the library's own loading draws a progress bar into the terminal.
+    network = CLIPVisionModelWithProjection(CLIPVisionConfig.from_pretrained(folder, local_files_only=True)).float()
+    try:
+        network.load_state_dict(read_tensors(folder / "model.safetensors"))
+    except RuntimeError as error:
+        raise WeightsError(f"{folder} does not hold the image encoder its config.json describes: {error}") from error
     network = network.eval().to(device)
 
     def features(pictures: Tensor) -> Tensor:

@@ -1,11 +1,13 @@
 """The drift table of a report: every metric by every definition, and Table 1 of drifts."""
 
 import csv
+from dataclasses import replace
 
 import pytest
 
 from bench.errors import ConfigError
 from bench.records import Record, RunInfo, StoredScore
+from bench.report.cuts import cuts_csv, matched
 from bench.report.derive import report_data
 from bench.report.drift import column_name, drift_csv, drift_table, with_drift
 from bench.report.published import load_published
@@ -81,3 +83,18 @@ def test_a_metric_that_stumbles_over_its_series_is_a_note(run):
     table = drift_table(report_data(*run, load_published()), {"clip": Broken})
     assert table.cells == ()
     assert "CLIP" in table.notes[0]
+
+
+def test_cuts_that_one_detector_alone_sees():
+    pairs, first, second = matched([20.0, 48.0], [19.0, 21.0, 90.0])
+    assert (pairs, first, second) == ([(20.0, 19.0)], [48.0], [21.0, 90.0])
+
+
+def test_agreement_of_the_detectors_as_csv():
+    def cuts(frames):
+        return StoredScore(float(len(frames)), series={"cuts": frames}, version="1")
+
+    both = replace(record("steady", PROMPTS[0]), scores={"scuts": cuts([20.0]), "tcuts": cuts([20.0, 60.0])})
+    one = replace(record("steady", PROMPTS[1]), scores={"scuts": cuts([5.0])})
+    rows = list(csv.DictReader(cuts_csv([both, one]).splitlines()))
+    assert [(row["frame"], row["seen_by"]) for row in rows] == [("20", "both"), ("60", "tcuts")]
