@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from bench.spec import RunSpec
     from bench.store import Store
 
+SCRIPT = "longvideo-bench"
+"""Name of the installed command."""
+
 PROFILE_HELP = "Packaged profile or a .toml file."
 SET_HELP = "Override one setting, such as methods.seine.num_inference_steps=4. Repeatable."
 PLUGIN_HELP = "A drop-in file with methods or metrics. Repeatable."
@@ -310,7 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     open_what_is_closed()
     escape_what_cannot_be_printed()
     try:
-        cli.main(args=arguments, prog_name="python -m bench", standalone_mode=False)
+        cli.main(args=arguments, prog_name=_program(), standalone_mode=False)
     except click.exceptions.Abort:
         say("\ninterrupted; finished cells are kept, the same command goes on")
         sys.exit(130)
@@ -323,6 +326,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except _metric_errors() as error:
         say(f"error: {error}")
         sys.exit(ConfigError.exit_code)
+
+
+def _program() -> str:
+    """Returns the name this was started by: a shell completes the words of `longvideo-bench` only."""
+    return SCRIPT if Path(sys.argv[0]).stem == SCRIPT else "python -m bench"
 
 
 def _metric_errors() -> type[Exception]:

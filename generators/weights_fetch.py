@@ -81,10 +81,12 @@ def shortage(needed: int, free: int, folder: Path) -> str:
 
 
 def _fetch_hub(entry: Weights, weights_dir: str) -> Fetched:
-    """Returns the folder of a repository with every file that the entry names."""
-    import httpx2
+    """Returns the folder of a repository with every file that the entry names.
+
+    `HTTPError` is the root of the client library's errors: httpx's in huggingface_hub 1, httpx2's in 2.
+    """
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import GatedRepoError, HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     target = Path(weights_dir) / entry.repository if weights_dir else None
     try:
@@ -98,7 +100,7 @@ def _fetch_hub(entry: Weights, weights_dir: str) -> Fetched:
         raise MissingWeightsError(
             f"the hub refuses {entry.repository}: {steps_through_the_gate(entry, weights_dir)}", entry
         ) from error
-    except (httpx2.HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+    except (HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise MissingWeightsError(
             f"could not fetch {entry.repository}: {_first_line(error)}; check the connection and run the same "
             "command again, files that are complete are kept",
