@@ -18,7 +18,7 @@ def load(*folders: str | Path, methods: str = "") -> Scores:
     """Returns the scores of run folders as a tidy pandas table; see `bench.tidy.Scores`.
 
     Args:
-        folders: of runs; of several, their rows stand in one table as in a report.
+        folders: of runs, or addresses such as s3://bucket/run; rows of several stand in one table as in a report.
         methods: names of the rows to take, separated by commas; empty for all.
 
     Raises:

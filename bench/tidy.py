@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -19,7 +19,7 @@ from bench.records import Record, read_record
 from bench.report.findings import COSTS
 from bench.report.sources import Sources, gather
 from bench.spec import content_key
-from bench.store import Store
+from bench.store import Store, open_store
 from bench.terminal import printable
 
 NOT_SCORED = "not scored yet"
@@ -50,6 +50,9 @@ class Scores(pd.DataFrame):  # type: ignore[misc]
     version and settings are), video (path) and record (path of its JSON), and `extra.NAME` for further columns of a
     manifest.
     """
+
+    _metadata: ClassVar[list[str]] = ["_stores"]
+    """Names what goes from a table to a selection of its rows: the stores, whose local copies end with them."""
 
     @property
     def _constructor(self) -> type[Scores]:
@@ -86,14 +89,14 @@ def load_scores(folders: Sequence[str | Path], methods: str = "") -> Scores:
     """Returns the scores of one run folder or several, of the same videos that their report shows.
 
     Args:
-        folders: of runs, with a run.json each.
+        folders: of runs, with a run.json each; or addresses in object storage.
         methods: names of the rows to take, separated by commas; empty for all.
 
     Raises:
         ConfigError: no folder has a row of that name.
         StoreError: a folder holds no run.
     """
-    return tidy(gather([Store(folder) for folder in folders], methods))
+    return tidy(gather([open_store(str(folder)) for folder in folders], methods))
 
 
 def tidy(sources: Sources) -> Scores:
@@ -102,7 +105,9 @@ def tidy(sources: Sources) -> Scores:
     rows = [row for record in sources.records for row in _rows(sources, record, metrics)]
     extra = dict.fromkeys(EXTRA + name for record in sources.records for name in record.extra)
     table = Scores(rows, columns=[*TYPES, *extra])
-    return Scores(table.astype({**TYPES, **dict.fromkeys(extra, "str")}))
+    typed = Scores(table.astype({**TYPES, **dict.fromkeys(extra, "str")}))
+    typed._stores = tuple({store.location: store for store, _ in sources.places.values()}.values())
+    return typed
 
 
 def _rows(sources: Sources, record: Record, metrics: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -116,7 +121,7 @@ def _rows(sources: Sources, record: Record, metrics: Sequence[str]) -> Iterator[
         "frames": record.num_frames,
         "fps": record.fps,
         **{name: record.cost.get(name) for name in COSTS},
-        "video": printable(str(store.video_path(there))) if record.status == "ok" else "",
+        "video": _where(store, there) if record.status == "ok" else "",
         "record": str(store.record_path(there).absolute()),
         **{EXTRA + name: text for name, text in record.extra.items()},
     }
@@ -130,6 +135,14 @@ def _rows(sources: Sources, record: Record, metrics: Sequence[str]) -> Iterator[
             settings = content_key({"version": score.version, "settings": score.settings})
             found = {"value": score.value, "status": score.status, "reason": score.reason, "settings_hash": settings}
             yield {**about, "metric": metric, **found}
+
+
+def _where(store: Store, record: Record) -> str:
+    """Returns the path or address of a video."""
+    path = store.video_path(record)
+    if record.source or "://" not in store.location:
+        return printable(str(path))
+    return f"{store.location.rstrip('/')}/{path.relative_to(store.path).as_posix()}"
 
 
 def _series_of(path: Path, metric: str) -> list[tuple[str, Sequence[float | None]]]:
