@@ -251,11 +251,12 @@ def list_(what: str, plugins: tuple[str, ...], profile: str) -> None:
 @click.option("--profile", default="mini", show_default=True, help=PROFILE_HELP)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=SET_HELP)
 def check(file: Path, profile: str, overrides: tuple[str, ...]) -> None:
-    """Try the methods and metrics of a drop-in FILE against the contract."""
+    """Try a FILE against the contract: a drop-in file, or a profile (.toml) whose sections are methods of their own."""
     from bench.check import check_file
     from bench.profile import load_profile
 
-    findings = check_file(str(file), load_profile(profile, overrides))
+    source = str(file) if file.suffix == ".toml" else profile
+    findings = check_file(str(file), load_profile(source, overrides))
     for finding in findings:
         click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.plugin}: {finding.check}{finding.detail}")
     broken = sum(not finding.ok for finding in findings)

@@ -177,9 +177,9 @@ def _still_flag(done: Sequence[Record]) -> Flag | None:
 
 
 def _text_flag(stamp: MethodInfo | None, own: Sequence[Record]) -> Flag | None:
-    """Returns a flag if a method reads only the first text of prompts that change."""
-    changing = [record for record in own if record.prompt.changes]
-    if not changing or stamp is None or stamp.follows_prompts:
+    """Returns a flag if a system reads only the first text of prompts that change; floors read none at all."""
+    changing = any(record.prompt.changes for record in own)
+    if not changing or stamp is None or stamp.follows_prompts or stamp.group == "floor":
         return None
     return Flag("first text only", "cannot switch texts: its videos are made from the first text of each prompt.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from bench.errors import ConfigError, PluginError
 from bench.plan import plan, run_info, run_name
 from bench.profile import Profile, load_profile
 from bench.prompts import load_prompts
+from bench.records import Record
+from bench.report.rows import _note_flag, _text_flag
 from bench.settings import identity, locations
-from bench.spec import RunSpec
-from generators.api import Request, TextChange
+from bench.spec import Prompt, RunSpec
+from generators.api import MethodInfo, Request, TextChange
 from metrics.api import ChangingText
 from metrics.clip import ClipScore
 from metrics.features.base import VideoFacts
@@ -196,3 +199,17 @@ def test_clip_compares_every_frame_with_the_text_in_force() -> None:
     assert series(eye, ChangingText("rain", ((2, "sun"),))) == [1.0, 1.0, 1.0, 1.0]
     assert series(eye, ChangingText("rain", ((3, "sun"),))) == [1.0, 1.0, 0.0, 1.0]
     assert repr(ChangingText("rain", ((3, "sun"),))) != repr("rain")  # kept features are named by it
+
+
+def test_a_row_says_that_its_system_cannot_switch_and_that_it_was_not_run_here() -> None:
+    texts = Prompt("p", "rain", changes=(TextChange(40, "sun"),))
+    record = Record("k", "m", "M", texts, 0, "ok")
+    stamp = MethodInfo("m", "M", "", "", continues_start=True, note="not run here")
+    assert (flag := _text_flag(stamp, [record])) is not None
+    assert flag.word == "first text only"
+    assert (flag := _note_flag(stamp)) is not None
+    assert flag.word == "not run here"
+    assert _text_flag(replace(stamp, follows_prompts=True), [record]) is None
+    assert _text_flag(stamp, [replace(record, prompt=Prompt("p", "rain"))]) is None
+    assert _text_flag(replace(stamp, group="floor"), [record]) is None
+    assert _note_flag(replace(stamp, note="")) is None
