@@ -91,11 +91,20 @@ def in_folder(entry: Weights, weights_dir: str) -> Path | None:
 def lacking(folder: Path, patterns: tuple[str, ...]) -> tuple[str, ...]:
     """Returns the names that no file below the folder has; the hub's own notes in `.cache` do not count.
 
-    A pattern is met by one file, so only a list of names tells a download that was cut off from a complete one.
+    One file meets a pattern, so while a download is unfinished no pattern counts as met.
     """
     files = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
     weights = [file for file in files if not file.startswith(".cache/")]
-    return tuple(pattern for pattern in patterns if not any(fnmatch(file, pattern) for file in weights))
+    certain = not unfinished_mark(folder).exists()
+    met = {pattern for pattern in patterns if any(fnmatch(file, pattern) for file in weights)}
+    return tuple(pattern for pattern in patterns if pattern not in met or ("*" in pattern and not certain))
+
+
+def unfinished_mark(folder: Path) -> Path:
+    """Returns the empty file that `fetch` keeps beside a folder until its download is complete."""
+    if folder.parent.name == "snapshots":
+        return folder.parents[1] / f"{folder.name}.unfinished"
+    return folder / ".cache" / "unfinished"
 
 
 def verify(path: Path, entry: Weights) -> None:

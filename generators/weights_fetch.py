@@ -25,6 +25,7 @@ from generators.weights import (
     steps_through_the_gate,
     torch_checkpoints,
     torchvision_folder,
+    unfinished_mark,
     verify,
 )
 
@@ -92,10 +93,14 @@ def _fetch_hub(entry: Weights, weights_dir: str) -> Fetched:
     try:
         info = HfApi().model_info(entry.repository, revision=entry.revision, files_metadata=True)
         _check_list(entry, info)
-        _check_disk(entry, info, target)
+        mark = unfinished_mark(target or hub_snapshot(entry.repository, str(info.sha)))
+        if _check_disk(entry, info, target):
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
         folder = snapshot_download(
             entry.repository, revision=entry.revision, allow_patterns=list(entry.files), local_dir=target
         )
+        mark.unlink(missing_ok=True)
     except GatedRepoError as error:
         raise MissingWeightsError(
             f"the hub refuses {entry.repository}: {steps_through_the_gate(entry, weights_dir)}", entry
@@ -128,8 +133,12 @@ def _check_list(entry: Weights, info: ModelInfo) -> None:
     )
 
 
-def _check_disk(entry: Weights, info: ModelInfo, target: Path | None) -> None:
-    """Raises MissingWeightsError if the files still to be fetched do not fit on the disk."""
+def _check_disk(entry: Weights, info: ModelInfo, target: Path | None) -> int:
+    """Returns the bytes still to be fetched.
+
+    Raises:
+        MissingWeightsError: they do not fit on the disk.
+    """
     from huggingface_hub import constants
 
     folder = target or hub_snapshot(entry.repository, str(info.sha))
@@ -140,6 +149,7 @@ def _check_disk(entry: Weights, info: ModelInfo, target: Path | None) -> None:
         and not _is_there(folder / sibling.rfilename, sibling.size)
     )
     _check_room(needed, target or Path(constants.HF_HUB_CACHE), entry)
+    return needed
 
 
 def _check_room(needed: int, folder: Path, entry: Weights) -> None:

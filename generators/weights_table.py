@@ -49,7 +49,7 @@ class Weights:
         system: the paper's name of what it is.
         methods: methods and metrics that read it.
         files: names of the files needed, relative to the repository; each must be there. A pattern takes what it
-            matches along, and cannot tell a download that was cut off: where names are known, they stand beside it.
+            matches along, and only `fetch` knows whether that is all: where names are known, they stand beside it.
         licence: licence of the weights.
         commercial: whether the licence allows commercial use.
         size_gb: download in GB.

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -183,6 +184,26 @@ def test_what_is_there_already_needs_no_room(small: Weights, tmp_path: Path, mon
         monkeypatch.setattr(weights_fetch, "shortage", lambda needed, free, folder: "too much" if needed else "")
         monkeypatch.setattr(weights_fetch.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 0}))
         assert fetch_weights(small) == Fetched(path)
+
+
+@pytest.mark.parametrize("place", ["", "weights"])
+def test_a_pattern_is_not_met_by_a_part_of_an_interrupted_download(small: Weights, place: str, tmp_path: Path) -> None:
+    folder = str(tmp_path / place) if place else ""
+    entry = replace(small, files=("config.json", "networks/*"))
+    files = {**FILES, "networks/two.bin": b"2"}
+    whole = huggingface_hub.snapshot_download
+
+    def cut(repository: str, **options: object) -> str:
+        whole(repository, **{**options, "allow_patterns": ["config.json", "networks/one.bin"]})  # type: ignore[arg-type]
+        raise OSError("connection lost")
+
+    with hub_of(Hub({"owner/name": files}), tmp_path / "home"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(huggingface_hub, "snapshot_download", cut)
+        with pytest.raises(MissingWeightsError, match="connection lost"):
+            fetch_weights(entry, folder)
+        assert find_weights(entry, folder) is None
+        patch.setattr(huggingface_hub, "snapshot_download", whole)
+        assert fetch_weights(entry, folder).path == find_weights(entry, folder)
 
 
 def test_another_file_under_the_known_name_is_refused(small: Weights, tmp_path: Path) -> None:
