@@ -136,7 +136,8 @@ def driver(out: str, address: str, *options: str) -> subprocess.Popen[str]:
 
 
 def videos(out: str) -> dict[str, str]:
-    return {path.name: file_digest(path) for path in Path(out).glob("cells/*/*.mkv")}
+    """Returns the hash of every video; what a killed worker left under a temporary name is none."""
+    return {path.name: file_digest(path) for path in Path(out).glob("cells/*/[!.]*.mkv")}
 
 
 def until(true: Callable[[], Any], seconds: float = 240) -> None:
