@@ -209,7 +209,7 @@ def test_a_driver_that_ends_leaves_no_worker_and_run_goes_on(
     assert run.returncode == code
     assert "Traceback" not in said
     until(lambda: not actors(), 60)
-    assert len(videos("out")) == 2
+    assert len(videos("out")) == 1
     Path("go").touch()
     assert ran("out", "run.executor=serial", "methods.walk.waits_from=1", seeds=2).ok == 4
 
