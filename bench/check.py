@@ -8,7 +8,7 @@ Example:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,22 +49,32 @@ class Check:
 
 
 def check_file(file: str, profile: Profile) -> list[Check]:
-    """Returns one check per check of every stamped class in a file.
+    """Returns one check per check of every stamped class in a file; see `checks_of`."""
+    return list(checks_of(file, profile))
+
+
+def checks_of(
+    file: str,
+    profile: Profile,
+    num_frames: int = NUM_FRAMES,
+    begin: Callable[[str, str], None] = lambda plugin, check: None,
+) -> Iterator[Check]:
+    """Yields one check per check of every stamped class in a file, each as soon as it is done.
 
     Args:
         file: the drop-in file, or the .toml file of the profile, whose sections with a class are then the methods.
         profile: gives size, frame rate and settings.
+        num_frames: length of the videos that methods make, more than `START_FRAMES`.
+        begin: called with the plugin's name and the sentence before each check.
 
     Raises:
         PluginError: the file cannot be imported, or holds no stamped class or no such section.
     """
     methods, metrics = _defined(profile) if file.endswith(".toml") else load_file(file)
-    checked = []
     for method in methods:
-        checked += _run_checks(method.info.name, _method_checks(method, profile))
+        yield from _run_checks(method.info.name, _method_checks(method, profile, num_frames), begin)
     for metric in metrics:
-        checked += _run_checks(metric.info.name, _metric_checks(metric, profile))
-    return checked
+        yield from _run_checks(metric.info.name, _metric_checks(metric, profile), begin)
 
 
 def _defined(profile: Profile) -> tuple[list[Plugin[MethodInfo]], list[Plugin[MetricInfo]]]:
@@ -80,28 +90,29 @@ Claim = tuple[str, Callable[[], None]]
 """A sentence and a function that raises BenchError if it does not hold."""
 
 
-def _run_checks(plugin: str, checks: Iterable[Claim]) -> list[Check]:
-    """Returns one check per claim, and one about what they did to the process, which is put back after each."""
-    checked = []
+def _run_checks(plugin: str, checks: Iterable[Claim], begin: Callable[[str, str], None]) -> Iterator[Check]:
+    """Yields one check per claim, and one about what they did to the process, which is put back after each."""
     changed: dict[str, None] = {}
     fix_torch(1)
     for sentence, check in checks:
+        begin(plugin, sentence)
+        detail = ""
         with contained(seed=0) as state:
             try:
                 with foreign(MethodFailure, plugin, passing=(MissingWeightsError,)):
                     check()
-                checked.append(Check(plugin, sentence, ok=True))
             except (BenchError, MissingWeightsError) as error:
-                checked.append(Check(plugin, sentence, ok=False, detail=f": {error}"))
+                detail = f": {error}"
             changed |= dict.fromkeys((*state.restore(), *state.leftovers()))
+        yield Check(plugin, sentence, ok=not detail, detail=detail)
     detail = f": it changed or left behind {', '.join(changed)}" if changed else ""
-    return [*checked, Check(plugin, "it leaves the process as it found it", ok=not changed, detail=detail)]
+    yield Check(plugin, "it leaves the process as it found it", ok=not changed, detail=detail)
 
 
 # -- methods ---------------------------------------------------------------------------------------------------------
 
 
-def _method_checks(plugin: Plugin[MethodInfo], profile: Profile) -> list[Claim]:
+def _method_checks(plugin: Plugin[MethodInfo], profile: Profile, num_frames: int) -> list[Claim]:
     info = plugin.info
 
     def fresh() -> Method:
@@ -110,20 +121,20 @@ def _method_checks(plugin: Plugin[MethodInfo], profile: Profile) -> list[Claim]:
         return method
 
     def exact() -> None:
-        for total in (NUM_FRAMES, START_FRAMES + 1):
+        for total in (num_frames, START_FRAMES + 1):
             _generate(fresh(), info, profile, total)
 
     def repeats() -> None:
-        first = _generate(fresh(), info, profile, NUM_FRAMES)
+        first = _generate(fresh(), info, profile, num_frames)
         method = fresh()
-        _generate(method, info, profile, NUM_FRAMES, seed=1)
-        if not np.array_equal(first, _generate(method, info, profile, NUM_FRAMES)):
+        _generate(method, info, profile, num_frames, seed=1)
+        if not np.array_equal(first, _generate(method, info, profile, num_frames)):
             raise MethodFailure("the second video differs; draw noise from a generator seeded with request.seed")
 
     def leaves_start() -> None:
         start = sample_start(profile.video)
         before = start.frames.copy()
-        _generate(fresh(), info, profile, NUM_FRAMES, start=start)
+        _generate(fresh(), info, profile, num_frames, start=start)
         if not np.array_equal(before, start.frames):
             raise MethodFailure("the shared first chunk was changed; copy it before writing into it")
 

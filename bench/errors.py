@@ -14,15 +14,26 @@ Example:
 from __future__ import annotations
 
 import signal
+import sysconfig
 import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import ClassVar
 
 LONGEST = 2000
 """Characters kept of the text of a foreign error."""
+
+LONGEST_TRACE = 20000
+"""Characters kept of its traceback, from the end, where the author's own lines are."""
+
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+"""Where the files of Python and of installed packages lie."""
+
+_HARNESS = (str(Path(__file__).parent), "<")
+"""The harness's own files, and code without a file: lines in them are nobody's fault who wrote a plugin."""
 
 
 class BenchError(Exception):
@@ -115,7 +126,7 @@ def foreign(error: type[BenchError], who: str, passing: tuple[type[Exception], .
         raise
     except BaseException as cause:  # the cell boundary: nothing a method, a metric or a plugin raises may end a run
         _end_if_interrupted(cause)
-        raise error(f"{who} raised {_named(cause)}") from cause
+        raise error(f"{who} raised {_named(cause)}{_place(cause)}") from cause
 
 
 def plain(text: str) -> str:
@@ -140,3 +151,23 @@ def _end_if_interrupted(cause: BaseException | None = None) -> None:
     watch = signal.getsignal(signal.SIGINT)
     if watch.seen if isinstance(watch, Interruption) else isinstance(cause, KeyboardInterrupt):
         raise KeyboardInterrupt from cause
+
+
+def trace_of(error: BaseException) -> str:
+    """Returns the traceback of what lies behind an error of ours, as Python prints it; empty where nothing does."""
+    cause = error.__cause__
+    if cause is None:
+        return ""
+    frames = "".join(traceback.format_list(traceback.extract_tb(cause.__traceback__)))
+    text = f"Traceback (most recent call last):\n{frames}{_named(cause)}\n"
+    return text[-LONGEST_TRACE:].encode("utf-8", "backslashreplace").decode()
+
+
+def _place(cause: BaseException) -> str:
+    """Returns " (file, line n)" of the innermost frame that belongs to no library: the author's own line.
+
+    Of a plugin that is installed among the libraries, the outermost frame. Empty where there is no frame of others.
+    """
+    frames = [f for f in traceback.extract_tb(cause.__traceback__) if not f.filename.startswith(_HARNESS)]
+    own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)] or frames[:1]
+    return f" ({plain(Path(own[-1].filename).name)}, line {own[-1].lineno})" if own else ""

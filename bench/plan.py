@@ -123,6 +123,13 @@ def metric_settings(catalog: Catalog, profile: Profile) -> dict[str, Settings]:
     return {name: _settings(catalog.metrics[name], profile.metrics, offered, "metrics") for name in names}
 
 
+def with_plugin_metrics(profile: Profile, catalog: Catalog) -> Profile:
+    """Returns the profile with the metrics of drop-in files behind its own: who brings a metric wants it scored."""
+    brought = (name for name, plugin in catalog.metrics.items() if plugin.digest)
+    names = tuple(dict.fromkeys((*profile.run.metrics, *brought)))
+    return dataclasses.replace(profile, run=dataclasses.replace(profile.run, metrics=names))
+
+
 def run_name(spec: RunSpec) -> str:
     """Returns the default name of a run's folder: the same command finds the same folder again.
 

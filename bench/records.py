@@ -65,6 +65,7 @@ class StoredScore:
         reason: why there is no value, in a sentence.
         settings: settings of the metric, weights fingerprints included.
         status: "ok" (an undefined value is ok), "failed" if the metric raised, "skipped" if its weights are missing.
+        traceback: where the metric raised, as Python prints it; empty unless failed.
     """
 
     value: float | None
@@ -74,6 +75,7 @@ class StoredScore:
     reason: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     status: Status = "ok"
+    traceback: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class Record:
         flags: what tables say of how sound its file is, a few words each (`metrics.decoding.Condition.flags`).
         lost: what ended earlier workers of this cell, one clause per worker, in order; empty for nearly all.
         machine: where it was made: node, device, and the driver's version on a GPU (see `bench.provenance.machine`).
+        traceback: where the method raised, as Python prints it; empty unless failed.
     """
 
     key: Key
@@ -133,6 +136,7 @@ class Record:
     flags: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     machine: Mapping[str, str] = field(default_factory=dict)
+    traceback: str = ""
 
     @property
     def prompt_key(self) -> str:

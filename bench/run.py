@@ -100,6 +100,7 @@ def execute(
     damage += left.notes
     outcomes = _work(spec, store, left) if left.videos or left.scores else []
     store.refresh()
+    _log_failures(store, outcomes)
     now = store.known()
     if now is not None and not set(info.methods) <= set(now.methods):  # another command wrote run.json at the same time
         store.open(grown(info, now))
@@ -113,6 +114,20 @@ def execute(
         say(f"warning: {sentence}")
     records = [record for cell in spec.cells if (record := store.find(cell)) is not None]
     return replace(_summary(records), damage=damage, spoiled=spoiled)
+
+
+def _log_failures(store: Store, outcomes: Sequence[Outcome]) -> None:
+    """Appends the traceback of everything that failed to run.log in the folder of the run."""
+    entries = []
+    for record in (outcome.record for outcome in outcomes if outcome.record is not None):
+        found = {"video": (record.reason, record.traceback)}
+        found |= {name: (score.reason, score.traceback) for name, score in record.scores.items()}
+        for what, (reason, trace) in found.items():
+            if trace:
+                entries.append(f"{record.method}/{record.key}, {what}: {reason}\n{trace}\n")
+    if entries:
+        with (store.path / "run.log").open("a", encoding="utf-8") as log:
+            log.writelines(entries)
 
 
 def _unique(sentences: Iterable[str]) -> tuple[str, ...]:

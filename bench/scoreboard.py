@@ -19,7 +19,7 @@ from dataclasses import replace
 from zlib import crc32
 
 from bench.catalog import Catalog
-from bench.errors import BenchError, MetricFailure, foreign
+from bench.errors import BenchError, MetricFailure, foreign, trace_of
 from bench.process_state import ProcessState
 from bench.profile import Settings
 from bench.records import StoredScore
@@ -70,7 +70,7 @@ class Scorers:
             except MISSING as missing:
                 board.lose(name, replace(blank, status="skipped", reason=str(missing)))
             except BenchError as error:
-                board.lose(name, replace(blank, status="failed", reason=str(error)))
+                board.lose(name, replace(blank, status="failed", reason=str(error), traceback=trace_of(error)))
             board.put_back(name)
         return board
 
@@ -160,8 +160,8 @@ class Scoreboard:
         if self._error is None:
             return {name: _filled(self._blank[name], score, name) for name, score in scores.items()}
         if len(self._metrics) == 1:
-            reason = str(self._error)
-            return {n: replace(b, status="failed", reason=reason) for n, b in self._blank.items()}
+            what = {"reason": str(self._error), "traceback": trace_of(self._error)}
+            return {name: replace(blank, status="failed", **what) for name, blank in self._blank.items()}
         return self._one_by_one(seams, replay)
 
     def _finished(self, scorer: VideoScorer, seams: Sequence[int]) -> dict[str, Score]:

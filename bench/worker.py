@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from bench.catalog import Catalog, find_plugins
 from bench.claims import claimed
 from bench.cost import Meter
-from bench.errors import ConfigError, MethodFailure, StoreError, foreign, watching_interrupts
+from bench.errors import ConfigError, MethodFailure, StoreError, foreign, trace_of, watching_interrupts
 from bench.ffv1 import VideoWriter, file_digest, read_video
 from bench.frame_contract import check_total, checked_frames
 from bench.given_video import score_given
@@ -187,7 +187,7 @@ class Worker:
         except UnsupportedRequestError as refusal:
             record = replace(record, status="skipped", reason=str(refusal))
         except MethodFailure as error:
-            record = replace(record, reason=str(error))
+            record = replace(record, reason=str(error), traceback=trace_of(error))
         except StoreError as error:
             if not isinstance(error.__cause__, OSError) or error.__cause__.errno != errno.EBADF:
                 raise
