@@ -1,0 +1,226 @@
+"""The page as its reader has it: opened from disk in a browser without a network."""
+
+from __future__ import annotations
+
+import json
+import time
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.browser.conftest import AXE, FPS, FRAMES, METHODS, PROMPTS, missing, opened
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+LINKS = """
+const links = [...document.querySelectorAll("a[href]")].map((a) => a.getAttribute("href"));
+const pictures = [...document.querySelectorAll("img, source")];
+return [links, pictures.map((i) => i.getAttribute("src") || i.getAttribute("srcset"))];
+"""
+
+
+def wait(page: Chrome, script: str, seconds: float = 60.0) -> Any:
+    """Returns what a script returns as soon as it is true."""
+    end = time.monotonic() + seconds
+    while not (found := page.execute_script(script)):
+        assert time.monotonic() < end, f"still not true: {script}"
+        time.sleep(0.1)
+    return found
+
+
+def ready(page: Chrome) -> None:
+    wait(page, "const v = [...document.querySelectorAll('#grid video')];"
+               "return v.length > 0 && v.every((e) => e.readyState === 4)")  # fmt: skip
+
+
+def dead_links(page: Chrome, report: Path) -> list[str]:
+    links, pictures = page.execute_script(LINKS)
+    anchors = [link[1:] for link in links if link.startswith("#") and "?" not in link]
+    dead = [a for a in anchors if not page.execute_script("return !!document.getElementById(arguments[0])", a)]
+    files = [link for link in [*links, *pictures] if not link.startswith("#")]
+    return dead + [link for link in files if not (report.parent / link).is_file()]
+
+
+def test_it_opens_and_every_link_and_picture_is_there(page: Chrome, report: Path) -> None:
+    assert "benchmark" in page.title
+    assert dead_links(page, report) == []
+    page.execute_script("document.querySelectorAll('details').forEach((d) => (d.open = true));"
+                        "document.querySelectorAll('img').forEach((i) => (i.loading = 'eager'))")  # fmt: skip
+    wait(page, "return [...document.images].every((i) => i.complete && i.naturalWidth > 0)")
+    errors = [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"]
+    assert errors == []
+
+
+def test_hostile_prompts_run_nothing(page: Chrome) -> None:
+    ready(page)
+    page.execute_script("document.getElementById('prompt').value = '0/0';"
+                        "document.getElementById('prompt').dispatchEvent(new Event('change'))")  # fmt: skip
+    assert page.execute_script("return document.getElementById('said').textContent") == PROMPTS[0].text
+    assert "pwned" not in page.title
+    assert page.execute_script("return document.querySelectorAll('main b').length > 0")
+    assert (
+        page.execute_script("return [...document.querySelectorAll('th b')].some((b) => b.textContent === 'Mine')")
+        is False
+    )
+
+
+def test_videos_play_within_one_frame_of_each_other(page: Chrome) -> None:
+    ready(page)
+    page.execute_script("document.getElementById('play').click()")
+    wait(page, "return compareClock.frame > 4")
+    for _ in range(10):
+        times = page.execute_script("return [...document.querySelectorAll('#grid video')].map((v) => v.currentTime)")
+        assert len(times) == len(METHODS)
+        assert max(times) - min(times) <= 1 / FPS, times
+        time.sleep(0.1)
+    page.execute_script("document.getElementById('play').click()")
+    before = page.execute_script("return compareClock.frame")
+    page.execute_script("document.getElementById('forth').click()")
+    assert page.execute_script("return compareClock.frame") == min(before + 1, FRAMES - 1)
+
+
+def test_a_click_on_a_curve_seeks_all_players(page: Chrome) -> None:
+    ready(page)
+    page.execute_script("""
+        const svg = document.querySelector("svg.curve"), box = svg.getBoundingClientRect();
+        const place = { clientX: box.left + box.width * 0.51, clientY: box.top + 5, bubbles: true };
+        svg.dispatchEvent(new PointerEvent("pointerdown", place));
+    """)
+    wait(page, "return [...document.querySelectorAll('#grid video')].every((v) => !v.seeking)")
+    times = page.execute_script("return [...document.querySelectorAll('#grid video')].map((v) => v.currentTime)")
+    assert times == pytest.approx([(FRAMES // 2 + 0.5) / FPS] * len(METHODS), abs=0.6 / FPS)
+    assert f"f={FRAMES // 2}" in page.current_url
+
+
+def test_the_address_shows_what_its_sender_saw(browser: Chrome, report: Path) -> None:
+    page = opened(browser, report, "#compare?p=2&s=0&m=mine,still&k=scuts&f=20&w=mine,still,25")
+    ready(page)
+    state = page.execute_script("""
+        const methods = [...document.querySelectorAll(".player")].map((p) => p.dataset.method);
+        const wiped = document.querySelectorAll("#wipe video");
+        const [said, curve] = ["said", "curve"].map((id) => document.getElementById(id));
+        return [said.textContent, methods, curve.value, compareClock.frame, wiped.length, wiped[1].style.clipPath];
+    """)
+    assert state[:5] == [PROMPTS[2].text, ["mine", "still"], "scuts", 20, 2]
+    assert "75%" in state[5]
+    page.execute_script("const e = document.getElementById('edge'); e.value = 60; e.dispatchEvent(new Event('input'))")
+    assert (
+        page.execute_script("return document.querySelectorAll('#wipe video')[1].style.clipPath")
+        == "inset(0px 40% 0px 0px)"
+    )
+    assert "w=mine%2Cstill%2C60" in page.current_url
+
+
+def test_prompts_that_decide_come_first(page: Chrome) -> None:
+    ready(page)
+    page.execute_script("""
+        for (const [id, value] of [["sort-a", "streaming_t2v"], ["sort-b", "mine"], ["sort-metric", "clip"]])
+          document.getElementById(id).value = value;
+        document.getElementById("sort-a").dispatchEvent(new Event("change"));
+    """)
+    order = page.execute_script("return [...document.querySelectorAll('#prompt option')].map((o) => o.value)")
+    assert order == ["2/0", "1/0", "0/0"]  # the gap of the two grows with the prompt's place
+
+
+def test_columns_sort_and_floors_stay_below(page: Chrome) -> None:
+    rows = "document.querySelectorAll('#table-1 tbody th[scope=row]')"
+    names = f"return [...{rows}].map((head) => head.firstChild.textContent.trim())"
+    click = "document.querySelector('#table-1 thead th[data-better] button').click()"
+    first = page.execute_script(names)
+    page.execute_script(
+        "[...document.querySelectorAll('#table-1 thead button')].find((b) => b.textContent.startsWith('SCuts')).click()"
+    )
+    assert page.execute_script(names)[0].startswith("StreamingT2V")
+    page.execute_script(click)
+    page.execute_script(click)
+    assert page.execute_script(names)[-1] == "Still"
+    assert sorted(page.execute_script(names)) == sorted(first)
+    assert page.execute_script("return document.querySelectorAll('#table-1 [aria-sort]').length") == 1
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_navigation_lands(browser: Chrome, report: Path, width: int) -> None:
+    page = opened(browser, report, width=width)
+    ready(page)
+    page.execute_script("document.querySelectorAll('img').forEach((i) => (i.loading = 'eager'))")
+    for anchor in page.execute_script(
+        "return [...document.querySelectorAll('nav a')].map((a) => a.getAttribute('href'))"
+    ):
+        page.execute_script("document.querySelector(`nav a[href='${arguments[0]}']`).click()", anchor)
+        time.sleep(0.3)
+        off, bottom = page.execute_script("""
+            const top = document.querySelector(arguments[0]).getBoundingClientRect().top;
+            return [top - 52, document.documentElement.scrollHeight - innerHeight - scrollY];
+        """, anchor)  # fmt: skip
+        assert abs(off) <= 5 or bottom <= 1, (anchor, off)
+    assert page.execute_script("return document.querySelector('nav').getBoundingClientRect().height") < 50
+
+
+@pytest.mark.parametrize("width", [1400, 820, 390])
+def test_nothing_is_wider_than_the_window(browser: Chrome, report: Path, width: int) -> None:
+    page = opened(browser, report, width=width)
+    ready(page)
+    assert page.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (390, False), (390, True)])
+def test_axe_finds_nothing_serious(browser: Chrome, report: Path, width: int, dark: bool) -> None:
+    if not AXE.is_file():
+        missing("axe-core")
+    page = opened(browser, report, "#compare?w=mine,still,50", width=width, dark=dark)
+    ready(page)
+    page.execute_script("document.querySelectorAll('details').forEach((d) => (d.open = true))")
+    page.execute_script(AXE.read_text(encoding="utf-8"))
+    found = page.execute_async_script("axe.run().then(arguments[0], (error) => arguments[0](String(error)))")
+    assert isinstance(found, dict), found
+    serious = [
+        f"{violation['id']}: {node['html'][:120]} {node['failureSummary'][:160]}"
+        for violation in found["violations"]
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+    assert serious == []
+
+
+def test_blind_judging_exports_what_was_answered(page: Chrome) -> None:
+    page.execute_script("localStorage.clear(); document.getElementById('judge-start').click()")
+    text = page.execute_script("return document.getElementById('judge-stage').innerText")
+    assert not any(name in text for name in ("StreamingT2V", "FreeNoise", "Mine"))
+    exported = page.execute_script("""
+        let caught = null;
+        const make = URL.createObjectURL;
+        URL.createObjectURL = (blob) => { caught = blob; return make(blob); };
+        for (const word of ["a", "tie", "b"]) document.querySelector(`#judge [data-answer=${word}]`).click();
+        document.getElementById("judge-export").click();
+        return caught.text();
+    """)
+    content = json.loads(exported)
+    assert content["format"] == "longvideo-bench judgements 1"
+    assert [answer["answer"] for answer in content["answers"]] == ["a", "tie", "b"]
+    for answer in content["answers"]:
+        methods = [answer[side].rpartition("-")[0] for side in "ab"]
+        assert len(set(methods)) == 2
+        assert "still" not in methods  # floors are not judged
+        assert answer["a"].rpartition("-")[2] == answer["b"].rpartition("-")[2]
+
+
+def test_a_bundle_unpacked_elsewhere_has_no_dead_link(browser: Chrome, report: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(report.parent.parent.parent / "run.zip") as bundle:
+        bundle.extractall(tmp_path)
+    page = opened(browser, tmp_path / "report" / "index.html")
+    ready(page)
+    assert dead_links(page, tmp_path / "report" / "index.html") == []
+
+
+def test_without_scripts_tables_and_pictures_are_shown(browser: Chrome, report: Path) -> None:
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        page = opened(browser, report)
+        body = page.find_element("tag name", "body").text
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    assert "StreamingT2V" in body
+    assert "Judge blind" not in body
