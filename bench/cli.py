@@ -12,6 +12,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
@@ -77,7 +78,7 @@ def run(
     """Make and score videos: methods x prompts x seeds. The same command again does only what is left."""
     from bench.catalog import find_plugins
     from bench.dry_run import describe
-    from bench.plan import part_of, plan, run_name
+    from bench.plan import part_of, plan, run_name, with_plugin_metrics
     from bench.profile import load_profile
     from bench.run import execute
     from bench.store import open_store
@@ -87,6 +88,13 @@ def run(
     settings: Profile = load_profile(profile, [*overrides, *options])
     files = [str(Path(plugin).resolve()) for plugin in plugins]
     catalog = find_plugins(files)
+    if metrics:
+        for name in sorted(set(with_plugin_metrics(settings, catalog).run.metrics) - set(settings.run.metrics)):
+            click.echo(
+                f"note: metric {name} of a --plugin file is not scored, because --metrics leaves it out", err=True
+            )
+    else:
+        settings = with_plugin_metrics(settings, catalog)
     spec = plan(catalog, settings, methods=methods, prompts=prompts, seeds=_numbers(seeds, "--seeds"), plugins=files)
     store, part = open_store(out or f"results/{run_name(spec)}"), shard_of(shard)
     if dry_run:
@@ -109,19 +117,55 @@ def run(
 @click.option("--methods", default="", help="Rows to show: a,b. Default: all that the folders hold.")
 @click.option("--drift", default="", metavar="NAME", help="Table 1 of drifts by one definition, such as start_end_15.")
 @click.option("--sort", default="", metavar="METRIC", help="Order rows by it. Default: the published table's order.")
-def report(runs: tuple[str, ...], out: str | None, methods: str, drift: str, sort: str) -> None:
-    """Write tables, curves, contact sheets and one page that shows them all; of several RUNS in one table."""
+@click.option(
+    "--bundle", type=click.Path(path_type=Path), metavar="FILE.zip", help="Pack all but the videos, to share."
+)
+def report(runs: tuple[str, ...], out: str | None, methods: str, drift: str, sort: str, bundle: Path | None) -> None:
+    """Write tables, curves, frames and one page that shows them all; of several RUNS or bundles in one table."""
     from bench.report import write_report
+    from bench.report.bundle import unpack
     from bench.store import latest, open_store
 
-    if len(runs) > 1 and out is None:
-        raise ConfigError("say with --out where the report of several runs goes")
-    stores = [open_store(run) for run in runs or [out or str(latest(Path("results")))]]
-    folder = Path(out) if runs and out else None
-    page = write_report(*stores, folder=folder, methods=methods, drift=drift, sort=sort)
-    click.echo(f"Open {stores[0].published(page)}")
-    for store in stores:
-        store.records()  # the page says what is damaged, and so does the end of the command
+    zipped = [run for run in runs if run.endswith(".zip")]
+    if (len(runs) > 1 or zipped) and out is None:
+        raise ConfigError("say with --out where the report of several runs, or of a bundle, goes")
+    with TemporaryDirectory() as scratch:
+        stores = [
+            unpack(Path(run), Path(scratch) / str(number)) if run in zipped else open_store(run)
+            for number, run in enumerate(runs or [out or str(latest(Path("results")))])
+        ]
+        folder = Path(out) if runs and out else None
+        page = write_report(*stores, folder=folder, methods=methods, drift=drift, sort=sort, bundle=bundle)
+        click.echo(f"Open {stores[0].published(page)}" + (f"; packed into {bundle}" if bundle else ""))
+        for store in stores:
+            store.records()  # the page says what is damaged, and so does the end of the command
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run. Default: the latest under results/.")
+def judge(files: tuple[Path, ...], out: Path | None) -> None:
+    """Fold exported judgements (FILES) into a run: Bradley-Terry strengths, and how well each metric agrees."""
+    from bench.judgements import keep_judgements, read_judgements
+    from bench.report import write_report
+    from bench.report.derive import report_data
+    from bench.report.judged import judged, judged_lines
+    from bench.report.published import load_published
+    from bench.report.sources import gather
+    from bench.store import Store, latest
+
+    store = Store(out or latest(Path("results")))
+    sources = gather([store])
+    for file in files:
+        read_judgements(file, sources.records)  # all of them are sound before any is kept
+    for file in files:
+        keep_judgements(file, store.path)
+    findings = report_data(sources.info, sources.records, load_published())
+    found = judged(sources, findings)
+    if found is not None:
+        titles = {row.method: row.title for row in findings.rows} | {c.name: c.title for c in findings.columns}
+        click.echo("\n".join(judged_lines(found, titles)))
+    click.echo(f"Open {write_report(store)}")
 
 
 @cli.command()
@@ -250,15 +294,22 @@ def list_(what: str, plugins: tuple[str, ...], profile: str) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--profile", default="mini", show_default=True, help=PROFILE_HELP)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=SET_HELP)
-def check(file: Path, profile: str, overrides: tuple[str, ...]) -> None:
+@click.option("--frames", type=click.IntRange(min=17), default=27, show_default=True, help="Frames per video made.")
+@click.option("--size", type=click.IntRange(min=8), help="Height and width in pixels. Default: those of the profile.")
+def check(file: Path, profile: str, overrides: tuple[str, ...], frames: int, size: int | None) -> None:
     """Try a FILE against the contract: a drop-in file, or a profile (.toml) whose sections are methods of their own."""
-    from bench.check import check_file
+    from bench.check import checks_of
     from bench.profile import load_profile
 
+    square = [f"video.height={size}", f"video.width={size}"] if size is not None else []
     source = str(file) if file.suffix == ".toml" else profile
-    findings = check_file(str(file), load_profile(source, overrides))
-    for finding in findings:
+    settings = load_profile(source, [*overrides, *square])
+    findings = []
+    for finding in checks_of(
+        str(file), settings, frames, lambda plugin, what: click.echo(f"...  {plugin}: {what}", err=True)
+    ):
         click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.plugin}: {finding.check}{finding.detail}")
+        findings.append(finding)
     broken = sum(not finding.ok for finding in findings)
     click.echo(f"{file}: {len(findings) - broken} of {len(findings)} checks passed")
     sys.exit(3 if broken else 0)

@@ -7,7 +7,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from bench.errors import StoreError
@@ -46,6 +46,18 @@ def given_video(record: Record) -> Path:
     if not same:
         raise StoreError(f"{name}: the given video has changed since it was scored; give it to `score` again")
     return path
+
+
+def read_given_video(path: Path) -> Iterator[Frames]:
+    """Yields the frames of a given video as [t, H, W, 3].
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    try:
+        yield from read_frames(path)
+    except VideoError as error:
+        raise StoreError(f"{printable(str(path))}: {error}") from error
 
 
 def pick_given_frames(path: Path, wanted: Collection[int]) -> dict[int, Frames]:

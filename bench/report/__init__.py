@@ -17,7 +17,12 @@ from bench.store import Store
 
 
 def write_report(
-    *stores: Store, folder: Path | None = None, methods: str = "", drift: str = "", sort: str = ""
+    *stores: Store,
+    folder: Path | None = None,
+    methods: str = "",
+    drift: str = "",
+    sort: str = "",
+    bundle: Path | None = None,
 ) -> Path:
     """Returns the path of the page it wrote, `index.html` in a folder.
 
@@ -27,6 +32,7 @@ def write_report(
         folder: where everything is written; None for `report` in the first run folder.
         methods: names of the rows to show, separated by commas; empty for all that the folders hold.
         drift: a name of `metrics.drift.DRIFTS` whose drifts take the place of the scores in Table 1; empty for scores.
+        bundle: a ZIP file that takes page, pictures, previews, tables and records; None for none.
         sort: metric by whose mean the rows of each block stand; empty for the order of the published table.
 
     Raises:
@@ -38,7 +44,7 @@ def write_report(
 
     folder = folder or stores[0].path / "report"
     try:
-        return write(gather(stores, methods), folder, drift, sort)
+        return write(gather(stores, methods), folder, drift, sort, bundle)
     except OSError as cause:
         raise StoreError(
             f"{folder}: the report cannot be written ({cause.strerror or cause}); make room, or choose another --out"

@@ -19,6 +19,7 @@ from unicodedata import east_asian_width
 import numpy as np
 
 from bench.errors import StoreError
+from bench.files import replacing
 from bench.records import Record
 from bench.report.curves import LOCAL_FRAMES, WorstMoment
 from bench.report.findings import ReportData
@@ -50,6 +51,23 @@ Thumbs = Mapping[int, Frames]
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture of the page: a row of frames, whose words stand beside it in the page, in any script.
+
+    Attributes:
+        file: path below the folder of the report.
+        width: in pixels.
+        height: in pixels.
+        captions: what stands under each frame.
+    """
+
+    file: str
+    width: int
+    height: int
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Sheets:
     """File names of the sheets.
 
@@ -57,12 +75,16 @@ class Sheets:
         by_method: contact sheet of each method with a video or a reason why not.
         together: sheet of the first prompt by every method; empty unless there are several.
         worst: sheet of worst moments; empty if there is none.
+        strips: the row of frames of each finished video, by key of its record.
+        close_ups: the row of frames of each worst moment, by method.
         unreadable: sentences about videos that could not be read.
     """
 
     by_method: Mapping[str, str]
     together: str
     worst: str
+    strips: Mapping[str, Picture]
+    close_ups: Mapping[str, Picture]
     unreadable: tuple[str, ...]
 
 
@@ -89,6 +111,8 @@ def draw_sheets(sources: Sources, findings: ReportData, worst: Sequence[WorstMom
     letters = Lettering()
     by_method, unreadable, close_ups = {}, [], dict[tuple[str, str], _Strip]()
     together: list[_Strip] = []
+    pictures: dict[str, Picture] = {}
+    (folder / "strips").mkdir(exist_ok=True)
     first = next(((record.prompt_key, record.seed) for record in findings.records), None)
     metrics = {column.name: column.title for column in findings.columns}
     for row in findings.rows:
@@ -103,6 +127,8 @@ def draw_sheets(sources: Sources, findings: ReportData, worst: Sequence[WorstMom
                 thumbs, moments = {}, []
                 strip = _Strip(record.prompt.id, record.prompt.text, (), (), "the video cannot be read")
             strips.append(strip)
+            if strip.thumbs:
+                pictures[record.key] = _picture(strip, folder, record.key)
             if (record.prompt_key, record.seed) == first:
                 together.append(replace(strip, title=row.title))
             close_ups |= {(m.metric, row.method): _close_up(m, row.title, metrics[m.metric], thumbs) for m in moments}
@@ -110,10 +136,17 @@ def draw_sheets(sources: Sources, findings: ReportData, worst: Sequence[WorstMom
             by_method[row.method] = _save(strips, COLUMNS, folder / f"contact-{row.method}.png", letters)
     places = [(moment.metric, moment.record.method) for moment in worst]
     ordered = [close_ups[place] for place in places if place in close_ups]
+    near = {
+        method: _picture(close_ups[metric, method], folder, f"worst-{method}")
+        for metric, method in places
+        if (metric, method) in close_ups
+    }
     sheets = Sheets(
         by_method,
         together=_save(together, COLUMNS, folder / "together.png", letters) if len(together) > 1 else "",
         worst=_save(ordered, WORST_COLUMNS, folder / "worst.png", letters) if ordered else "",
+        strips=pictures,
+        close_ups=near,
         unreadable=tuple(unreadable),
     )
     if letters.missing:
@@ -165,6 +198,18 @@ def _close_up(moment: WorstMoment, title: str, metric: str, thumbs: Thumbs) -> _
     seams = set(record.seams)
     captions = [f"{i} | seam" if seams & {i, i + 1} else str(i) for i in shown]
     return _Strip(title, text, [thumbs[index] for index in shown], captions, "")
+
+
+def _picture(strip: _Strip, folder: Path, stem: str) -> Picture:
+    """Writes the frames of a strip side by side and returns the picture."""
+    from PIL import Image
+
+    row = np.concatenate([np.pad(thumb, ((0, 0), (0, GAP), (0, 0)), constant_values=255) for thumb in strip.thumbs], 1)
+    row = row[:, :-GAP]
+    name = f"strips/{stem}.jpg"
+    with replacing(folder / name) as temporary:
+        Image.fromarray(row).save(temporary, format="JPEG", quality=92, subsampling=0)
+    return Picture(name, row.shape[1], row.shape[0], tuple(strip.captions))
 
 
 def _save(strips: Sequence[_Strip], columns: int, path: Path, letters: Lettering) -> str:

@@ -5,14 +5,15 @@ fixed salt for the ids in SVG).
 
 Example:
     >>> draw_figures(findings, curves, profiles, Path("report"))   # doctest: +SKIP
-    Figures(curves={'mawe': 'curve-mawe.svg'}, breaks='breaks.svg', seams='seams.svg')
+    Figures(curves={'mawe': Drawn(file='curve-mawe.svg', …)}, …)
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,19 +61,40 @@ STYLE = {
 }
 
 
+WIDE, NARROW = 11.2, 4.4
+"""Widths in inches: of a desk's page, and of a phone's, whose figures have their legend below."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One figure, drawn twice: for a desk, with a PNG of the same stem beside it, and for a phone.
+
+    Attributes:
+        file: SVG for a desk.
+        size: its width and height in pixels.
+        narrow: SVG for a phone.
+        narrow_size: likewise.
+    """
+
+    file: str
+    size: tuple[int, int]
+    narrow: str
+    narrow_size: tuple[int, int]
+
+
 @dataclass(frozen=True)
 class Figures:
-    """File names of the figures as SVG; beside each lies a PNG of the same stem.
+    """The figures of the page.
 
     Attributes:
         curves: by metric.
-        breaks: where every system breaks; empty if there is nothing to draw.
+        breaks: where every system breaks; None if there is nothing to draw.
         seams: contrast at seams; likewise.
     """
 
-    curves: Mapping[str, str]
-    breaks: str
-    seams: str
+    curves: Mapping[str, Drawn]
+    breaks: Drawn | None
+    seams: Drawn | None
 
 
 def draw_figures(findings: ReportData, curves: Curves, profiles: Sequence[SeamProfile], folder: Path) -> Figures:
@@ -91,10 +113,10 @@ def draw_figures(findings: ReportData, curves: Curves, profiles: Sequence[SeamPr
         drawn = {}
         for name in dict.fromkeys(curve.metric for curve in curves.prefixes):
             lines = [curve for curve in curves.prefixes if curve.metric == name]
-            drawn[name] = _save(_curve_figure(findings, columns[name], lines), folder / f"curve-{name}")
+            drawn[name] = _twice(partial(_curve_figure, findings, columns[name], lines), folder / f"curve-{name}")
         strips = _strips(curves.timelines)
-        breaks = _save(_break_figure(findings, columns, strips), folder / "breaks") if strips else ""
-        seams = _save(_seam_figure(findings, profiles), folder / "seams") if profiles else ""
+        breaks = _twice(partial(_break_figure, findings, columns, strips), folder / "breaks") if strips else None
+        seams = _twice(partial(_seam_figure, findings, profiles), folder / "seams") if profiles else None
     return Figures(drawn, breaks, seams)
 
 
@@ -111,11 +133,16 @@ def _strips(timelines: Sequence[Timeline]) -> dict[str, list[Timeline]]:
     return published or by_metric
 
 
-def _save(figure: Figure, stem: Path) -> str:
-    """Writes a figure as PNG and SVG and returns the name of the SVG."""
-    figure.savefig(stem.with_suffix(".png"), dpi=160, bbox_inches="tight", metadata={"Software": None})
-    figure.savefig(stem.with_suffix(".svg"), bbox_inches="tight", metadata={"Date": None, "Creator": None})
-    return f"{stem.name}.svg"
+def _twice(draw: Callable[[float], Figure], stem: Path) -> Drawn:
+    """Writes a figure in both widths, each as PNG and SVG."""
+    sizes = []
+    for width, name in ((WIDE, stem), (NARROW, stem.with_name(f"{stem.name}-narrow"))):
+        figure = draw(width)
+        if width == WIDE:  # papers and slides take the wide one
+            figure.savefig(name.with_suffix(".png"), dpi=160, metadata={"Software": None})
+        figure.savefig(name.with_suffix(".svg"), metadata={"Date": None, "Creator": None})
+        sizes.append((round(96 * figure.get_figwidth()), round(96 * figure.get_figheight())))
+    return Drawn(f"{stem.name}.svg", sizes[0], f"{stem.name}-narrow.svg", sizes[1])
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -127,8 +154,8 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _curve_figure(findings: ReportData, column: MetricInfo, lines: Sequence[Curve]) -> Figure:
-    figure = _figure(11.2, 4.2)
+def _curve_figure(findings: ReportData, column: MetricInfo, lines: Sequence[Curve], width: float) -> Figure:
+    figure = _figure(width, 4.2 if width == WIDE else 3.6 + 0.1 * len(lines))
     axes = figure.add_subplot()
     axes.grid(visible=True)
     for line in lines:
@@ -143,7 +170,7 @@ def _curve_figure(findings: ReportData, column: MetricInfo, lines: Sequence[Curv
     axes.set_xlabel("n")
     axes.set_ylabel(_literal(column.unit))
     axes.set_xticks(lines[0].frames)
-    _legend(axes)
+    _legend(axes, below=width != WIDE)
     return figure
 
 
@@ -168,10 +195,10 @@ def _plot_curve(axes: Axes, findings: ReportData, line: Curve, band: bool) -> No
 
 
 def _break_figure(
-    findings: ReportData, columns: Mapping[str, MetricInfo], strips: Mapping[str, Sequence[Timeline]]
+    findings: ReportData, columns: Mapping[str, MetricInfo], strips: Mapping[str, Sequence[Timeline]], width: float
 ) -> Figure:
     rows = max(len(lines) for lines in strips.values())
-    figure = _figure(11.2, (0.95 + 0.26 * rows) * len(strips))
+    figure = _figure(width, (0.95 + 0.26 * rows) * len(strips))
     for position, (name, lines) in enumerate(strips.items(), start=1):
         _strip_panel(figure, figure.add_subplot(len(strips), 1, position), findings, columns[name], lines)
     return figure
@@ -204,15 +231,15 @@ def _strip_panel(
     axes.set_yticks(range(len(lines)), [_title(findings, line.method) for line in lines])
     axes.tick_params(axis="y", length=0)
     axes.spines[["left", "bottom"]].set_visible(False)
-    axes.set_title(f"{_literal(head(column))} in windows of {LOCAL_FRAMES} frames")
+    axes.set_title(f"{_literal(head(column))}, windows of {LOCAL_FRAMES} frames")
     axes.set_xlabel("frame (ticks: seams; hatched: the shared first chunk)" if shared else "frame (ticks: seams)")
     if mesh is not None:
         bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=12)
         bar.outline.set_visible(False)
 
 
-def _seam_figure(findings: ReportData, profiles: Sequence[SeamProfile]) -> Figure:
-    figure = _figure(11.2, 4.0)
+def _seam_figure(findings: ReportData, profiles: Sequence[SeamProfile], width: float) -> Figure:
+    figure = _figure(width, 4.0 if width == WIDE else 3.4 + 0.1 * len(profiles))
     axes = figure.add_subplot()
     axes.grid(visible=True)
     for profile in profiles:
@@ -228,15 +255,15 @@ def _seam_figure(findings: ReportData, profiles: Sequence[SeamProfile]) -> Figur
         )
     axes.axhline(1.0, color="#64748b", linewidth=0.9, linestyle="--")
     _log_if_wide(axes, [point.mean for profile in profiles for point in profile.points])
-    axes.set_title("Contrast at seams (1: no different from inside the chunks)")
+    axes.set_title("Contrast at seams (1: unseen)")
     axes.set_xlabel("first frame after the seam")
     axes.set_ylabel("contrast")
-    _legend(axes)
+    _legend(axes, below=width != WIDE)
     return figure
 
 
-def _legend(axes: Axes) -> None:
-    """Lists the lines beside the axes in the order in which they end, the highest first."""
+def _legend(axes: Axes, *, below: bool = False) -> None:
+    """Lists the lines beside the axes, or below them, in the order in which they end, the highest first."""
     import numpy as np
 
     def end(line: Any) -> float:
@@ -245,7 +272,10 @@ def _legend(axes: Axes) -> None:
         return float(known[-1]) if len(known) else -math.inf
 
     lines = sorted(axes.get_legend_handles_labels()[0], key=end, reverse=True)
-    axes.legend(handles=lines, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    if below:
+        axes.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
+    else:
+        axes.legend(handles=lines, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
 
 
 def _gaps(values: Sequence[float | None]) -> list[float]:

@@ -1,14 +1,16 @@
 """Fills the page that shows everything: one file that opens from disk and refers to the pictures beside it.
 
 Example:
-    >>> page(findings, curves, figures, sheets, links).startswith("<!doctype html>")   # doctest: +SKIP
-    True
+    >>> page(Content(findings, curves, figures, sheets, previews, links))[:15]   # doctest: +SKIP
+    '<!doctype html>'
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
+from typing import Literal
 
 from markupsafe import Markup, escape
 
@@ -16,25 +18,77 @@ from bench.report import tables
 from bench.report.contact import Sheets
 from bench.report.curves import Curves
 from bench.report.figures import BANDS, Figures
-from bench.report.findings import COSTS, SIGNIFICANT, TABLE_1, Comparison, ReportData
+from bench.report.findings import COSTS, SIGNIFICANT, TABLE_1, Comparison, Power, ReportData
+from bench.report.judged import Judged
+from bench.report.notes import OWN_START, TIED
+from bench.report.previews import Previews
+from bench.report.ranking import is_significant
+from bench.report.viewer import as_script, viewer_data
 from metrics.api import MetricInfo
 from metrics.curves import ENDS_SECONDS
 
+SCRIPTS = ("tables.js", "players.js", "compare.js", "judge.js")
+"""Scripts of the page, in the order in which they run; none is a module, so that they work from disk."""
 
-def page(findings: ReportData, curves: Curves, figures: Figures, sheets: Sheets, links: Mapping[str, str]) -> str:
-    """Returns the page as HTML text.
 
-    Args:
+@dataclass(frozen=True)
+class Content:
+    """Everything the page shows.
+
+    Attributes:
         findings: numbers and sentences.
         curves: scores over time.
-        figures: names of the figures in the folder of the page.
-        sheets: names of the contact sheets there.
-        links: address of every finished video, by key of its record.
+        figures: the figures in the folder of the page.
+        sheets: the contact sheets there.
+        previews: the videos there that a browser plays.
+        links: address of the lossless video, by key of its record; videos that are not here have none.
+        judged: what judges said; None if nobody was asked.
     """
+
+    findings: ReportData
+    curves: Curves
+    figures: Figures
+    sheets: Sheets
+    previews: Previews
+    links: Mapping[str, str]
+    judged: Judged | None = None
+
+
+@dataclass(frozen=True)
+class Duel:
+    """One cell of a matrix of tests, seen from its row.
+
+    Attributes:
+        verdict: whether the row is "better", "worse", or "equal" as far as the corrected test can tell.
+        difference: row minus column, mean over shared prompts; None if there are none.
+        low: lower end of its interval; None for few prompts.
+        high: upper end.
+        p: corrected p.
+    """
+
+    verdict: Literal["better", "worse", "equal"]
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """All tests of one metric: methods in table order, cells by (row, column), and what the tests can see."""
+
+    column: MetricInfo
+    methods: Sequence[str]
+    duels: Mapping[tuple[str, str], Duel]
+    power: Power
+
+
+def page(content: Content) -> str:
+    """Returns the page as HTML text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("bench.report", ""),
+        loader=PackageLoader("bench.report", "page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -44,27 +98,30 @@ def page(findings: ReportData, curves: Curves, figures: Figures, sheets: Sheets,
     environment.globals |= {"shown": tables.shown_value, "head": tables.head, "interval": tables.interval}
     environment.globals |= {"count": tables.count, "videos": tables.videos, "published": tables.published}
     environment.globals |= {"name": tables.name, "blocks": tables.blocks, "tie": tables.tie}
-    environment.globals |= {"block_titles": tables.BLOCK_TITLES}
+    environment.globals |= {"block_titles": tables.BLOCK_TITLES, "tied": TIED, "own_start": OWN_START}
+    findings, curves = content.findings, content.curves
     columns = {column.name: column for column in findings.columns}
-    titles = {row.method: row.title for row in findings.rows}
-    template = environment.get_template("index.html.j2")
-    return template.render(
-        css=resources.files("bench.report").joinpath("report.css").read_text(encoding="utf-8"),
+    return environment.get_template("index.html.j2").render(
+        css=_text("page.css"),
+        scripts=[_text(script) for script in SCRIPTS],
+        data=as_script(viewer_data(findings, curves, content.previews)),
         findings=findings,
         info=findings.info,
         columns=columns,
-        titles=titles,
+        titles={row.method: tables.name(row) for row in findings.rows},
         costs=COSTS,
         table_1=TABLE_1,
-        figures=figures,
+        figures=content.figures,
         banded=len({curve.method for curve in curves.prefixes}) <= BANDS,
-        sheets=sheets,
-        links=links,
+        sheets=content.sheets,
+        previews=content.previews,
+        links=content.links,
+        judged=content.judged,
         drifts={(drift.method, drift.metric): drift for drift in curves.drifts},
-        drifting=[column for name, column in columns.items() if any(d.metric == name for d in curves.drifts)],
+        drifting=[column for metric, column in columns.items() if any(d.metric == metric for d in curves.drifts)],
         ends_seconds=ENDS_SECONDS,
         worst=curves.worst,
-        matrices=[matrix for column in findings.columns if (matrix := pair_matrix(findings, column))],
+        matrices=matrices(findings),
         significant=SIGNIFICANT,
         totals=totals(findings),
     )
@@ -78,16 +135,19 @@ def with_code(sentence: str) -> Markup:
     )
 
 
-def pair_matrix(
-    findings: ReportData, column: MetricInfo
-) -> tuple[MetricInfo, Sequence[str], Mapping[tuple[str, str], Comparison]] | None:
-    """Returns (metric, methods, comparison by pair in row order) for a metric with comparisons, else None."""
-    own = [comparison for comparison in findings.comparisons if comparison.metric == column.name]
-    if not own:
-        return None
-    compared = {name for c in own for name in (c.first, c.second)}
-    by_pair = {(comparison.first, comparison.second): comparison for comparison in own}
-    return column, [row.method for row in findings.rows if row.method in compared], by_pair
+def matrices(findings: ReportData) -> list[Matrix]:
+    """Returns the tests of every metric that has some, each pair seen from both sides."""
+    columns = {column.name: column for column in findings.columns}
+    found = []
+    for power in findings.power:
+        duels: dict[tuple[str, str], Duel] = {}
+        for comparison in (c for c in findings.comparisons if c.metric == power.metric):
+            duels[comparison.first, comparison.second] = _duel(comparison, columns[power.metric], 1.0)
+            duels[comparison.second, comparison.first] = _duel(comparison, columns[power.metric], -1.0)
+        compared = {method for pair in duels for method in pair}
+        methods = [row.method for row in findings.rows if row.method in compared]
+        found.append(Matrix(columns[power.metric], methods, duels, power))
+    return found
 
 
 def totals(findings: ReportData) -> dict[str, int]:
@@ -100,3 +160,20 @@ def totals(findings: ReportData) -> dict[str, int]:
         "skipped": sum(row.skipped for row in rows),
         "not made yet": sum(row.pending for row in rows),
     }
+
+
+def _duel(comparison: Comparison, column: MetricInfo, side: float) -> Duel:
+    test = comparison.test
+    if test.difference is None:
+        return Duel("equal", None, None, None, None)
+    difference = side * test.difference
+    verdict: Literal["better", "worse", "equal"] = "equal"
+    if is_significant(comparison):
+        verdict = "better" if (difference > 0) == (column.better == "higher") else "worse"
+    ends = [None if end is None else side * end for end in (test.low, test.high)]
+    low, high = ends if side > 0 else ends[::-1]
+    return Duel(verdict, difference, low, high, comparison.p_holm)
+
+
+def _text(file: str) -> str:
+    return resources.files("bench.report").joinpath("page", file).read_text(encoding="utf-8")

@@ -12,14 +12,14 @@ Example:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from bench.errors import ConfigError, StoreError
-from bench.ffv1 import pick_frames
-from bench.given_file import pick_given_frames
+from bench.ffv1 import pick_frames, read_video
+from bench.given_file import pick_given_frames, read_given_video
 from bench.growth import given_stamp, made_rows
 from bench.records import Record, RunInfo
 from bench.spec import Prompt
@@ -27,6 +27,15 @@ from bench.store import Store
 from generators.api import Frames
 
 V = TypeVar("V")
+
+
+PREVIEW_CODING = "1"
+"""Version of how `bench.report.previews` codes; part of every preview's name."""
+
+
+def preview_file(record: Record) -> str:
+    """Returns where the preview of a video lies below the folder of a report: named by content, so made once."""
+    return f"videos/{record.video_sha256[:24] or record.key}-{PREVIEW_CODING}.mp4"
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,21 @@ class Sources:
             for store, there in [self.places[record.key]]
         }
 
+    def preview(self, record: Record) -> Path | None:
+        """Returns the preview that an earlier report of the record's folder made, None if there is none."""
+        path = self.places[record.key][0].path / "report" / preview_file(record)
+        return path if path.is_file() else None
+
+    def frames(self, record: Record) -> Iterator[Frames]:
+        """Yields the frames [t, H, W, 3] of the video of a record, made or given; its bytes are checked before.
+
+        Raises:
+            StoreError: the video is missing, is not the one that was scored, or cannot be read.
+        """
+        store, there = self.places[record.key]
+        path = store.whole_video(there)
+        yield from read_given_video(path) if record.source else read_video(path)
+
     def pick_frames(self, record: Record, wanted: Collection[int]) -> dict[int, Frames]:
         """Returns some frames [H, W, 3] of the video of a record by index, made or given; its bytes are checked before.
 
@@ -62,6 +86,10 @@ class Sources:
             StoreError: the video is missing, is not the one that was scored, or ends before one of the frames.
         """
         store, there = self.places[record.key]
+        preview = self.preview(record)
+        if preview is not None and not store.video_path(there).exists():
+            found = pick_frames(preview, wanted)
+            return found if found.keys() == set(wanted) else {}
         path = store.whole_video(there)
         found = pick_given_frames(path, wanted) if record.source else pick_frames(path, wanted)
         if found.keys() != set(wanted):

@@ -17,16 +17,32 @@ from bench.catalog import Catalog
 from bench.errors import PluginError, StoreError
 from bench.files import replacing
 from bench.records import RunInfo
-from bench.report import contact, curves, cuts, data_files, drift, figures, html, latex, seams, tables
+from bench.report import (
+    bundle,
+    contact,
+    curves,
+    cuts,
+    data_files,
+    drift,
+    figures,
+    html,
+    latex,
+    previews,
+    seams,
+    tables,
+)
 from bench.report.derive import report_data
 from bench.report.findings import ReportData
+from bench.report.judged import judged
 from bench.report.published import load_published
 from bench.report.sources import Sources
 from bench.terminal import printable
 from bench.tidy import tidy
 
 
-def write(sources: Sources, folder: Path, drift_name: str = "", sort: str = "") -> Path:
+def write(
+    sources: Sources, folder: Path, drift_name: str = "", sort: str = "", bundle_path: Path | None = None
+) -> Path:
     """Returns the path of the page it wrote into `folder`; see `bench.report.write_report`."""
     info, records = sources.info, sources.records
     found, missing = _plugins(info)
@@ -53,8 +69,11 @@ def write(sources: Sources, folder: Path, drift_name: str = "", sort: str = "") 
     _write_text(folder / "drift-tests.csv", drift.drift_tests_csv(drifts))
     drawn = figures.draw_figures(findings, over_time, profiles, folder)
     sheets = contact.draw_sheets(sources, findings, close_ups(over_time), folder)
-    page = html.page(findings, over_time, drawn, sheets, links(sources, folder))
-    _write_text(folder / "index.html", page)
+    made = previews.make_previews(sources, folder)
+    content = html.Content(findings, over_time, drawn, sheets, made, links(sources, folder), judged(sources, findings))
+    _write_text(folder / "index.html", html.page(content))
+    if bundle_path is not None:
+        bundle.pack(sources, folder, html.page(replace(content, links={})), bundle_path)
     return folder / "index.html"
 
 
@@ -65,9 +84,11 @@ def close_ups(over_time: curves.Curves) -> tuple[curves.WorstMoment, ...]:
 
 
 def links(sources: Sources, folder: Path) -> dict[str, str]:
-    """Returns an address of every video for a page in `folder`, by key: relative to it if made, whole if given."""
+    """Returns the address of every video that is here, by key, for a page in `folder`: relative if made."""
     addresses = {}
     for key, path in sources.videos.items():
+        if not path.exists():
+            continue
         given = bool(sources.places[key][1].source)
         relative = os.path.relpath(path.absolute(), folder.absolute())
         addresses[key] = path.absolute().as_uri() if given else quote(Path(relative).as_posix())

@@ -20,7 +20,7 @@ def generate(text):
 def failure(tmp_path: Path, text: str) -> MethodFailure:
     file = tmp_path / "drift.py"
     space: dict[str, object] = {}
-    exec(compile(SOURCE, str(file), "exec"), space)  # noqa: S102
+    exec(compile(SOURCE, str(file), "exec"), space)
     with pytest.raises(MethodFailure) as caught, foreign(MethodFailure, "drift"):
         space["generate"](text)  # type: ignore[operator]
     return caught.value

@@ -1,0 +1,55 @@
+"""What judges said of a run, beside what the metrics say.
+
+Example:
+    >>> judged(sources, findings).agreements["mawe"]   # doctest: +SKIP
+    0.75
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench.bradley_terry import Strength, agreement
+from bench.judgements import judged_strengths, kept_judgements
+from bench.report.findings import ReportData
+from bench.report.sources import Sources
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Strengths of the judged methods, the strongest first, and how well each metric's order agrees with theirs."""
+
+    strengths: Mapping[str, Strength]
+    agreements: Mapping[str, float | None]
+    judgements: int
+
+
+def judged(sources: Sources, findings: ReportData) -> Judged | None:
+    """Returns what the judgements say that the folders keep, or None if they keep none."""
+    stores = {store.path: store for store, _ in sources.places.values()}
+    found = [judgement for path in stores for judgement in kept_judgements(path, sources.records)]
+    if not found:
+        return None
+    strengths = judged_strengths(found)
+    people = {method: strength.value for method, strength in strengths.items()}
+    agreements = {}
+    for column in findings.columns:
+        if column.better != "neither":
+            sign = 1.0 if column.better == "higher" else -1.0
+            means = {row.method: row.scores[column.name].mean for row in findings.rows}
+            known = {method: sign * mean for method, mean in means.items() if mean is not None}
+            agreements[column.name] = agreement(people, known)
+    return Judged(strengths, agreements, len(found))
+
+
+def judged_lines(found: Judged, titles: Mapping[str, str]) -> list[str]:
+    """Returns the strengths and agreements as lines for a terminal; `titles` by name of method and of metric."""
+    lines = []
+    for method, strength in found.strengths.items():
+        ends = "" if strength.low is None else f" [{strength.low:.2f}, {strength.high:.2f}]"
+        lines.append(f"{titles[method]}: {strength.value:+.2f}{ends}, {strength.judgements} judgements")
+    for metric, share in found.agreements.items():
+        if share is not None:
+            lines.append(f"{titles[metric]} orders {100 * share:.0f} % of the pairs as the judges do")
+    return lines

@@ -1,0 +1,90 @@
+// Pairs of systems on one prompt, in random order, without names; answers are kept here and leave as JSON.
+"use strict";
+if (shown) {
+  const $ = (id) => document.getElementById(id);
+  const key = `longvideo-bench judgements of ${shown.run}`;
+  let answers = load();
+  let pairs = [];
+  let pair = null;
+  let began = 0;
+  const clock = new Clock(() => {});
+
+  function load() {
+    try {
+      const kept = JSON.parse(localStorage.getItem(key) || "[]");
+      return Array.isArray(kept) ? kept : [];
+    } catch {
+      return [];
+    }
+  }
+  function keep() {
+    try {
+      localStorage.setItem(key, JSON.stringify(answers));
+    } catch {
+      // A page from disk may not be allowed to keep anything; the export still holds every answer.
+    }
+    $("judge-count").textContent = `${answers.length} answered`;
+    $("judge-export").disabled = $("judge-forget").disabled = !answers.length;
+  }
+  function shuffle(list) {
+    for (let i = list.length - 1; i > 0; i -= 1) {
+      const j = Math.floor(Math.random() * (i + 1));
+      [list[i], list[j]] = [list[j], list[i]];
+    }
+    return list;
+  }
+  function allPairs() {
+    const judged = new Set(answers.map((answer) => [answer.a, answer.b].sort().join(" ")));
+    const videos = shown.videos.filter((video) => shown.methods[video.method].block === "systems");
+    const found = [];
+    videos.forEach((a, i) => videos.slice(i + 1).forEach((b) => {
+      if (a.prompt === b.prompt && a.seed === b.seed && !judged.has([a.key, b.key].sort().join(" "))) found.push(shuffle([a, b]));
+    }));
+    return shuffle(found);
+  }
+  function next() {
+    pair = pairs.pop() || null;
+    clock.pause();
+    $("judge-stage").hidden = !pair;
+    if (!pair) {
+      $("judge-count").textContent = `${answers.length} answered, no pair left`;
+      return;
+    }
+    const items = pair.map((video, side) => ({ video, element: videoElement(video, side ? "Video B" : "Video A") }));
+    $("judge-a").replaceChildren(make("h3", {}, "A"), items[0].element);
+    $("judge-b").replaceChildren(make("h3", {}, "B"), items[1].element);
+    $("judge-prompt").textContent = shown.prompts[pair[0].prompt].text;
+    clock.show(items);
+    clock.seek(0);
+    clock.play();
+    began = performance.now();
+  }
+  function answer(word) {
+    if (!pair) return;
+    answers.push({ a: pair[0].key, b: pair[1].key, answer: word, seconds: Math.round((performance.now() - began) / 100) / 10 });
+    keep();
+    next();
+  }
+  function exported() {
+    return JSON.stringify({ format: "longvideo-bench judgements 1", run: shown.run, judge: $("judge-name").value.trim(), answers }, null, 1);
+  }
+  $("judge-start").addEventListener("click", () => {
+    pairs = allPairs();
+    next();
+  });
+  for (const button of document.querySelectorAll("#judge [data-answer]")) button.addEventListener("click", () => answer(button.dataset.answer));
+  $("judge-export").addEventListener("click", () => {
+    const link = make("a", { href: URL.createObjectURL(new Blob([exported()], { type: "application/json" })), download: "judgements.json" });
+    link.click();
+    URL.revokeObjectURL(link.href);
+  });
+  $("judge-forget").addEventListener("click", () => {
+    answers = [];
+    keep();
+  });
+  addEventListener("keydown", (event) => {
+    const word = { a: "a", b: "b", t: "tie" }[event.key.toLowerCase()];
+    if (word && pair && !event.target.closest("input, select") && !event.ctrlKey && !event.metaKey && !event.altKey) answer(word);
+  });
+  keep();
+}

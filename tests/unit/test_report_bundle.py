@@ -1,0 +1,218 @@
+"""Previews, the data of the players, bundles, and judgements folded into a run."""
+
+from __future__ import annotations
+
+import json
+import math
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from bench.bradley_terry import agreement, fit, strengths
+from bench.cli import main
+from bench.errors import ConfigError, StoreError
+from bench.ffv1 import VideoWriter, file_digest
+from bench.judgements import FORMAT, judged_strengths, read_judgements
+from bench.records import Record, RunInfo, StoredScore
+from bench.report import write_report
+from bench.report.bundle import unpack
+from bench.report.previews import GROUP, encode, preview_size
+from bench.report.viewer import as_script
+from bench.spec import SCHEMA, Prompt
+from bench.store import Store
+from metrics.api import MetricInfo
+
+PROMPTS = (Prompt("fox", "A fox </script><b>"), Prompt("crane", "纸鹤 ورقة"))
+METHODS = ("one", "two")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Two methods on two prompts, with a metric of no plugin: no curves, everything else."""
+    store = Store(tmp_path / "run")
+    cells = tuple(f"{method}/{method}-{prompt.id}" for method in METHODS for prompt in PROMPTS)
+    metric = MetricInfo("wobble", "Wobble", "px", "lower", "1", "How much it wobbles.")
+    store.open(
+        RunInfo(
+            SCHEMA, "run", "2026-01-01", "made up", METHODS, (metric,), PROMPTS, (0,), "mini",
+            {"video": {"num_frames": 30}}, {"commit": None}, (), cells,
+        )
+    )  # fmt: skip
+    for number, method in enumerate(METHODS):
+        for prompt in PROMPTS:
+            made = Record(
+                f"{method}-{prompt.id}", method, method.title(), prompt, 0, "ok", start=prompt.id, num_frames=30,
+                height=16, width=24, fps=10.0, seams=(8, 16), scores={"wobble": StoredScore(1.0 + number, version="1")},
+            )  # fmt: skip
+            with VideoWriter(store.video_path(made), 10.0) as video:
+                video.write(np.random.default_rng(number).integers(0, 255, (30, 16, 24, 3), dtype=np.uint8))
+            path = store.video_path(made)
+            digest = file_digest(path)
+            store.save(replace(made, video_sha256=digest, video_bytes=path.stat().st_size))
+    return store
+
+
+# -- previews ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "preview"),
+    [
+        ((64, 64), (256, 256)),
+        ((720, 720), (384, 384)),
+        ((100, 150), (200, 300)),
+        ((1080, 1920), (216, 384)),
+        ((384, 9), (384, 10)),
+    ],
+)
+def test_previews_are_enlarged_by_whole_factors_or_shrunk_and_even(
+    size: tuple[int, int], preview: tuple[int, int]
+) -> None:
+    assert preview_size(*size) == preview
+
+
+def test_a_preview_starts_at_once_and_seeks_in_short_groups(tmp_path: Path) -> None:
+    frames = np.zeros((40, 32, 40, 3), np.uint8)
+    frames[np.arange(40), :, np.arange(40)] = 255  # a white column that moves by one pixel a frame
+    encode([frames[:7], frames[7:]], tmp_path / "a.mp4", (128, 160), 10.0)
+    raw = (tmp_path / "a.mp4").read_bytes()
+    assert raw.index(b"moov") < raw.index(b"mdat")
+    with av.open(str(tmp_path / "a.mp4")) as video:
+        stream = video.streams.video[0]
+        assert (stream.codec_context.name, stream.width, stream.height) == ("h264", 160, 128)
+        pictures = list(video.decode(video=0))
+    assert len(pictures) == 40
+    assert [float(picture.time) for picture in pictures[:3]] == pytest.approx([0.0, 0.1, 0.2])
+    keys = [index for index, picture in enumerate(pictures) if picture.key_frame]
+    assert keys[0] == 0
+    assert 0 < max(np.diff([*keys, 40])) <= GROUP
+    grey = [picture.to_ndarray(format="rgb24").mean(axis=(0, 2)) for picture in pictures]
+    assert [int(row.reshape(40, 4).mean(axis=1).argmax()) for row in grey] == list(range(40))
+
+
+def test_previews_are_made_once_and_stale_ones_go(store: Store) -> None:
+    write_report(store)
+    videos = store.path / "report" / "videos"
+    before = {path.name: path.stat().st_mtime_ns for path in videos.iterdir()}
+    assert len(before) == 2  # both prompts of a method have the same frames
+    (videos / "stale-1.mp4").write_bytes(b"")
+    write_report(store)
+    assert {path.name: path.stat().st_mtime_ns for path in videos.iterdir()} == before
+
+
+def test_nothing_in_the_data_can_close_its_script() -> None:
+    text = as_script({"a": "</script><!-- & \u2028", "b": [None, 1.5]})
+    assert not {"<", ">", "&", "\u2028"} & set(text)
+    assert json.loads(text) == {"a": "</script><!-- & \u2028", "b": [None, 1.5]}
+
+
+# -- bundles -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_bundle_reads_back_as_the_run_it_packed(store: Store, tmp_path: Path) -> None:
+    write_report(store, bundle=tmp_path / "run.zip")
+    with zipfile.ZipFile(tmp_path / "run.zip") as bundle:
+        names = bundle.namelist()
+        assert not any(name.endswith(".mkv") for name in names)
+        assert ".mkv" not in bundle.read("report/index.html").decode()
+    again = unpack(tmp_path / "run.zip", tmp_path / "scratch")
+    assert again.info() == store.info()
+    assert again.records() == store.records()
+    page = write_report(again, folder=tmp_path / "again")
+    assert len(list((tmp_path / "again" / "videos").glob("*.mp4"))) == 2
+    assert len(list((tmp_path / "again" / "strips").glob("*.jpg"))) == 4
+    table = (tmp_path / "again" / "table1.csv").read_text()
+    assert table == (store.path / "report" / "table1.csv").read_text()
+    assert page.exists()
+
+
+@pytest.mark.parametrize("damage", ["changed", "extra", "upward", "no zip"])
+def test_a_damaged_bundle_is_refused(store: Store, tmp_path: Path, damage: str) -> None:
+    write_report(store, bundle=tmp_path / "run.zip")
+    with zipfile.ZipFile(tmp_path / "run.zip") as bundle:
+        files = {name: bundle.read(name) for name in bundle.namelist()}
+    files |= {
+        "changed": {"run.json": files["run.json"].replace(b"Wobble", b"Wobbly")},
+        "extra": {"cells/one/more.json": b"{}"},
+        "upward": {"../outside.txt": b""},
+        "no zip": {},
+    }[damage]
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as bundle:
+        for name, content in files.items():
+            bundle.writestr(name, content)
+    if damage == "no zip":
+        (tmp_path / "bad.zip").write_bytes(b"PK")
+    words = {"changed": "not the file that was packed", "no zip": "no bundle of a report"}
+    with pytest.raises(StoreError, match=words.get(damage, "does not belong in a bundle")):
+        unpack(tmp_path / "bad.zip", tmp_path / "scratch")
+    assert not (tmp_path / "outside.txt").exists()
+
+
+# -- judgements --------------------------------------------------------------------------------------------------------
+
+
+def test_strengths_are_the_odds_of_the_wins() -> None:
+    found = fit({("a", "b"): 300.0, ("b", "a"): 100.0}, ["a", "b"])
+    assert found["a"] - found["b"] == pytest.approx(math.log(3), abs=0.01)  # the prior pulls a little
+    lost = fit({("a", "b"): 5.0}, ["a", "b"])
+    assert 1 < lost["a"] - lost["b"] < 10
+
+
+def test_intervals_draw_whole_prompts() -> None:
+    agreed = {f"p{i}": {("a", "b"): 1.0} for i in range(6)}
+    split = {f"p{i}": {("a", "b"): float(i % 2), ("b", "a"): float(1 - i % 2)} for i in range(6)}
+    sure, unsure = strengths(agreed)["a"], strengths(split)["a"]
+    assert sure.low is not None
+    assert unsure.low is not None
+    assert unsure.high is not None
+    assert sure.low > 0 > unsure.low
+    assert unsure.high > 0
+    assert strengths({"p": {("a", "b"): 1.0}})["a"].low is None
+
+
+def test_agreement_is_the_share_of_pairs_in_the_same_order() -> None:
+    assert agreement({"a": 3.0, "b": 2.0, "c": 1.0}, {"a": 9.0, "b": 7.0, "c": 8.0}) == pytest.approx(2 / 3)
+    assert agreement({"a": 1.0, "b": 1.0}, {"a": 1.0, "b": 2.0}) == 0.5
+    assert agreement({"a": 1.0}, {"a": 1.0}) is None
+
+
+def export(path: Path, *answers: dict[str, object], form: str = FORMAT) -> Path:
+    path.write_text(json.dumps({"format": form, "run": "run", "judge": "", "answers": list(answers)}))
+    return path
+
+
+def test_judge_folds_exports_into_the_report(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = [
+        {"a": f"one-{p.id}", "b": f"two-{p.id}", "answer": word} for p, word in zip(PROMPTS, ("a", "tie"), strict=True)
+    ]
+    file = export(tmp_path / "j.json", *answers)
+    for _ in range(2):  # the same export counts once
+        main(["judge", str(file), "--out", str(store.path)])
+    said = capsys.readouterr().out
+    assert "One: +" in said
+    assert "2 judgements" in said
+    assert "Wobble orders 100 % of the pairs as the judges do" in said
+    assert "2 judgements of pairs" in (store.path / "report" / "index.html").read_text()
+    (first, second) = judged_strengths(read_judgements(file, store.records())).items()
+    assert (first[0], second[0]) == ("one", "two")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"a": "one-fox", "b": "gone", "answer": "a"}, "a video that this run does not have"),
+        ({"a": "one-fox", "b": "two-crane", "answer": "a"}, "not about two methods on one prompt"),
+        ({"a": "one-fox", "b": "two-fox", "answer": "maybe"}, "not one of this version"),
+    ],
+)
+def test_judgements_of_something_else_are_refused(
+    store: Store, tmp_path: Path, answer: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        read_judgements(export(tmp_path / "j.json", answer), store.records())
+    with pytest.raises(ConfigError, match="not judgements of this version"):
+        read_judgements(export(tmp_path / "k.json", form="other"), store.records())
