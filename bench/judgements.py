@@ -27,7 +27,9 @@ FOLDER = "judgements"
 
 Answer = Literal["a", "b", "tie"]
 
-_WINS: Mapping[str, tuple[float, float]] = {"a": (1.0, 0.0), "b": (0.0, 1.0), "tie": (0.5, 0.5)}
+_ANSWERS: Mapping[str, Answer] = {"a": "a", "b": "b", "tie": "tie"}
+
+_WINS: Mapping[Answer, tuple[float, float]] = {"a": (1.0, 0.0), "b": (0.0, 1.0), "tie": (0.5, 0.5)}
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,8 @@ def judged_strengths(judgements: Sequence[Judgement]) -> dict[str, Strength]:
 
 
 def _judgement(path: Path, number: int, answer: Any, known: Mapping[str, Record]) -> Judgement:
-    fields = [answer.get(name) for name in ("a", "b", "answer")] if isinstance(answer, dict) else []
-    if not fields or not all(isinstance(field, str) for field in fields) or fields[2] not in _WINS:
+    fields = [str(answer.get(name)) for name in ("a", "b", "answer")] if isinstance(answer, dict) else []
+    if not fields or fields[2] not in _ANSWERS:
         raise ConfigError(f"{path}: answer {number} is not one of this version")
     missing = [key for key in fields[:2] if key not in known]
     if missing:
@@ -103,4 +105,4 @@ def _judgement(path: Path, number: int, answer: Any, known: Mapping[str, Record]
     first, second = known[fields[0]], known[fields[1]]
     if first.prompt_key != second.prompt_key or first.method == second.method:
         raise ConfigError(f"{path}: answer {number} is not about two methods on one prompt")
-    return Judgement(first, second, fields[2])
+    return Judgement(first, second, _ANSWERS[fields[2]])

@@ -160,8 +160,11 @@ class Scoreboard:
         if self._error is None:
             return {name: _filled(self._blank[name], score, name) for name, score in scores.items()}
         if len(self._metrics) == 1:
-            what = {"reason": str(self._error), "traceback": trace_of(self._error)}
-            return {name: replace(blank, status="failed", **what) for name, blank in self._blank.items()}
+            reason, trace = str(self._error), trace_of(self._error)
+            return {
+                name: replace(blank, status="failed", reason=reason, traceback=trace)
+                for name, blank in self._blank.items()
+            }
         return self._one_by_one(seams, replay)
 
     def _finished(self, scorer: VideoScorer, seams: Sequence[int]) -> dict[str, Score]:

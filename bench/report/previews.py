@@ -65,7 +65,7 @@ def preview_size(height: int, width: int) -> tuple[int, int]:
     """Returns height and width of the preview of a video: enlarged by a whole factor or shrunk, both even."""
     longest = max(height, width)
     factor: float = min(ENLARGED, LONGEST // longest) if longest <= LONGEST else LONGEST / longest
-    even = [max(2, 2 * round(side * factor / 2)) for side in (height, width)]
+    even = [max(2, 2 * int(side * factor / 2 + 0.5)) for side in (height, width)]
     return even[0], even[1]
 
 
@@ -83,16 +83,21 @@ def make_previews(sources: Sources, folder: Path) -> Previews:
     for path in target.glob("*.mp4"):
         if f"videos/{path.name}" not in wanted:
             path.unlink()
-    missing = [r for r in sources.records if r.key in found and not (folder / found[r.key].file).exists()]
+    # Videos of the same content share a preview, which is made once: two writers would tear it.
+    missing = {
+        found[record.key].file: record
+        for record in sources.records
+        if record.key in found and not (folder / found[record.key].file).exists()
+    }
     notes = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        jobs = [(r, pool.submit(_make, sources, r, folder / found[r.key].file)) for r in missing]
-        for record, job in jobs:
+        jobs = {file: pool.submit(_make, sources, record, folder / file) for file, record in missing.items()}
+        for file, job in jobs.items():
             try:
                 job.result()
             except BenchError as error:
                 notes.append(str(error))
-                del found[record.key]
+                found = {key: preview for key, preview in found.items() if preview.file != file}
     return Previews(found, tuple(notes))
 
 
