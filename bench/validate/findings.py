@@ -43,7 +43,7 @@ FULL = Counts(20, 4, 200, 20, 60, 20, 8)
 """What the pages in the repository were made with."""
 
 QUICK = Counts(2, 1, 20, 2, 6, 3, 2)
-"""A glance: whether everything runs; its numbers are too few to quote."""
+"""A quick look: whether everything runs; its numbers are too few to quote."""
 
 
 @dataclass(frozen=True)

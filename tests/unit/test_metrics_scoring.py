@@ -116,7 +116,7 @@ def test_flow_and_clip_features_are_computed_once(everything, monkeypatch):
             one, "open", lambda source, prompt, plain=plain: opened.append(source) or plain(source, prompt)
         )
     scores(everything, walk(9))
-    assert len(opened) == len(set(opened)) == 4  # mini flow, dis flow, clip, glance
+    assert len(opened) == len(set(opened)) == 4  # mini flow, dis flow, clip, frame statistics
 
 
 def test_series_are_what_json_holds_and_windows_read_the_whole(everything):
