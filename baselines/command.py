@@ -33,11 +33,11 @@ from baselines.command_placeholders import check_placeholders, filled
 from generators.api import Frames, Request, Start, method_class
 from generators.frames import resize
 from generators.pipelines import check_option
-from generators.video_files import read_frames, write_clip, write_pictures
+from generators.video_files import read_answer_frames, write_clip, write_pictures
 from generators.weights import MissingWeightsError
 
-TAKES = ("nothing", "image", "video")
-UNITS = ("frames", "latents")
+COMMAND_TAKES = ("nothing", "image", "video")
+PLACEHOLDER_UNITS = ("frames", "latents")
 LATENT_FRAMES = 4
 """Frames in a latent after the first. Source: Wan's autoencoder, which the programs that count latents share."""
 
@@ -110,8 +110,8 @@ class Command:
         """Raises ValueError if the settings do not fit each other."""
         if not self.argv:
             raise ValueError('argv is missing: give the program and its arguments, such as argv = ["program", "{out}"]')
-        check_option("takes", self.takes, TAKES)
-        check_option("unit", self.unit, UNITS)
+        check_option("takes", self.takes, COMMAND_TAKES)
+        check_option("unit", self.unit, PLACEHOLDER_UNITS)
         if not (self.drop in (None, "context") or (type(self.drop) is int and self.drop >= 0)):
             raise ValueError(f'drop = {self.drop!r} is no number of frames and not "context"')
         if min(self.frame_step, self.block) < 1 or self.timeout <= 0:
@@ -154,7 +154,7 @@ class Command:
             for name, template in self.files.items():
                 (work / name).write_text(filled(template, values), encoding="utf-8")
             self._run([filled(word, values) for word in self.argv], values, work, seed)
-            frames = read_frames(newest(work, filled(self.result, values)))
+            frames = read_answer_frames(newest(work, filled(self.result, values)))
         if len(frames) - drop < (1 if self.num_frames else wanted):
             raise ValueError(
                 f"{self.argv[0]} made {len(frames)} frames, {drop} of them not new, and {wanted} are missing: set "

@@ -78,10 +78,10 @@ def run(
     """Make and score videos: methods x prompts x seeds. The same command again does only what is left."""
     from bench.catalog import find_plugins
     from bench.dry_run import describe
+    from bench.locations import open_store
     from bench.plan import part_of, plan, run_name, with_plugin_metrics
     from bench.profile import load_profile
     from bench.run import execute
-    from bench.store import open_store
 
     options = [*carried, *_run_options(weights_dir, metrics)]
     options += [f"video.num_frames={frames}"] if frames is not None else []
@@ -122,9 +122,10 @@ def run(
 )
 def report(runs: tuple[str, ...], out: str | None, methods: str, drift: str, sort: str, bundle: Path | None) -> None:
     """Write tables, curves, frames and one page that shows them all; of several RUNS or bundles in one table."""
+    from bench.locations import open_store
     from bench.report import write_report
     from bench.report.bundle import unpack
-    from bench.store import latest, open_store
+    from bench.store import latest
 
     zipped = [run for run in runs if run.endswith(".zip")]
     if (len(runs) > 1 or zipped) and out is None:
@@ -172,7 +173,8 @@ def judge(files: tuple[Path, ...], out: Path | None) -> None:
 @click.argument("run", required=False)
 def verify(run: str | None) -> None:
     """Read every file of a RUN (default: the latest under results/) and say which are damaged; change nothing."""
-    from bench.store import latest, open_store
+    from bench.locations import open_store
+    from bench.store import latest
     from bench.verify import verify as verify_store
 
     store = open_store(run or str(latest(Path("results"))))
@@ -240,9 +242,9 @@ def score(
     from bench import given, given_settings
     from bench.catalog import find_plugins
     from bench.listing import text_table
+    from bench.locations import open_store
     from bench.manifest import collect, pairs
     from bench.run import execute
-    from bench.store import open_store
     from bench.terminal import say
 
     collected = collect(paths, prompts, manifest, keep_extra=extra is not None)

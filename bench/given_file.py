@@ -20,7 +20,7 @@ from metrics.errors import VideoError
 from metrics.features.cache import content_hash
 
 
-def size_of(path: Path) -> int:
+def frame_size_of(path: Path) -> int:
     """Returns the bytes of a video file, or of the pictures in a folder."""
     return sum(file.stat().st_size for file in (frame_files(path) if path.is_dir() else [path]))
 
@@ -40,7 +40,7 @@ def given_video(record: Record) -> Path:
     if not path.exists():
         raise StoreError(f"{name}: the given video has moved or is gone; give its new path to `score`")
     try:
-        same = size_of(path) == record.video_bytes and digest_of(path) == record.video_sha256
+        same = frame_size_of(path) == record.video_bytes and digest_of(path) == record.video_sha256
     except (VideoError, OSError) as error:
         raise StoreError(f"{name}: the given video cannot be read any more: {error}") from error
     if not same:

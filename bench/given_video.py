@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.errors import MethodFailure, foreign
-from bench.given_file import digest_of, size_of
+from bench.given_file import digest_of, frame_size_of
 from bench.profile import Settings
 from bench.records import Record, StoredScore
 from bench.scoreboard import Scorers
@@ -75,7 +75,7 @@ def _scored(
         fps=facts.fps,
         seams=seams,
         video_sha256=digest_of(path),
-        video_bytes=size_of(path),
+        video_bytes=frame_size_of(path),
         damaged=reader.condition.damaged,
         flags=reader.condition.flags(),
         cost={**record.cost, "metric_seconds": seconds},

@@ -49,7 +49,7 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def machine(device: str, proc: Path = Path("/proc")) -> dict[str, str]:
+def machine_facts(device: str, proc: Path = Path("/proc")) -> dict[str, str]:
     """Returns where a worker runs: "node", "device", and on a GPU the "driver" where its version can be read.
 
     Args:

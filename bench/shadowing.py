@@ -10,14 +10,14 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-PACKAGES = ("baselines", "generators", "metrics", "prompts")
+OUR_PACKAGES = ("baselines", "generators", "metrics", "prompts")
 """Our packages beside `bench`, which itself has been found when this is asked."""
 
 
 def hidden_by() -> str:
     """Returns a sentence about the first of our packages that Python finds elsewhere; empty if all are ours."""
     home = Path(__file__).resolve().parents[1]
-    for name in PACKAGES:
+    for name in OUR_PACKAGES:
         place = _place(name)
         if place is not None and home / name not in (place, *place.parents):
             return (

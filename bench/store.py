@@ -323,24 +323,6 @@ class Store:
         return self.path / f".token-{token}.json"
 
 
-def open_store(location: str, records: bool = True) -> Store:
-    """Returns the store at a location, as `Store.location` or --out names it: a folder, or such as s3://bucket/run.
-
-    Args:
-        location: where it is.
-        records: all records are wanted, not only those of some cells; makes a difference in object storage.
-
-    Raises:
-        ConfigError: no package here knows such an address.
-        StoreError: the storage does not answer.
-    """
-    if "://" not in location:
-        return Store(Path(location))
-    from bench.remote import RemoteStore
-
-    return RemoteStore(location, records)
-
-
 def latest(results: Path) -> Path:
     """Returns the folder of the run that was started last.
 

@@ -15,11 +15,12 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from bench.locations import open_store
 from bench.records import Record, read_record
 from bench.report.findings import COSTS
 from bench.report.sources import Sources, gather
 from bench.spec import content_key
-from bench.store import Store, open_store
+from bench.store import Store
 from bench.terminal import printable
 
 NOT_SCORED = "not scored yet"

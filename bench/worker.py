@@ -35,7 +35,7 @@ from bench.memory import OFFLOAD, ran_out, stronger
 from bench.plan import first_chunk_class, stale_scores
 from bench.process_state import ProcessState, contained, fix_torch
 from bench.profile import Settings
-from bench.provenance import machine
+from bench.provenance import machine_facts
 from bench.records import Record, Status, StoredScore
 from bench.scoreboard import Scorers
 from bench.settings import construct, stored_identity
@@ -358,7 +358,7 @@ class Worker:
 
     @cached_property
     def _machine(self) -> dict[str, str]:
-        return machine(self.spec.profile.run.device)
+        return machine_facts(self.spec.profile.run.device)
 
     @cached_property
     def _cuda(self) -> bool:

@@ -7,7 +7,7 @@ Example:
     >>> clip = np.arange(2 * 16 * 16 * 3, dtype=np.uint8).reshape(2, 16, 16, 3)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_clip(Path(folder) / "a.mp4", clip, fps=16.0)
-    ...     bool((read_frames(Path(folder) / "a.mp4") == clip).all())
+    ...     bool((read_answer_frames(Path(folder) / "a.mp4") == clip).all())
     True
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from generators.api import Frames
 
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm")
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm")
 """Endings of the files that are frames of a folder."""
 
 
@@ -53,7 +53,7 @@ def write_pictures(folder: Path, frames: Frames) -> None:
         Image.fromarray(frame).save(folder / f"{number:05d}.png")
 
 
-def read_frames(path: Path) -> Frames:
+def read_answer_frames(path: Path) -> Frames:
     """Returns all frames [T, H, W, 3] of a video file, or of a folder of pictures in the order of their numbers.
 
     Raises:
@@ -80,7 +80,7 @@ def _video(path: Path) -> list[Frames]:
 def _pictures(folder: Path) -> list[Frames]:
     from PIL import Image
 
-    files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES]
+    files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES]
     return [np.asarray(Image.open(file).convert("RGB")) for file in sorted(files, key=_natural)]
 
 

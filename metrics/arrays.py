@@ -17,7 +17,7 @@ import numpy as np
 from metrics.api import Frames
 from metrics.errors import VideoError
 
-CHUNK = 16
+FRAMES_PER_CHUNK = 16
 """Frames of an array that metrics are shown at a time; no score depends on it."""
 
 
@@ -39,8 +39,8 @@ def frame_chunks(frames: Frames | Iterable[Frames]) -> Iterator[Frames]:
             raise VideoError("resized", f"frame {count} has {what}: give frames of one size")
         size = chunk.shape[1:]
         count += len(chunk)
-        for start in range(0, len(chunk), CHUNK):
-            yield chunk[start : start + CHUNK]
+        for start in range(0, len(chunk), FRAMES_PER_CHUNK):
+            yield chunk[start : start + FRAMES_PER_CHUNK]
     if count < 2:
         raise VideoError("no-frames" if not count else "one-frame", f"{count} frames given: a video has at least two")
 

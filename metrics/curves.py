@@ -24,7 +24,7 @@ from metrics.api import Metric, Series
 PREFIXES = (120, 140, 160, 180, 200, 220, 240)
 """Frames of the growing prefixes. Source: StreamingT2V (arXiv:2403.14773 v2), stability curves, and its table's 240."""
 
-ENDS_SECONDS = 5.0
+LONGEST_END = 5.0
 """Length of the two ends that `first_against_last` compares."""
 
 
@@ -90,7 +90,7 @@ def sliding(metric: Metric, series: Series, num_frames: int, width: int, step: i
 
 
 def first_against_last(
-    metric: Metric, series: Series, num_frames: int, fps: float, seconds: float = ENDS_SECONDS
+    metric: Metric, series: Series, num_frames: int, fps: float, seconds: float = LONGEST_END
 ) -> Ends | None:
     """Returns the score of the first and of the last seconds, None where the two would overlap.
 

@@ -42,7 +42,7 @@ WINDOW_SECONDS = 2.0
 SEGMENT_SECONDS = 10.0
 """Length of a segment with a prompt of its own. Source: LongLive (arXiv:2509.22622), section 4.3."""
 
-CHUNKS = 10
+VDE_CHUNKS = 10
 """Equal chunks of the video drift error. Source: LV-Bench in alibaba-damo-academy/Inferix, `LV-Bench/vde.py`."""
 
 
@@ -161,8 +161,8 @@ def vde_even(scores: Sequence[float]) -> float:
 
 def chunk_values(window: WindowValue, num_frames: int) -> list[float | None]:
     """Returns the values on ten equal chunks; frames that do not fill the tenth are left out."""
-    width = num_frames // CHUNKS
-    return [window(i * width, (i + 1) * width) for i in range(CHUNKS)] if width else []
+    width = num_frames // VDE_CHUNKS
+    return [window(i * width, (i + 1) * width) for i in range(VDE_CHUNKS)] if width else []
 
 
 def helios_8_frames(window: WindowValue, num_frames: int, fps: float) -> float | None:

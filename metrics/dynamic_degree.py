@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SAMPLED_FPS = 8
 """Rate to which frames are thinned out. Source: VBench 45e79ec, `vbench/dynamic_degree.py`."""
 
-UPDATES = 20
+RAFT_UPDATES = 20
 """Updates of the flow. Source: VBench 45e79ec, `vbench/dynamic_degree.py`."""
 
 
@@ -56,7 +56,7 @@ class DynamicDegree:
     def _network(self) -> RaftFlow:
         from metrics.flow.estimators import load_vbench_raft
 
-        return load_vbench_raft(self.flow, self.flow_weights, self.device, self.flow_precision, UPDATES)
+        return load_vbench_raft(self.flow, self.flow_weights, self.device, self.flow_precision, RAFT_UPDATES)
 
     def begin(self, prompt: str, fps: float) -> _SampledFlow:
         """Returns a fresh accumulator; loads the network the first time."""

@@ -56,7 +56,7 @@ THRESHOLDS: Mapping[str, tuple[float, ...]] = MappingProxyType(
 )
 """What earns 10, 9 … 2 in long videos. Source: PKU-YuanGroup/Helios, `eval/9_merge_all_scores.py`."""
 
-WEIGHTS: Mapping[str, float] = MappingProxyType(
+SEGMENT_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {
         "aesthetic": 0.03,
         "motion_amplitude": 0.03,
@@ -88,4 +88,4 @@ def rating(dimension: str, mean: float) -> int:
 
 def total(ratings: Mapping[str, int]) -> float:
     """Returns the weighted sum of the ratings of all nine dimensions; at most 9.96."""
-    return sum(weight * ratings[dimension] for dimension, weight in WEIGHTS.items())
+    return sum(weight * ratings[dimension] for dimension, weight in SEGMENT_WEIGHTS.items())

@@ -26,7 +26,7 @@ from pathlib import PurePath
 _WHOLE = re.compile(r"([0-9]+)")
 _DECIMAL = re.compile(r"([0-9]+(?:\.[0-9]+)?)")
 
-Key = tuple[tuple[str | Fraction, ...], ...]
+SortKey = tuple[tuple[str | Fraction, ...], ...]
 """Of every part of a path: text and numbers in turn, text first."""
 
 
@@ -79,7 +79,7 @@ def _sorted(names: Sequence[str], numbers: re.Pattern[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (_key(name, numbers), name)))
 
 
-def _key(name: str, numbers: re.Pattern[str]) -> Key:
+def _key(name: str, numbers: re.Pattern[str]) -> SortKey:
     """Returns what names are compared by. The ending comes last: else "t0.png" would follow "t0.5.png"."""
     path = PurePath(name)
     last = (path.stem, path.suffix) if any(map(str.isalpha, path.suffix)) else (path.name, "")

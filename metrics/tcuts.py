@@ -1,7 +1,7 @@
 """TCuts: how many shot boundaries TransNetV2 finds, a second opinion beside the detector of SCuts.
 
 Example: a boundary between the frames 2 and 3; the probability is high on the last frame of the old shot.
-    >>> boundaries([0.0, 0.1, 0.9, 0.2, 0.0])
+    >>> cut_boundaries([0.0, 0.1, 0.9, 0.2, 0.0])
     [3]
 """
 
@@ -53,7 +53,7 @@ class TransNetCuts(FeatureReader):
     def read(self, tables: Mapping[Feature, Arrays], video: VideoFacts) -> Score:
         """Returns the score of the video."""
         single = tables[ShotBoundaries(self.device)]["single"]
-        cuts = boundaries(single.tolist(), self.threshold)
+        cuts = cut_boundaries(single.tolist(), self.threshold)
         series: dict[str, list[float | None]] = {"cuts": [float(cut) for cut in cuts], "probability": listed(single)}
         parts: dict[str, Part] = {
             "threshold": self.threshold,
@@ -67,7 +67,7 @@ class TransNetCuts(FeatureReader):
         return Score(self.window(series, 0, video.num_frames), parts, series)
 
 
-def boundaries(probabilities: Sequence[float], threshold: float = 0.5) -> list[int]:
+def cut_boundaries(probabilities: Sequence[float], threshold: float = 0.5) -> list[int]:
     """Returns the first frame of every shot but the first.
 
     A run of frames above the threshold is one boundary, behind its first frame. A run that begins with the video has no

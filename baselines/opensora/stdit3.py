@@ -178,7 +178,7 @@ class FeedForward(nn.Module):
         return out
 
 
-class Block(nn.Module):
+class STDiTBlock(nn.Module):
     """Self-attention, text attention and MLP; the first and last are shifted, scaled and gated by the time step."""
 
     def __init__(self, config: STDiT3Config) -> None:
@@ -304,8 +304,8 @@ class STDiT3(nn.Module):
         self.fps_embedder = FeatureEmbedder(channels)
         self.t_block = nn.Sequential(nn.SiLU(), nn.Linear(channels, 6 * channels))
         self.y_embedder = TextEmbedder(config)
-        self.spatial_blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
-        self.temporal_blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.spatial_blocks = nn.ModuleList(STDiTBlock(config) for _ in range(config.depth))
+        self.temporal_blocks = nn.ModuleList(STDiTBlock(config) for _ in range(config.depth))
         self.final_layer = FinalLayer(channels, math.prod(config.patch_size) * 2 * config.in_channels)
 
     def forward(

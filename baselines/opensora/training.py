@@ -52,7 +52,7 @@ NUM_FRAMES, SIZE, FPS = 51, 64, 10.0
 
 CLIPS = 1000
 
-GIVEN = ((STRETCH_LATENTS, 0.7), (1, 0.1), (0, 0.2))
+GIVEN_SHARES = ((STRETCH_LATENTS, 0.7), (1, 0.1), (0, 0.2))
 """Latents given at the start of a chunk, and how often: the adapter's 17 frames, one image, nothing.
 
 Open-Sora draws among more masks (first, last, random frames ...); those no benchmark asks for are left out.
@@ -77,10 +77,10 @@ class OpenSoraTask:
             WEIGHTS / "opensora" / "vae", "cpu", torch.float32, frame_vae=WEIGHTS / "text_to_video" / "vae"
         )
         frames, self.chunk_captions = load_frames(CACHE, WEIGHTS)
-        self.stills = normalised(vae, library.stills[:, :, None])
+        self.stills = unit_latents(vae, library.stills[:, :, None])
         self.still_captions = library.still_captions
         stretches = torch.split(frames.transpose(1, 2), STRETCH_FRAMES, dim=2)
-        self.chunks = torch.cat([normalised(vae, stretch) for stretch in stretches], dim=2)
+        self.chunks = torch.cat([unit_latents(vae, stretch) for stretch in stretches], dim=2)
         self.tokenizer = build_t5_tokenizer()
 
     def build(self) -> nn.Module:
@@ -105,7 +105,7 @@ class OpenSoraTask:
         count, frames = len(clean), clean.shape[2]
         live = torch.ones(count, frames, dtype=torch.bool)
         if num_frames > 1:
-            kinds, odds = zip(*GIVEN, strict=True)
+            kinds, odds = zip(*GIVEN_SHARES, strict=True)
             for row, given in enumerate(random.scenes.choice(kinds, size=count, p=odds)):
                 live[row, :given] = False
         y, keep = self._text(network, random, captions)
@@ -138,7 +138,7 @@ class OpenSoraTask:
 
 
 @torch.no_grad()
-def normalised(vae: OpenSoraVAE, frames: Tensor) -> Tensor:
+def unit_latents(vae: OpenSoraVAE, frames: Tensor) -> Tensor:
     """Returns latents [N, 4, T', 8, 8], normalised as the transformer takes them, of stretches [N, 4, T, 8, 8]."""
     parts = [vae.temporal_vae.encode(part.float())[0] for part in torch.split(frames, 50)]
     return (torch.cat(parts) - vae.shift) / vae.scale

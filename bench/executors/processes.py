@@ -22,8 +22,9 @@ from bench.errors import BenchError, StoreError
 from bench.executors.deaths import ending, memory_kills
 from bench.executors.gpus import seeing
 from bench.executors.schedule import Answer, Loss, carry_out, record_given_up
+from bench.locations import open_store
 from bench.spec import RunSpec
-from bench.store import Store, open_store
+from bench.store import Store
 from bench.tasks import Outcome, Task
 from bench.worker import Worker
 

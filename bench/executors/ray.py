@@ -23,8 +23,9 @@ from typing import Any, Self
 from bench.errors import BenchError, StoreError
 from bench.executors.ray_nodes import Hello, Need, connect, greet, refuse, room
 from bench.executors.schedule import Answer, Loss, carry_out, record_given_up
+from bench.locations import open_store
 from bench.spec import RunSpec
-from bench.store import Store, open_store
+from bench.store import Store
 from bench.tasks import Outcome, Task
 from bench.worker import Worker
 

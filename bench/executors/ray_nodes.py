@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from bench.errors import ConfigError, StoreError
+from bench.locations import open_store
 from bench.profile import Run
 from bench.provenance import installed
-from bench.store import open_store
 
 ANSWER_SECONDS = 5.0
 """How long an address may take to answer."""

@@ -1,7 +1,7 @@
 """Answers the question of the page in two or three sentences, made from the tests and the table.
 
 Example:
-    >>> listed(["SVD", "SEINE", "OpenSora"])
+    >>> in_words(["SVD", "SEINE", "OpenSora"])
     'SVD, SEINE and OpenSora'
 """
 
@@ -14,14 +14,14 @@ from bench.report.findings import TABLE_1, Comparison, Power, Sentence, TableRow
 from bench.report.ranking import TIED_SHARE, ranking, told_apart
 from metrics.api import MetricInfo
 
-FLOORS = {
+MEANING_OF_FLOORS = {
     "still": "a picture that stands still",
     "pan": "motion without content",
     "naive": "chunks that know nothing of each other",
 }
 """What a floor shows instead of a long video, by name."""
 
-NAMED = 3
+SYSTEMS_NAMED = 3
 """Systems that a sentence names before it counts them instead."""
 
 
@@ -52,7 +52,7 @@ def answer(
     return (*found, *_floors(rows, spoken))
 
 
-def listed(words: Sequence[str]) -> str:
+def in_words(words: Sequence[str]) -> str:
     """Returns words as a list in a sentence."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
@@ -70,8 +70,8 @@ def _winners(
             continue
         if not equal:
             whom = f"all {beaten} others" if beaten > 1 else titles[order[1]]
-        elif len(equal) <= NAMED:
-            whom = f"all but {listed([titles[m] for m in equal])}"
+        elif len(equal) <= SYSTEMS_NAMED:
+            whom = f"all but {in_words([titles[m] for m in equal])}"
         else:
             whom = f"{beaten} of {len(order) - 1} others"
         found.append(Sentence(f"On {column.title}, {titles[order[0]]} beats {whom}.", f"tests-{column.name}"))
@@ -92,8 +92,8 @@ def _leaders(
         if len(best) > max(1.0, TIED_SHARE * len(order)):
             shared.append(f"on {column.title}, {len(best)} of {len(order)} systems share the best value")
         else:
-            leads.setdefault(listed([titles[method] for method in best]), []).append(column.title)
-    parts = [f"{who} on {listed(where)}" for who, where in leads.items()]
+            leads.setdefault(in_words([titles[method] for method in best]), []).append(column.title)
+    parts = [f"{who} on {in_words(where)}" for who, where in leads.items()]
     text = f"the best mean is that of {'; of '.join(parts)}" if parts else ""
     text = "; ".join(part for part in (text, *shared) if part)
     return [Sentence(f"{text[0].upper()}{text[1:]}.", "table")] if text else []
@@ -102,7 +102,7 @@ def _leaders(
 def _nothing_apart(power: Sequence[Power], columns: Sequence[MetricInfo], prompts: int) -> str:
     of = {entry.metric: entry.first_two for entry in power}
     needed = [f"{of[column.name]} on {column.title}" for column in columns if of.get(column.name)]
-    would = f"; to tell best from second best would take about {listed(needed)}" if needed else ""
+    would = f"; to tell best from second best would take about {in_words(needed)}" if needed else ""
     return f"With {prompts} prompt{'s' * (prompts != 1)} no difference between systems is significant{would}."
 
 
@@ -123,6 +123,6 @@ def _floors(rows: Sequence[TableRow], columns: Sequence[MetricInfo]) -> list[Sen
     titles = {row.method: row.title for row in rows}
     sentences = []
     for name, where in leads.items():
-        what = f": {FLOORS[name]}" if name in FLOORS else ""
-        sentences.append(Sentence(f"{titles[name]}, a floor, has {listed(where)}{what}.", "table"))
+        what = f": {MEANING_OF_FLOORS[name]}" if name in MEANING_OF_FLOORS else ""
+        sentences.append(Sentence(f"{titles[name]}, a floor, has {in_words(where)}{what}.", "table"))
     return sentences

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-COLUMNS = 9
+SHEET_COLUMNS = 9
 """Frames per row of a contact sheet, first and last included: every third second of a 240-frame video."""
 
 WORST_COLUMNS = 8
@@ -133,7 +133,7 @@ def draw_sheets(sources: Sources, findings: ReportData, worst: Sequence[WorstMom
                 together.append(replace(strip, title=row.title))
             close_ups |= {(m.metric, row.method): _close_up(m, row.title, metrics[m.metric], thumbs) for m in moments}
         if strips:
-            by_method[row.method] = _save(strips, COLUMNS, folder / f"contact-{row.method}.png", letters)
+            by_method[row.method] = _save(strips, SHEET_COLUMNS, folder / f"contact-{row.method}.png", letters)
     places = [(moment.metric, moment.record.method) for moment in worst]
     ordered = [close_ups[place] for place in places if place in close_ups]
     near = {
@@ -143,7 +143,7 @@ def draw_sheets(sources: Sources, findings: ReportData, worst: Sequence[WorstMom
     }
     sheets = Sheets(
         by_method,
-        together=_save(together, COLUMNS, folder / "together.png", letters) if len(together) > 1 else "",
+        together=_save(together, SHEET_COLUMNS, folder / "together.png", letters) if len(together) > 1 else "",
         worst=_save(ordered, WORST_COLUMNS, folder / "worst.png", letters) if ordered else "",
         strips=pictures,
         close_ups=near,
@@ -154,7 +154,7 @@ def draw_sheets(sources: Sources, findings: ReportData, worst: Sequence[WorstMom
     return sheets
 
 
-def frames_over_time(num_frames: int, columns: int = COLUMNS) -> tuple[int, ...]:
+def frames_over_time(num_frames: int, columns: int = SHEET_COLUMNS) -> tuple[int, ...]:
     """Returns evenly spaced frame indices from the first to the last; fewer for a shorter video."""
     spaced = np.linspace(0, num_frames - 1, num=min(columns, num_frames))
     return tuple(int(index) for index in np.round(spaced))

@@ -65,7 +65,7 @@ class Drift:
         metric: name of the metric.
         method: name of the method.
         slope: Theil-Sen slope per 100 frames through the sliding windows of each video.
-        first: value on the first seconds of each video, see `metrics.curves.ENDS_SECONDS`.
+        first: value on the first seconds of each video, see `metrics.curves.LONGEST_END`.
         last: value on the last seconds; both undefined where the two would overlap.
         change: last minus first of each video.
     """

@@ -23,7 +23,7 @@ from metrics.api import MetricInfo
 if TYPE_CHECKING:
     from bench.tidy import Scores
 
-PARTS = ("mean", "median", "std", "low", "high", "n", "undefined")
+SUMMARY_PARTS = ("mean", "median", "std", "low", "high", "n", "undefined")
 """What is kept of a summary, in the order of the columns."""
 
 NO_SUMMARY = Summary(None, None, None, None, None, 0, 0)
@@ -39,7 +39,7 @@ def table_csv(findings: ReportData, over_time: Curves) -> str:
     heads = ["method", "title", "block", "group", "own_start", "planned", "ok", "failed", "skipped", "pending"]
     heads += ["ranked", "flags"]
     for column in findings.columns:
-        heads += [f"{column.name}_{part}" for part in PARTS]
+        heads += [f"{column.name}_{part}" for part in SUMMARY_PARTS]
         heads += [f"{column.name}_{part}" for part in ("own_mean", "mark", "tied", "published")]
     rows = []
     for row in findings.rows:
@@ -47,7 +47,7 @@ def table_csv(findings: ReportData, over_time: Curves) -> str:
         cells += [row.failed, row.skipped, row.pending, row.ranked, "; ".join(flag.word for flag in row.flags)]
         for column in findings.columns:
             summary = row.scores[column.name]
-            cells += [getattr(summary, part) for part in PARTS]
+            cells += [getattr(summary, part) for part in SUMMARY_PARTS]
             cells += [own.get((column.name, row.method), NO_SUMMARY).mean, row.marks.get(column.name, "")]
             cells += [column.name in row.tied, row.published.get(column.name)]
         rows.append([*cells, *(row.cost[key] for key in COSTS)])
@@ -70,8 +70,8 @@ def tidy_csv(findings: ReportData, over_time: Curves) -> str:
             for frames, summary in stretches.items():
                 of = [info.name, info.profile, info.prompt_set, row.method, row.title, row.block, row.group]
                 what = [column.name, column.unit, column.better, frames]
-                rows.append([*of, *what, *(getattr(summary, part) for part in PARTS)])
-    return write_csv([*heads, *PARTS], rows)
+                rows.append([*of, *what, *(getattr(summary, part) for part in SUMMARY_PARTS)])
+    return write_csv([*heads, *SUMMARY_PARTS], rows)
 
 
 def comparisons_csv(findings: ReportData) -> str:

@@ -25,7 +25,7 @@ from bench.report.previews import Previews
 from bench.report.ranking import is_significant
 from bench.report.viewer import as_script, viewer_data
 from metrics.api import MetricInfo
-from metrics.curves import ENDS_SECONDS
+from metrics.curves import LONGEST_END
 
 SCRIPTS = ("tables.js", "players.js", "compare.js", "judge.js")
 """Scripts of the page, in the order in which they run; none is a module, so that they work from disk."""
@@ -119,7 +119,7 @@ def page(content: Content) -> str:
         judged=content.judged,
         drifts={(drift.method, drift.metric): drift for drift in curves.drifts},
         drifting=[column for metric, column in columns.items() if any(d.metric == metric for d in curves.drifts)],
-        ends_seconds=ENDS_SECONDS,
+        ends_seconds=LONGEST_END,
         worst=curves.worst,
         matrices=matrices(findings),
         significant=SIGNIFICANT,

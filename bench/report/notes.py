@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from bench.prompts import PAPER_LABEL
 from bench.records import Record, RunInfo
-from bench.report.answer import listed
+from bench.report.answer import in_words
 from bench.report.findings import TABLE_1_FRAMES, Comparison, Power, TableRow
 from bench.report.published import Published
 from bench.stats import MIN_CLUSTERS, RESAMPLES, smallest_p
@@ -71,7 +71,7 @@ def notes_of(
 def own_start_note(titles: Sequence[str]) -> str:
     """Returns the note on systems that make their own first frames."""
     verb, own = ("makes its", "does") if len(titles) == 1 else ("make their", "do")
-    return f"{OWN_START} {listed(titles)} {verb} own first frames and {own} not continue the shared ones."
+    return f"{OWN_START} {in_words(titles)} {verb} own first frames and {own} not continue the shared ones."
 
 
 def _intervals(prompts: int) -> str:
@@ -106,10 +106,10 @@ def _blocks(rows: Sequence[TableRow]) -> list[str]:
     found = []
     if floors:
         found.append(
-            f"Floors ({listed(floors)}) show what a metric gives to a video without a video model; not ranked."
+            f"Floors ({in_words(floors)}) show what a metric gives to a video without a video model; not ranked."
         )
     if ceiling:
-        found.append(f"Ceiling ({listed(ceiling)}): what no model of this world can pass; it is not ranked.")
+        found.append(f"Ceiling ({in_words(ceiling)}): what no model of this world can pass; it is not ranked.")
     return found
 
 
@@ -127,7 +127,7 @@ def _settings(columns: Sequence[MetricInfo], rows: Sequence[TableRow], records: 
             notes.append(f"{column.title}: {seen.pop()}.")
         elif seen:
             apart = [row.title for row in rows if column.name in row.apart]
-            out = f"; on it, {listed(apart)} {'is' if len(apart) == 1 else 'are'} not compared" if apart else ""
+            out = f"; on it, {in_words(apart)} {'is' if len(apart) == 1 else 'are'} not compared" if apart else ""
             notes.append(
                 f"{column.title} was computed in {len(seen)} different ways ({' | '.join(sorted(seen))}){out}."
             )

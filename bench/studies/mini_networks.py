@@ -31,7 +31,7 @@ from metrics.flow.warping import resize_frames
 HELD_OUT = 7_000_000_001
 """Seed of everything below; training seeds are (32-bit hash of a task's name, step)."""
 
-NAMED = ("colour", "shape", "texture", "background", "motion", "camera")
+ATTRIBUTES = ("colour", "shape", "texture", "background", "motion", "camera")
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def naming(namer: Namer, videos: Sequence[tuple[Scene, Frames]]) -> dict[str, fl
     return {
         attribute: 100
         * float(np.mean([namer.name(look, scene, attribute) == truth(scene, attribute) for scene, look in looks]))
-        for attribute in NAMED
+        for attribute in ATTRIBUTES
     }
 
 

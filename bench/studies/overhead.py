@@ -25,7 +25,7 @@ from bench.tasks import Task
 from generators.api import Start
 
 SETTINGS = ("video.num_frames=16", "video.height=64", "video.width=64", "run.metrics=[]", "run.num_prompts=1")
-EXECUTORS = (("serial", 1), ("processes", 2), ("ray", 2))
+MEASURED_EXECUTORS = (("serial", 1), ("processes", 2), ("ray", 2))
 
 
 def measure(executor: str, workers: int, cells: int, folder: Path) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ def main() -> None:
     cells = parser.parse_args().cells
     rows: list[tuple[str, ...]] = [("executor", "workers", "s to first cell", "s per further cell")]
     with tempfile.TemporaryDirectory() as folder:
-        for executor, workers in EXECUTORS:
+        for executor, workers in MEASURED_EXECUTORS:
             rows.append(measure(executor, workers, cells, Path(folder) / f"{executor}-{workers}"))
     print(text_table(rows))
     print(f"{cells} cells each; load of the machine in the last minutes: {os.getloadavg()}; cores: {os.cpu_count()}")

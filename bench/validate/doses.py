@@ -19,7 +19,7 @@ import numpy as np
 
 from bench.validate.cores import Cores
 from bench.validate.instruments import MEASUREMENTS, Instruments
-from bench.validate.ranks import Answer, answer
+from bench.validate.ranks import DoseAnswer, dose_answer
 from generators.mini.faults import Fault, FaultyClip
 from generators.mini.grammar import caption, random_scene
 from generators.mini.world import FPS
@@ -29,10 +29,10 @@ from metrics.scoring import VideoScorer
 DOSE_FRAMES = 64
 """Frames of a video: four chunks of 16."""
 
-CHUNK = 16
+DOSE_CHUNK = 16
 """Frames to a chunk; its joins are declared to the seam metric in all videos, faulty there or not."""
 
-SEAMS = tuple(range(CHUNK, DOSE_FRAMES, CHUNK))
+SEAMS = tuple(range(DOSE_CHUNK, DOSE_FRAMES, DOSE_CHUNK))
 
 STRENGTHS: Mapping[str, tuple[float, ...]] = MappingProxyType(
     {
@@ -83,7 +83,7 @@ class DoseTable:
     """
 
     curves: Mapping[str, Mapping[str, Sequence[Sequence[float | None]]]]
-    answers: Mapping[str, Mapping[str, Answer]]
+    answers: Mapping[str, Mapping[str, DoseAnswer]]
 
 
 def dose_table(
@@ -116,7 +116,8 @@ def tabulated(results: Sequence[DoseCurves]) -> DoseTable:
                 merged.setdefault(reading, {}).setdefault(kind, []).append(values)
     readings = [reading for reading in MEASUREMENTS if reading.name in merged]
     answers = {
-        r.name: {kind: answer(lists, r.better, r.least) for kind, lists in merged[r.name].items()} for r in readings
+        r.name: {kind: dose_answer(lists, r.better, r.least) for kind, lists in merged[r.name].items()}
+        for r in readings
     }
     return DoseTable(merged, answers)
 
@@ -136,8 +137,8 @@ def measure_doses(task: DoseTask) -> DoseCurves:
 def dose(kind: str, strength: float) -> Fault:
     """Returns the fault of one kind as the table has it: in the second chunk, at all seams, or in the middle."""
     if kind == "seam":
-        return Fault(kind, strength, at=CHUNK, every=CHUNK)
-    return Fault(kind, strength, at=DOSE_FRAMES // 2 if kind in ("cut", "return") else CHUNK)
+        return Fault(kind, strength, at=DOSE_CHUNK, every=DOSE_CHUNK)
+    return Fault(kind, strength, at=DOSE_FRAMES // 2 if kind in ("cut", "return") else DOSE_CHUNK)
 
 
 def _score(metrics: Mapping[str, Metric], number: int, fault: Fault) -> dict[str, Score]:

@@ -20,7 +20,7 @@ from bench.validate.doses import STRENGTHS, DoseTable
 from bench.validate.findings import ValidationResults
 from bench.validate.flow_error import FlowErrors
 from bench.validate.instruments import FLOW_SIZE, MEASUREMENTS, Measurement
-from bench.validate.ranks import Answer
+from bench.validate.ranks import DoseAnswer
 from generators.mini.faults import UNITS
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _answer_figure(table: DoseTable) -> Figure:
     return figure
 
 
-def _counted(found: Answer) -> float:
+def _counted(found: DoseAnswer) -> float:
     """Returns the correlation, 0 where the verdict is that it means nothing."""
     return 0.0 if found.verdict in ("blind", "faint", "undefined") else found.rho
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from bench.stats import median_defined
 from bench.validate.cores import Cores
-from bench.validate.doses import CHUNK, DOSE_FRAMES, SEAMS
+from bench.validate.doses import DOSE_CHUNK, DOSE_FRAMES, SEAMS
 from bench.validate.instruments import FLOW_SIZE, MEASUREMENTS, Instruments
 from generators.api import Frames
 from generators.mini.faults import Fault, FaultyClip
@@ -27,7 +27,7 @@ from generators.mini.world import FPS, Clip
 from metrics.api import Metric
 from metrics.scoring import VideoScorer
 
-CHUNKS = (1, 7)
+CHUNK_LENGTHS = (1, 7)
 """Frames per update, against all frames in one."""
 
 SCALES = (2, 4)
@@ -42,7 +42,12 @@ CODED_SCALE = 4
 BATCHES = (1, 4)
 """Frames or pairs that go through a network together, against eight."""
 
-KINDS = (Fault("freeze", 0.0), Fault("cut", 1.0, 32), Fault("freeze", 12, CHUNK), Fault("seam", 8, CHUNK, CHUNK))
+KINDS = (
+    Fault("freeze", 0.0),
+    Fault("cut", 1.0, 32),
+    Fault("freeze", 12, DOSE_CHUNK),
+    Fault("seam", 8, DOSE_CHUNK, DOSE_CHUNK),
+)
 """What is in the videos, in turn: nothing, a cut, a frozen span, seams. So every metric has something to say."""
 
 
@@ -112,7 +117,7 @@ def measure_invariances(
     say(f"invariances: {videos} videos")
     first = results[0]
     rows = [
-        compare(group, change, reading, [(r["", ""][reading], r[group, change][reading]) for r in results])
+        compare_readings(group, change, reading, [(r["", ""][reading], r[group, change][reading]) for r in results])
         for group, change in list(first)[1:]
         for reading in first["", ""]
     ]
@@ -127,7 +132,7 @@ def measure_scene(task: tuple[Instruments, int]) -> dict[tuple[str, str], dict[s
     frames = FaultyClip(scene, seed, KINDS[number % len(KINDS)], DOSE_FRAMES).render(0, DOSE_FRAMES)
     text = caption(scene)
     found = {("", ""): _read(metrics, text, [frames])}
-    for chunk in CHUNKS:
+    for chunk in CHUNK_LENGTHS:
         pieces = [frames[i : i + chunk] for i in range(0, DOSE_FRAMES, chunk)]
         found["chunking", f"updates of {chunk}"] = _read(metrics, text, pieces)
     for scale in SCALES:
@@ -138,7 +143,9 @@ def measure_scene(task: tuple[Instruments, int]) -> dict[tuple[str, str], dict[s
     return found
 
 
-def compare(group: str, change: str, reading: str, pairs: Sequence[tuple[float | None, float | None]]) -> Invariance:
+def compare_readings(
+    group: str, change: str, reading: str, pairs: Sequence[tuple[float | None, float | None]]
+) -> Invariance:
     """Returns how far scores moved.
 
     Args:

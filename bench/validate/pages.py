@@ -23,7 +23,7 @@ from bench.validate.findings import FULL, ValidationResults
 from bench.validate.flow_error import PAIRS
 from bench.validate.instruments import FLOW_SIZE, MEASUREMENTS, Measurement
 from bench.validate.invariances import Invariance
-from bench.validate.ranks import FAINT, MONOTONE, MOST, WEAK, Answer
+from bench.validate.ranks import FAINT, MONOTONE, MOST, WEAK, DoseAnswer
 from generators.mini.faults import UNITS
 from metrics.scuts import MIN_SCENE_LEN
 
@@ -320,7 +320,7 @@ def _dose_rows(findings: ValidationResults, reading: Measurement) -> str:
     return f"### {reading.title}\n\n{markdown_table(rows)}"
 
 
-def _answer_cells(kind: str, found: Answer) -> tuple[str, ...]:
+def _answer_cells(kind: str, found: DoseAnswer) -> tuple[str, ...]:
     start = "never" if found.threshold is None else f"{STRENGTHS[kind][found.threshold]:g}"
     return (
         f"{found.rho:+.2f}",

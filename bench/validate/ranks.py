@@ -1,7 +1,7 @@
 """Whether a metric answers to a dose: rank correlation, and a verdict in one word.
 
 Example: a metric whose value grows with the dose in both scenes.
-    >>> found = answer([[1.0, 2.0, 3.0, 5.0], [2.0, 2.5, 2.6, 9.0]], better="lower")
+    >>> found = dose_answer([[1.0, 2.0, 3.0, 5.0], [2.0, 2.5, 2.6, 9.0]], better="lower")
     >>> found.verdict, found.rho, found.worse
     ('sees', 1.0, 1.0)
 """
@@ -33,7 +33,7 @@ FAINT = 0.1
 
 
 @dataclass(frozen=True)
-class Answer:
+class DoseAnswer:
     """How one reading answers to one fault.
 
     Attributes:
@@ -57,7 +57,9 @@ class Answer:
     verdict: Verdict
 
 
-def answer(curves: Sequence[Sequence[float | None]], better: Literal["lower", "higher"], least: float = 0.0) -> Answer:
+def dose_answer(
+    curves: Sequence[Sequence[float | None]], better: Literal["lower", "higher"], least: float = 0.0
+) -> DoseAnswer:
     """Returns the answer of a reading to a fault.
 
     Args:
@@ -78,7 +80,7 @@ def answer(curves: Sequence[Sequence[float | None]], better: Literal["lower", "h
     threshold = _threshold(shares)
     verdict: Verdict = "undefined" if undefined > 0.5 else _verdict(rho, shares[-1], threshold, small)
     signed = None if median is None else sign * median
-    return Answer(rho, shares[-1], signed, size, threshold, undefined, verdict)
+    return DoseAnswer(rho, shares[-1], signed, size, threshold, undefined, verdict)
 
 
 def spearman(x: Sequence[float], y: Sequence[float]) -> float | None:

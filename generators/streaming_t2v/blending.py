@@ -37,7 +37,7 @@ independent: nothing is shared at all (ablation of fig. 4).
 
 
 @dataclass
-class Chunk:
+class LatentChunk:
     """A run of frames on its way through the denoising steps.
 
     Attributes:
@@ -65,11 +65,11 @@ class ChunkDenoiser(Protocol):
         """Number of steps."""
         ...
 
-    def predict(self, chunk: Chunk, step: int) -> Tensor:
+    def predict(self, chunk: LatentChunk, step: int) -> Tensor:
         """The clean latents [C, F, h, w] that the network sees in a chunk's noisy ones."""
         ...
 
-    def advance(self, chunk: Chunk, predicted: Tensor, step: int) -> Tensor:
+    def advance(self, chunk: LatentChunk, predicted: Tensor, step: int) -> Tensor:
         """The latents of the next step [C, F, h, w]; `chunk.previous` is the last step's prediction or None."""
         ...
 
@@ -129,19 +129,19 @@ def check_overlap(chunk: int, overlap: int) -> None:
         )
 
 
-def cut(frames: Iterable[Tensor], chunk: int, overlap: int) -> Iterator[Chunk]:
+def cut(frames: Iterable[Tensor], chunk: int, overlap: int) -> Iterator[LatentChunk]:
     """Chunks [C, F, h, w] of a stream of frames [C, h, w], the same as `spans` gives, holding one chunk at a time."""
     check_overlap(chunk, overlap)
     held: list[Tensor] = []
     index = 0
     for frame in frames:
         if len(held) == chunk:  # only now is it sure that another chunk follows
-            yield Chunk(index, index * (chunk - overlap), torch.stack(held, dim=1), is_last=False)
+            yield LatentChunk(index, index * (chunk - overlap), torch.stack(held, dim=1), is_last=False)
             held = held[chunk - overlap :]
             index += 1
         held.append(frame)
     if held:
-        yield Chunk(index, index * (chunk - overlap), torch.stack(held, dim=1), is_last=True)
+        yield LatentChunk(index, index * (chunk - overlap), torch.stack(held, dim=1), is_last=True)
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Blender:
         if self.mode not in get_args(Blending):
             raise ValueError(f"blending = {self.mode!r} is not one of {', '.join(get_args(Blending))}")
 
-    def propose(self, chunk: Chunk, step: int) -> None:
+    def propose(self, chunk: LatentChunk, step: int) -> None:
         """Sets what a step proposes: clean latents where those are blended, else the latents of the next step."""
         predicted = self.denoiser.predict(chunk, step)
         if self.mode == "released":
@@ -174,7 +174,7 @@ class Blender:
         chunk.proposal = self.denoiser.advance(chunk, predicted, step)
         chunk.previous = predicted
 
-    def agree(self, left: Chunk, right: Chunk, step: int) -> None:
+    def agree(self, left: LatentChunk, right: LatentChunk, step: int) -> None:
         """Makes two neighbours propose the same for the frames they share (eq. 8)."""
         if self.mode in ("shared_noise", "independent") or not self.overlap:
             return
@@ -184,7 +184,7 @@ class Blender:
         left.proposal = torch.cat([left.proposal[:, : -self.overlap], blended], dim=1)
         right.proposal = torch.cat([blended, right.proposal[:, self.overlap :]], dim=1)
 
-    def commit(self, chunk: Chunk, step: int) -> None:
+    def commit(self, chunk: LatentChunk, step: int) -> None:
         """Makes the step with what the neighbours have agreed on."""
         if self.mode == "released":
             chunk.latents = self.denoiser.advance(chunk, chunk.proposal, step)
@@ -192,12 +192,12 @@ class Blender:
         else:
             chunk.latents = chunk.proposal
 
-    def emit(self, chunk: Chunk) -> Tensor:
+    def emit(self, chunk: LatentChunk) -> Tensor:
         """The frames [C, F', h, w] a finished chunk adds to the video: those no earlier chunk has given."""
         return chunk.latents if chunk.index == 0 else chunk.latents[:, self.overlap :]
 
 
-def lock_step(chunks: Iterable[Chunk], blender: Blender) -> Iterator[Tensor]:
+def lock_step(chunks: Iterable[LatentChunk], blender: Blender) -> Iterator[Tensor]:
     """Frames [C, F', h, w] of the finished chunks, in order; all chunks are held at once."""
     held = list(chunks)
     for step in range(blender.denoiser.num_steps):
@@ -211,10 +211,10 @@ def lock_step(chunks: Iterable[Chunk], blender: Blender) -> Iterator[Tensor]:
         yield blender.emit(chunk)
 
 
-def wavefront(chunks: Iterable[Chunk], blender: Blender) -> Iterator[Tensor]:
+def wavefront(chunks: Iterable[LatentChunk], blender: Blender) -> Iterator[Tensor]:
     """The same frames as `lock_step`, bit for bit, while at most `num_steps` + 1 chunks are held."""
     steps = blender.denoiser.num_steps
-    held: dict[int, Chunk] = {}
+    held: dict[int, LatentChunk] = {}
     for chunk in chunks:
         held[chunk.index] = chunk
         yield from _diagonal(held, chunk.index, blender)
@@ -223,7 +223,7 @@ def wavefront(chunks: Iterable[Chunk], blender: Blender) -> Iterator[Tensor]:
                 yield from _diagonal(held, arrival, blender)
 
 
-def _diagonal(held: dict[int, Chunk], arrival: int, blender: Blender) -> Iterator[Tensor]:
+def _diagonal(held: dict[int, LatentChunk], arrival: int, blender: Blender) -> Iterator[Tensor]:
     """Everything the arrival of one chunk makes possible: step s of chunk `arrival` - s, newest chunk first.
 
     Newest first, because a chunk agrees on its right boundary with a neighbour that has just proposed the same step;

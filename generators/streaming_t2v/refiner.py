@@ -19,7 +19,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
-from generators.streaming_t2v.blending import Blender, Blending, Chunk, cut, random_thresholds, wavefront
+from generators.streaming_t2v.blending import Blender, Blending, LatentChunk, cut, random_thresholds, wavefront
 from generators.streaming_t2v.encoders import LatentCodec, TextEncoder
 from generators.streaming_t2v.sdedit import FrameNoise, SDEdit, refiner_sigmas
 from generators.streaming_t2v.unet import decode, encode, share_text_between_frames
@@ -123,7 +123,7 @@ class PinnedSDEdit(SDEdit):
 
     known: Tensor = field(default_factory=lambda: torch.empty(0, 0))
 
-    def predict(self, chunk: Chunk, step: int) -> Tensor:
+    def predict(self, chunk: LatentChunk, step: int) -> Tensor:
         """As `SDEdit.predict`, with the known frames put in."""
         predicted = super().predict(chunk, step)
         count = self.known.shape[1] - chunk.start
@@ -225,7 +225,9 @@ class Refiner:
             known=latents,
         )  # fmt: skip
 
-    def _noisy_chunks(self, frames: Iterable[Tensor], place: Placement, seed: int, denoiser: SDEdit) -> Iterator[Chunk]:
+    def _noisy_chunks(
+        self, frames: Iterable[Tensor], place: Placement, seed: int, denoiser: SDEdit
+    ) -> Iterator[LatentChunk]:
         posterior = torch.Generator().manual_seed(seed)
         latents = (self._encode(frame[None], place, posterior)[0] for frame in frames)
         for chunk in cut(latents, self.chunk, self.overlap):

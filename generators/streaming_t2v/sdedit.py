@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from generators.streaming_t2v.blending import Chunk
+from generators.streaming_t2v.blending import LatentChunk
 
 GuidedVelocity = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """Network: scaled latents [C, F, h, w] and an integer timestep -> v-predictions (without prompt, with prompt)."""
@@ -91,7 +91,7 @@ def guided_prediction(negative: Tensor, positive: Tensor, scale: float, rescale:
 class NoiseSource(Protocol):
     """Unit noise for the frames of a video."""
 
-    def __call__(self, step: int, chunk: Chunk) -> Tensor:
+    def __call__(self, step: int, chunk: LatentChunk) -> Tensor:
         """Noise shaped like the chunk's latents; step -1 is the noise the video starts from."""
         ...
 
@@ -108,14 +108,14 @@ class FrameNoise:
     seed: int
     per_chunk: bool = False
 
-    def __call__(self, step: int, chunk: Chunk) -> Tensor:
+    def __call__(self, step: int, chunk: LatentChunk) -> Tensor:
         """See `NoiseSource`."""
         latents = chunk.latents
         shape = (latents.shape[0], *latents.shape[2:])
         frames = [self._frame(step, chunk, chunk.start + offset, shape) for offset in range(latents.shape[1])]
         return torch.stack(frames, dim=1).to(latents)
 
-    def _frame(self, step: int, chunk: Chunk, frame: int, shape: tuple[int, ...]) -> Tensor:
+    def _frame(self, step: int, chunk: LatentChunk, frame: int, shape: tuple[int, ...]) -> Tensor:
         key = (self.seed, step + 1, frame, *((chunk.index,) if self.per_chunk else ()))
         seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
         return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
@@ -155,7 +155,7 @@ class SDEdit:
         """Number of network calls a chunk takes."""
         return len(self.sigmas) - 1
 
-    def begin(self, chunk: Chunk) -> None:
+    def begin(self, chunk: LatentChunk) -> None:
         """Adds the start noise to a chunk of clean latents.
 
         The released code multiplies by sigma / alpha at the first time where 1 / alpha is meant, so that the network
@@ -165,7 +165,7 @@ class SDEdit:
         noisy = torch.sqrt(1 - sigma**2) * chunk.latents + sigma * self.noise(-1, chunk)
         chunk.latents = noisy * self.sigmas[0]
 
-    def predict(self, chunk: Chunk, step: int) -> Tensor:
+    def predict(self, chunk: LatentChunk, step: int) -> Tensor:
         """See `ChunkDenoiser`; guidance is rescaled per chunk."""
         sigma = self.sigmas[step]
         timestep = timestep_of(self.schedule, sigma)
@@ -174,7 +174,7 @@ class SDEdit:
         level = self.schedule[timestep]
         return torch.sqrt(1 - level**2) * scaled - level * velocity
 
-    def advance(self, chunk: Chunk, predicted: Tensor, step: int) -> Tensor:
+    def advance(self, chunk: LatentChunk, predicted: Tensor, step: int) -> Tensor:
         """See `ChunkDenoiser`.
 
         Source: Lu et al., DPM-Solver++ (arXiv:2211.01095), SDE variant of algorithm 2 in k-diffusion's form

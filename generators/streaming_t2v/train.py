@@ -23,7 +23,7 @@ from generators.streaming_t2v import loading
 from generators.streaming_t2v.clips import EncodedClips, SampleSource
 from generators.streaming_t2v.network import NetworkConfig, ShortTerm, StreamingNetwork, read_network_config
 from generators.streaming_t2v.training import (
-    Schedule,
+    LearningRateSchedule,
     Trained,
     TrainingConfig,
     choose_trained,
@@ -55,7 +55,9 @@ def parser() -> argparse.ArgumentParser:
     add("--batch", type=int, default=1)
     add("--accumulate", type=int, default=8)
     add("--learning-rate", type=float, default=5e-5)
-    add("--schedule", choices=get_args(Schedule), default="constant", help="learning rate after the warm-up")
+    add(
+        "--schedule", choices=get_args(LearningRateSchedule), default="constant", help="learning rate after the warm-up"
+    )
     add("--noise-draws", type=int, default=1, help="a timestep is the largest of so many uniform ones")
     add("--warmup", type=int, default=0)
     add("--frame-encoder-steps", type=int, default=0, help="first teach the frame encoder alone for so many steps")

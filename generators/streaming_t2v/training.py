@@ -40,7 +40,7 @@ miniature: as memories, but a copied encoder half stays the copy it is, apart fr
     first temporal transformer, the largest layer, is always left alone.
 """
 
-Schedule = Literal["constant", "cosine"]
+LearningRateSchedule = Literal["constant", "cosine"]
 """The learning rate after the warm-up: constant as released, or falling to zero along half a cosine."""
 
 TEMPORAL = (".temp_attentions.", ".temp_convs.", ".transformer_in.")
@@ -77,7 +77,7 @@ class TrainingConfig:
     warmup: int = 0
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
-    schedule: Schedule = "constant"
+    schedule: LearningRateSchedule = "constant"
     noise_draws: int = 1
     trained: Trained = "released"
     mixed_precision: str = "no"
@@ -94,7 +94,7 @@ class ParameterRow:
     trained: int
 
 
-PARTS = {
+NETWORK_PARTS = {
     "CAM: frame encoder": ("cam.controlnet_cond_embedding.",),
     "CAM: encoder half": ("cam.encoder.",),
     "CAM: mergers": ("injector.",),
@@ -107,9 +107,9 @@ PARTS = {
 """Parts of the network (what their parameters' names contain); the first that matches counts."""
 
 
-def part_of(name: str) -> str:
+def network_part_of(name: str) -> str:
     """The part of the network a parameter belongs to."""
-    return next(part for part, marks in PARTS.items() if any(mark in f".{name}" for mark in marks))
+    return next(part for part, marks in NETWORK_PARTS.items() if any(mark in f".{name}" for mark in marks))
 
 
 def choose_trained(network: StreamingNetwork, trained: Trained) -> list[nn.Parameter]:
@@ -128,7 +128,7 @@ def choose_trained(network: StreamingNetwork, trained: Trained) -> list[nn.Param
 
 
 def _is_trained(name: str, trained: Trained, concat: bool) -> bool:
-    part = part_of(name)
+    part = network_part_of(name)
     if trained == "released":
         return part != "base model: temporal layers"
     if trained == "memories":
@@ -151,9 +151,9 @@ def training_mode(network: nn.Module) -> None:
 
 def parameter_table(network: StreamingNetwork) -> list[ParameterRow]:
     """How many parameters each part has and how many of them are trained, parts without any left out."""
-    counts = {part: [0, 0] for part in PARTS}
+    counts = {part: [0, 0] for part in NETWORK_PARTS}
     for name, parameter in network.named_parameters():
-        count = counts[part_of(name)]
+        count = counts[network_part_of(name)]
         count[0] += parameter.numel()
         count[1] += parameter.numel() * parameter.requires_grad
     return [ParameterRow(part, total, on) for part, (total, on) in counts.items() if total]

@@ -8,10 +8,10 @@ Example:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metrics.errors import SettingError
+from metrics.features.dino_files import weights_file
 
 if TYPE_CHECKING:
     from metrics.features.dino_network import DinoNetwork
@@ -55,9 +55,3 @@ class DinoFeatures:
         from metrics.features.dino_network import DinoNetwork
 
         return DinoNetwork(self.weights, self.preprocess, self.device)
-
-
-def weights_file(weights: str) -> Path:
-    """Returns the file a `weights` setting means: itself, or `model.safetensors` in the folder it names."""
-    path = Path(weights)
-    return path / "model.safetensors" if path.is_dir() else path

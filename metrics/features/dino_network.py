@@ -13,7 +13,7 @@ from torch import Tensor
 from metrics.api import Frames
 from metrics.errors import WeightsError
 from metrics.features.base import Arrays, FrameBuffer
-from metrics.features.dino import weights_file
+from metrics.features.dino_files import weights_file
 from metrics.features.float_resize import middle, normalised, short_side
 from metrics.features.tensors import read_tensors
 from metrics.features.vit import VisionTransformer, shape_of
@@ -37,7 +37,7 @@ class DinoNetwork:
             WeightsError: if its weights are not there or are of another network.
         """
         self._preprocess, self._device = preprocess, device
-        self._network = load_network(weights, device)
+        self._network = load_dino(weights, device)
 
     def begin(self, prompt: str) -> DinoPass:
         """Returns a fresh pass for one video."""
@@ -80,7 +80,7 @@ class DinoPass:
         return {"image": torch.cat(self._features).numpy() if self._features else np.zeros((0, 1), np.float32)}
 
 
-def load_network(weights: str, device: str) -> Network:
+def load_dino(weights: str, device: str) -> Network:
     """Returns a network in evaluation mode, pictures [N, 3, H, W] in, features [N, D] out.
 
     A folder whose `config.json` says "clip_vision_model" holds an image encoder of transformers (the miniature one

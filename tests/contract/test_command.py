@@ -17,7 +17,7 @@ from baselines.command import Command
 from baselines.command_placeholders import filled
 from bench.catalog import find_plugins
 from generators.api import Frames, Request, Start, TextChange
-from generators.video_files import read_frames, write_clip
+from generators.video_files import read_answer_frames, write_clip
 from generators.weights import MissingWeightsError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +27,7 @@ import argparse, sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
 import numpy as np
-from generators.video_files import read_frames, write_clip
+from generators.video_files import read_answer_frames, write_clip
 parser = argparse.ArgumentParser()
 for name in ("prompt", "video", "out"):
     parser.add_argument("--" + name)
@@ -37,7 +37,7 @@ parser.add_argument("--fps", type=float)
 a = parser.parse_args()
 print("prompt:", a.prompt, flush=True)
 if a.video:
-    given = read_frames(Path(a.video))
+    given = read_answer_frames(Path(a.video))
     assert given.shape[1:] == (a.height, a.width, 3), given.shape
     new = np.repeat(given[-1:] // 2, a.frames - len(given), axis=0)
     write_clip(Path(a.out), np.concatenate([given, new]), a.fps)
@@ -252,4 +252,4 @@ def test_a_placeholder_in_a_prompt_stays_text() -> None:
 def test_clips_are_written_without_loss(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (3, 16, 32, 3)).astype(np.uint8)
     write_clip(tmp_path / "a.mp4", noise, 7.5)
-    np.testing.assert_array_equal(read_frames(tmp_path / "a.mp4"), noise)
+    np.testing.assert_array_equal(read_answer_frames(tmp_path / "a.mp4"), noise)

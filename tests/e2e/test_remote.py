@@ -11,9 +11,10 @@ import pytest
 from bench.catalog import find_plugins
 from bench.cli import main
 from bench.errors import ConfigError
+from bench.locations import open_store
 from bench.plan import plan
 from bench.profile import load_profile
-from bench.store import Store, open_store
+from bench.store import Store
 from generators.api import Start
 
 GRID = ["--methods", "still,pan", "--prompts", "1", "--frames", "20", "--set", "run.metrics=['scuts']"]

@@ -10,7 +10,7 @@ from torchvision.models.optical_flow import raft_large
 
 from metrics.decoding import probe, read_frames
 from metrics.dynamic_degree import (
-    UPDATES,
+    RAFT_UPDATES,
     DynamicDegree,
     _SampledFlow,
     decision,
@@ -79,7 +79,7 @@ def network():
     rule.fill(model, NETWORKS["raft"]["seed"])
     total = sum(float(t.double().abs().sum()) for t in model.state_dict().values() if t.is_floating_point())
     assert total == pytest.approx(NETWORKS["raft"]["weights_abs_sum"], rel=1e-9)
-    return RaftFlow(model, updates=UPDATES)
+    return RaftFlow(model, updates=RAFT_UPDATES)
 
 
 @pytest.mark.slow

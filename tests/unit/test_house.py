@@ -22,9 +22,15 @@ SAME_MEANING = frozenset(
         "FRAMES_PER_BATCH",  # of a feature: frames that go through its network together
         "Frames",  # both contracts stand alone
         "HERE",  # the folder of a module
+        "GIGABYTE",  # units, and colours of light, are what they are
         "HEAD_WIDTH",  # channels of an attention head
+        "LUMA",
+        "MEGABYTE",
+        "PATIENCE",  # seconds before something less polite is done
         "NUM_FRAMES",  # of a trainer or a check: frames of its clips
+        "TABLE",  # of released weights, and all of them
         "TRAINING_FPS",  # of a trainer: the frame rate its network hears
+        "continues_start",  # of a class of methods: whether a section's program or pipeline is shown the first chunk
         "main",  # of a program
         "score",  # the function and the command that calls it
         "validate",

@@ -169,7 +169,7 @@ def test_the_temporal_autoencoder_is_trained_and_exported(tmp_path: Path) -> Non
     assert trained("opensora_vae", tmp_path, steps=3, batch=2) == []
     vae = load_opensora_vae(tmp_path / "opensora" / "vae", "cpu", torch.float32, tmp_path / "text_to_video" / "vae")
     clips = opensora_vae_training.OpenSoraVaeTask().library.clips
-    latents = opensora_training.normalised(vae, clips[:, :17].transpose(1, 2))
+    latents = opensora_training.unit_latents(vae, clips[:, :17].transpose(1, 2))
     spread, centre = torch.std_mean(latents, dim=(0, 2, 3, 4))
     torch.testing.assert_close(spread, torch.ones(4), atol=0.01, rtol=0)
     torch.testing.assert_close(centre, torch.zeros(4), atol=0.01, rtol=0)

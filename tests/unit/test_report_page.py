@@ -19,7 +19,7 @@ from PIL import Image
 from bench.ffv1 import VideoWriter, file_digest
 from bench.records import Record, RunInfo, StoredScore
 from bench.report import write_report
-from bench.report.contact import COLUMNS, MARGIN, TEXT_WIDTH, frames_over_time
+from bench.report.contact import MARGIN, SHEET_COLUMNS, TEXT_WIDTH, frames_over_time
 from bench.report.curves import windows_for
 from bench.report.derive import report_data
 from bench.report.figures import COLOURS, MARKERS, _figure, _legend, _literal
@@ -347,8 +347,8 @@ def test_contact_sheet_shows_the_frames_in_order(report: Path) -> None:
     sheet = np.asarray(Image.open(report / "contact-beta.png"))
     indices = frames_over_time(NUM_FRAMES)
     assert indices == (0, 3, 6, 9, 12, 14, 17, 20, 23)
-    pitch = (sheet.shape[1] - 2 * MARGIN - TEXT_WIDTH) // COLUMNS
-    middle = MARGIN + TEXT_WIDTH + 48 + pitch * np.arange(COLUMNS)
+    pitch = (sheet.shape[1] - 2 * MARGIN - TEXT_WIDTH) // SHEET_COLUMNS
+    middle = MARGIN + TEXT_WIDTH + 48 + pitch * np.arange(SHEET_COLUMNS)
     assert sheet[100, middle].tolist() == [[10 * index, 40, 90] for index in indices]
 
 

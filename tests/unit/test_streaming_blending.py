@@ -14,7 +14,7 @@ from torch import Tensor
 from generators.streaming_t2v.blending import (
     Blender,
     Blending,
-    Chunk,
+    LatentChunk,
     RandomThresholds,
     cut,
     lock_step,
@@ -40,7 +40,7 @@ def video(num_frames: int) -> list[Tensor]:
     return list(torch.randn(num_frames, 2, 3, 2, generator=torch.Generator().manual_seed(num_frames)))
 
 
-def noisy(sdedit: SDEdit, frames: Iterable[Tensor], chunk: int, overlap: int) -> Iterator[Chunk]:
+def noisy(sdedit: SDEdit, frames: Iterable[Tensor], chunk: int, overlap: int) -> Iterator[LatentChunk]:
     for piece in cut(frames, chunk, overlap):
         sdedit.begin(piece)
         yield piece
@@ -83,7 +83,7 @@ def test_the_wavefront_holds_a_bounded_number_of_chunks() -> None:
     blender = Blender(sdedit, "released", 2, random_thresholds("released", 2, seed=0))
     taken = 0
 
-    def counted() -> Iterator[Chunk]:
+    def counted() -> Iterator[LatentChunk]:
         nonlocal taken
         for chunk in noisy(sdedit, iter(video(200)), 6, 2):
             taken += 1

@@ -16,8 +16,8 @@ from bench.validate.doses import STRENGTHS, DoseTable, DoseTask, dose, measure_d
 from bench.validate.findings import QUICK, ValidationResults
 from bench.validate.flow_error import EstimatorError, Floor, FlowErrors
 from bench.validate.instruments import MEASUREMENTS, Instruments
-from bench.validate.invariances import Invariance, Tolerance, coded, compare, enlarged
-from bench.validate.ranks import answer
+from bench.validate.invariances import Invariance, Tolerance, coded, compare_readings, enlarged
+from bench.validate.ranks import dose_answer
 from generators.mini.faults import UNITS
 from metrics import BUILT_IN
 from metrics.scuts import LOOK_AROUND, MIN_SCENE_LEN
@@ -77,13 +77,13 @@ def test_instruments_name_what_is_absent():
 
 
 def test_comparison_of_scores_counts_flips_and_uses_the_median():
-    row = compare("resolution", "twice", "mawe", [(10.0, 10.5), (10.0, 11.5), (None, None), (20.0, 20.2)])
+    row = compare_readings("resolution", "twice", "mawe", [(10.0, 10.5), (10.0, 11.5), (None, None), (20.0, 20.2)])
     assert row.median == pytest.approx(0.05)
     assert row.largest == pytest.approx(0.15)
     assert row.holds
-    flipped = compare("coding", "crf", "mawe", [(None, 3.0), (1.0, 1.0)])
+    flipped = compare_readings("coding", "crf", "mawe", [(None, 3.0), (1.0, 1.0)])
     assert (flipped.flips, flipped.holds) == (1, False)
-    assert not compare("chunking", "1", "mawe", [(1.0, 1.0 + 1e-12)]).holds
+    assert not compare_readings("chunking", "1", "mawe", [(1.0, 1.0 + 1e-12)]).holds
 
 
 def test_coding_loses_little_and_more_at_a_higher_crf():
@@ -106,7 +106,7 @@ def synthetic():
     names = [reading.name for reading in MEASUREMENTS if reading.name not in ("clip", "mawe_mini")]
     curves = {n: {k: np.cumsum(rng.random((2, 6)), axis=1).tolist() for k in STRENGTHS} for n in names}
     curves["mawe"]["freeze"] = [[1.0, 2.0, None, None, None, None]] * 2
-    answers = {n: {k: answer(v, "lower") for k, v in kinds.items()} for n, kinds in curves.items()}
+    answers = {n: {k: dose_answer(v, "lower") for k, v in kinds.items()} for n, kinds in curves.items()}
     error = EstimatorError(2, 0.5, 0.4, None, 2.0, 0.5, 0.9, {"sand": 0.5}, (9.0, 3.0, 50.0))
     found = Detection(2, 3, 3, 3, 1.0, 1.0, 1.0, ((1, 1), (2, 2)))
     return ValidationResults(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.validate.ranks import answer, average_ranks, spearman
+from bench.validate.ranks import average_ranks, dose_answer, spearman
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=12, unique=True))
@@ -38,23 +38,23 @@ UP = [[0, 1, 2, 3, 4, 5], [3, 4, 6, 8, 9, 11], [5, 6, 7, 9, 12, 14]]
     ],
 )
 def test_verdicts(curves, better, verdict):
-    assert answer(curves, better).verdict == verdict
+    assert dose_answer(curves, better).verdict == verdict
 
 
 def test_the_change_keeps_its_sign_and_the_threshold_is_the_first_dose_of_an_unbroken_run():
     curves = [[10, 10, 9, 8, 7, 6], [20, 21, 18, 17, 15, 13]]
-    found = answer(curves, "higher")
+    found = dose_answer(curves, "higher")
     assert found.change == pytest.approx(-5.5)
     assert found.threshold == 1
     assert found.worse == 1.0
 
 
 def test_undefined_scenes_are_counted_and_left_out_of_the_change():
-    found = answer([[0, 1, 2, 3], [0, 1, 2, None], [1, 2, 4, 8]], "lower")
+    found = dose_answer([[0, 1, 2, 3], [0, 1, 2, None], [1, 2, 4, 8]], "lower")
     assert found.undefined == pytest.approx(1 / 3)
     assert found.change == pytest.approx(5)
 
 
 @pytest.mark.parametrize(("better", "verdict"), [("lower", "faint"), ("higher", "blind")])
 def test_a_change_too_small_to_matter_is_neither_seen_nor_rewarded(better, verdict):
-    assert answer(UP, better, least=100.0).verdict == verdict
+    assert dose_answer(UP, better, least=100.0).verdict == verdict
