@@ -1,7 +1,7 @@
 """Strengths of systems from judgements of pairs, with intervals over prompts.
 
 Example:
-    >>> strengths = fit({("a", "b"): 3.0, ("b", "a"): 1.0}, ["a", "b"])
+    >>> strengths = fit_strengths({("a", "b"): 3.0, ("b", "a"): 1.0}, ["a", "b"])
     >>> strengths["a"] > 0 > strengths["b"], round(strengths["a"] + strengths["b"], 6)
     (True, 0.0)
 """
@@ -18,10 +18,10 @@ from bench.stats import MIN_CLUSTERS
 PRIOR = 0.1
 """Weight of the prior in judgements: keeps a system that won every pair at a finite strength."""
 
-STEPS = 50
+FIT_STEPS = 50
 """Newton steps at most; some ten do."""
 
-RESAMPLES = 500
+STRENGTH_RESAMPLES = 500
 """Bootstrap resamples: the ends of an interval then move by a few percent of its width."""
 
 LEVEL = 0.95
@@ -48,7 +48,7 @@ class Strength:
     judgements: int
 
 
-def fit(wins: Wins, systems: Sequence[str]) -> dict[str, float]:
+def fit_strengths(wins: Wins, systems: Sequence[str]) -> dict[str, float]:
     """Returns the strength of each system: the most probable ones, with mean 0.
 
     Args:
@@ -65,7 +65,7 @@ def fit(wins: Wins, systems: Sequence[str]) -> dict[str, float]:
         won[index[first], index[second]] += count
     games = won + won.T
     s = np.zeros(len(systems))
-    for _ in range(STEPS):
+    for _ in range(FIT_STEPS):
         chance = 1 / (1 + np.exp(s[None, :] - s[:, None]))
         slope = won.sum(axis=1) - (games * chance).sum(axis=1) - PRIOR * s
         weight = games * chance * (1 - chance)
@@ -84,12 +84,12 @@ def strengths(by_prompt: Mapping[str, Wins], *, seed: int = 0) -> dict[str, Stre
         seed: fixes the resampling.
     """
     systems = sorted({system for wins in by_prompt.values() for pair in wins for system in pair})
-    whole = fit(_sum(list(by_prompt.values())), systems)
+    whole = fit_strengths(_sum(list(by_prompt.values())), systems)
     prompts = list(by_prompt.values())
     ends: dict[str, tuple[float | None, float | None]] = dict.fromkeys(systems, (None, None))
     if len(prompts) >= MIN_CLUSTERS:
-        draws = np.random.default_rng(seed).integers(0, len(prompts), size=(RESAMPLES, len(prompts)))
-        drawn = [fit(_sum([prompts[i] for i in draw]), systems) for draw in draws]
+        draws = np.random.default_rng(seed).integers(0, len(prompts), size=(STRENGTH_RESAMPLES, len(prompts)))
+        drawn = [fit_strengths(_sum([prompts[i] for i in draw]), systems) for draw in draws]
         for system in systems:
             tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
             low, high = np.quantile([sample[system] for sample in drawn], tails)

@@ -19,17 +19,17 @@ from bench.errors import ConfigError, StoreError
 from bench.files import read_json, write_json
 from bench.records import Record
 
-FORMAT = "longvideo-bench judgements 1"
+JUDGEMENT_FORMAT = "longvideo-bench judgements 1"
 """First field of an export; another one is another version."""
 
 FOLDER = "judgements"
 """Where a run keeps the exports that were folded in, below its folder."""
 
-Answer = Literal["a", "b", "tie"]
+Preference = Literal["a", "b", "tie"]
 
-_ANSWERS: Mapping[str, Answer] = {"a": "a", "b": "b", "tie": "tie"}
+_ANSWERS: Mapping[str, Preference] = {"a": "a", "b": "b", "tie": "tie"}
 
-_WINS: Mapping[Answer, tuple[float, float]] = {"a": (1.0, 0.0), "b": (0.0, 1.0), "tie": (0.5, 0.5)}
+_WINS: Mapping[Preference, tuple[float, float]] = {"a": (1.0, 0.0), "b": (0.0, 1.0), "tie": (0.5, 0.5)}
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Judgement:
 
     first: Record
     second: Record
-    answer: Answer
+    answer: Preference
 
 
 def read_judgements(path: Path, records: Sequence[Record]) -> list[Judgement]:
@@ -62,8 +62,8 @@ def read_judgements(path: Path, records: Sequence[Record]) -> list[Judgement]:
     except StoreError as error:
         raise ConfigError(f"{path}: no judgements can be read ({error.__cause__ or error})") from error
     answers = content.get("answers")
-    if content.get("format") != FORMAT or not isinstance(answers, list):
-        raise ConfigError(f"{path}: not judgements of this version ({FORMAT!r}); export them from the page again")
+    if content.get("format") != JUDGEMENT_FORMAT or not isinstance(answers, list):
+        raise ConfigError(f"{path}: not judgements of version {JUDGEMENT_FORMAT!r}; export them from the page again")
     known = {record.key: record for record in records if record.status == "ok"}
     return [_judgement(path, number, answer, known) for number, answer in enumerate(answers, start=1)]
 

@@ -24,10 +24,10 @@ from bench.files import finite, replacing
 from bench.report.sources import Sources
 from bench.store import Store
 
-FORMAT = "longvideo-bench bundle 1"
+BUNDLE_FORMAT = "longvideo-bench bundle 1"
 """First field of bundle.json; another one is another version."""
 
-LARGEST = 4 * 2**30
+LARGEST_BUNDLE = 4 * 2**30
 """Bytes that a bundle may unpack to: a page with hundreds of previews has a tenth of it."""
 
 _OLDEST = (1980, 1, 1, 0, 0, 0)
@@ -58,7 +58,9 @@ def pack(sources: Sources, report: Path, page: str, target: Path) -> None:
         for path in sorted((store.path / "judgements").glob("*.json")):
             files[f"judgements/{path.name}"] = path.read_bytes()
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    listing = json.dumps({"format": FORMAT, "run": sources.info.name, "files": digests}, indent=1, ensure_ascii=False)
+    listing = json.dumps(
+        {"format": BUNDLE_FORMAT, "run": sources.info.name, "files": digests}, indent=1, ensure_ascii=False
+    )
     with replacing(target) as temporary, zipfile.ZipFile(temporary, "w") as bundle:
         for name, content in {"bundle.json": listing.encode(), **files}.items():
             entry = zipfile.ZipInfo(name, _OLDEST)
@@ -77,8 +79,8 @@ def unpack(bundle: Path, into: Path) -> Store:
     try:
         with zipfile.ZipFile(bundle) as archive:
             digests = _digests(bundle, archive)
-            if sum(entry.file_size for entry in archive.infolist()) > LARGEST:
-                raise StoreError(f"{bundle}: unpacks to more than {LARGEST / 2**30:g} GiB; it is no bundle of a report")
+            if sum(entry.file_size for entry in archive.infolist()) > LARGEST_BUNDLE:
+                raise StoreError(f"{bundle}: unpacks to more than {LARGEST_BUNDLE / 2**30:g} GiB; no report does")
             for name, digest in digests.items():
                 content = archive.read(name)
                 if hashlib.sha256(content).hexdigest() != digest:
@@ -96,9 +98,9 @@ def unpack(bundle: Path, into: Path) -> Store:
 def _digests(bundle: Path, archive: zipfile.ZipFile) -> Mapping[str, str]:
     """Returns the hash of every file by name; refuses names that lead out of the folder or are not listed."""
     content = json.loads(archive.read("bundle.json"))
-    digests = content.get("files") if isinstance(content, dict) and content.get("format") == FORMAT else None
+    digests = content.get("files") if isinstance(content, dict) and content.get("format") == BUNDLE_FORMAT else None
     if not isinstance(digests, dict) or not all(isinstance(digest, str) for digest in digests.values()):
-        raise StoreError(f"{bundle}: its bundle.json is not of this version ({FORMAT!r})")
+        raise StoreError(f"{bundle}: its bundle.json is not of this version ({BUNDLE_FORMAT!r})")
     for name in archive.namelist():
         parts = PurePosixPath(name).parts
         if name != "bundle.json" and (name not in digests or name.startswith("/") or "\\" in name or ".." in parts):

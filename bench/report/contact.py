@@ -51,7 +51,7 @@ Thumbs = Mapping[int, Frames]
 
 
 @dataclass(frozen=True)
-class Picture:
+class SheetPicture:
     """A picture of the page: a row of frames, whose words stand beside it in the page, in any script.
 
     Attributes:
@@ -83,8 +83,8 @@ class Sheets:
     by_method: Mapping[str, str]
     together: str
     worst: str
-    strips: Mapping[str, Picture]
-    close_ups: Mapping[str, Picture]
+    strips: Mapping[str, SheetPicture]
+    close_ups: Mapping[str, SheetPicture]
     unreadable: tuple[str, ...]
 
 
@@ -111,7 +111,7 @@ def draw_sheets(sources: Sources, findings: ReportData, worst: Sequence[WorstMom
     letters = Lettering()
     by_method, unreadable, close_ups = {}, [], dict[tuple[str, str], _Strip]()
     together: list[_Strip] = []
-    pictures: dict[str, Picture] = {}
+    pictures: dict[str, SheetPicture] = {}
     (folder / "strips").mkdir(exist_ok=True)
     first = next(((record.prompt_key, record.seed) for record in findings.records), None)
     metrics = {column.name: column.title for column in findings.columns}
@@ -200,7 +200,7 @@ def _close_up(moment: WorstMoment, title: str, metric: str, thumbs: Thumbs) -> _
     return _Strip(title, text, [thumbs[index] for index in shown], captions, "")
 
 
-def _picture(strip: _Strip, folder: Path, stem: str) -> Picture:
+def _picture(strip: _Strip, folder: Path, stem: str) -> SheetPicture:
     """Writes the frames of a strip side by side and returns the picture."""
     from PIL import Image
 
@@ -209,7 +209,7 @@ def _picture(strip: _Strip, folder: Path, stem: str) -> Picture:
     name = f"strips/{stem}.jpg"
     with replacing(folder / name) as temporary:
         Image.fromarray(row).save(temporary, format="JPEG", quality=92, subsampling=0)
-    return Picture(name, row.shape[1], row.shape[0], tuple(strip.captions))
+    return SheetPicture(name, row.shape[1], row.shape[0], tuple(strip.captions))
 
 
 def _save(strips: Sequence[_Strip], columns: int, path: Path, letters: Lettering) -> str:

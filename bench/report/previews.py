@@ -25,13 +25,13 @@ from bench.records import Record
 from bench.report.sources import Sources, preview_file
 from generators.api import Frames
 
-LONGEST = 384
+PREVIEW_SIDE = 384
 """Longest side of a preview in pixels: four players stand beside each other on a desk's screen."""
 
 ENLARGED = 4
 """Largest whole factor by which small videos are enlarged, pixel by pixel, so that nothing is smoothed over."""
 
-GROUP = 12
+PREVIEW_GROUP = 12
 """Frames per group of pictures: a seek decodes at most so many."""
 
 QUALITY = "28"
@@ -64,7 +64,7 @@ class Previews:
 def preview_size(height: int, width: int) -> tuple[int, int]:
     """Returns height and width of the preview of a video: enlarged by a whole factor or shrunk, both even."""
     longest = max(height, width)
-    factor: float = min(ENLARGED, LONGEST // longest) if longest <= LONGEST else LONGEST / longest
+    factor: float = min(ENLARGED, PREVIEW_SIDE // longest) if longest <= PREVIEW_SIDE else PREVIEW_SIDE / longest
     even = [max(2, 2 * int(side * factor / 2 + 0.5)) for side in (height, width)]
     return even[0], even[1]
 
@@ -107,10 +107,10 @@ def _make(sources: Sources, record: Record, preview: Path) -> None:
         with replacing(preview) as temporary:
             shutil.copyfile(made, temporary)
         return
-    encode(sources.frames(record), preview, preview_size(record.height, record.width), record.fps)
+    encode_preview(sources.frames(record), preview, preview_size(record.height, record.width), record.fps)
 
 
-def encode(chunks: Iterable[Frames], preview: Path, size: tuple[int, int], fps: float) -> None:
+def encode_preview(chunks: Iterable[Frames], preview: Path, size: tuple[int, int], fps: float) -> None:
     """Writes one preview.
 
     Args:
@@ -145,7 +145,7 @@ def _stream(target: Any, height: int, width: int, rate: Fraction) -> Any:
     stream = target.add_stream("libx264", rate=rate)
     stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
     stream.codec_context.thread_count = 1  # one video per core; and the bytes must not follow the number of cores
-    stream.codec_context.gop_size = GROUP
+    stream.codec_context.gop_size = PREVIEW_GROUP
     stream.codec_context.options = {
         "preset": "veryfast",
         "crf": QUALITY,

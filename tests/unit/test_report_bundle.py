@@ -12,15 +12,15 @@ import av
 import numpy as np
 import pytest
 
-from bench.bradley_terry import agreement, fit, strengths
+from bench.bradley_terry import agreement, fit_strengths, strengths
 from bench.cli import main
 from bench.errors import ConfigError, StoreError
 from bench.ffv1 import VideoWriter, file_digest
-from bench.judgements import FORMAT, judged_strengths, read_judgements
+from bench.judgements import JUDGEMENT_FORMAT, judged_strengths, read_judgements
 from bench.records import Record, RunInfo, StoredScore
 from bench.report import write_report
 from bench.report.bundle import unpack
-from bench.report.previews import GROUP, encode, preview_size
+from bench.report.previews import PREVIEW_GROUP, encode_preview, preview_size
 from bench.report.viewer import as_script
 from bench.spec import SCHEMA, Prompt
 from bench.store import Store
@@ -78,7 +78,7 @@ def test_previews_are_enlarged_by_whole_factors_or_shrunk_and_even(
 def test_a_preview_starts_at_once_and_seeks_in_short_groups(tmp_path: Path) -> None:
     frames = np.zeros((40, 32, 40, 3), np.uint8)
     frames[np.arange(40), :, np.arange(40)] = 255  # a white column that moves by one pixel a frame
-    encode([frames[:7], frames[7:]], tmp_path / "a.mp4", (128, 160), 10.0)
+    encode_preview([frames[:7], frames[7:]], tmp_path / "a.mp4", (128, 160), 10.0)
     raw = (tmp_path / "a.mp4").read_bytes()
     assert raw.index(b"moov") < raw.index(b"mdat")
     with av.open(str(tmp_path / "a.mp4")) as video:
@@ -89,7 +89,7 @@ def test_a_preview_starts_at_once_and_seeks_in_short_groups(tmp_path: Path) -> N
     assert [float(picture.time) for picture in pictures[:3]] == pytest.approx([0.0, 0.1, 0.2])
     keys = [index for index, picture in enumerate(pictures) if picture.key_frame]
     assert keys[0] == 0
-    assert 0 < max(np.diff([*keys, 40])) <= GROUP
+    assert 0 < max(np.diff([*keys, 40])) <= PREVIEW_GROUP
     grey = [picture.to_ndarray(format="rgb24").mean(axis=(0, 2)) for picture in pictures]
     assert [int(row.reshape(40, 4).mean(axis=1).argmax()) for row in grey] == list(range(40))
 
@@ -156,9 +156,9 @@ def test_a_damaged_bundle_is_refused(store: Store, tmp_path: Path, damage: str) 
 
 
 def test_strengths_are_the_odds_of_the_wins() -> None:
-    found = fit({("a", "b"): 300.0, ("b", "a"): 100.0}, ["a", "b"])
+    found = fit_strengths({("a", "b"): 300.0, ("b", "a"): 100.0}, ["a", "b"])
     assert found["a"] - found["b"] == pytest.approx(math.log(3), abs=0.01)  # the prior pulls a little
-    lost = fit({("a", "b"): 5.0}, ["a", "b"])
+    lost = fit_strengths({("a", "b"): 5.0}, ["a", "b"])
     assert 1 < lost["a"] - lost["b"] < 10
 
 
@@ -180,7 +180,7 @@ def test_agreement_is_the_share_of_pairs_in_the_same_order() -> None:
     assert agreement({"a": 1.0}, {"a": 1.0}) is None
 
 
-def export(path: Path, *answers: dict[str, object], form: str = FORMAT) -> Path:
+def export(path: Path, *answers: dict[str, object], form: str = JUDGEMENT_FORMAT) -> Path:
     path.write_text(json.dumps({"format": form, "run": "run", "judge": "", "answers": list(answers)}))
     return path
 
