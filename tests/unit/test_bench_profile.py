@@ -61,7 +61,7 @@ def test_overrides_reach_every_level() -> None:
         ("video.num_frames=1.5", "must be a whole number"),
         ("video.fps=nan", "video.fps must be positive"),
         ("video.height=true", "must be a whole number"),
-        ("run.executor=ray", "one of serial, processes"),
+        ("run.executor=threads", "one of serial, processes, ray"),
         ("run.dtype=int8", "one of float32"),
         ("run.threads=0", "threads must be 1 or more"),
         ("run.workers=-1", "0 (all) or more"),
@@ -85,7 +85,7 @@ def test_senseless_settings_are_refused(override: str, words: str) -> None:
 
 
 def test_profile_files_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there are mini, paper"):
+    with pytest.raises(ConfigError, match="there are mini, modern, modern-1min, paper"):
         load_profile("huge")
     with pytest.raises(ConfigError, match="no profile at"):
         load_profile(str(tmp_path / "missing.toml"))

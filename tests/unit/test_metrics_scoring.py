@@ -245,7 +245,7 @@ def test_preprocessing_modes_take_wide_frames(weights, mode):
         (lambda: Mawe(mode="v2"), "'official' and 'paper'"),
         (lambda: Mawe(coeff=0), "must be positive"),
         (lambda: SceneCuts(rule="0.5"), "'installed' and '0.6.2'"),
-        (lambda: ClipScore(preprocess="stretch"), "'crop', 'squash' or 'pad'"),
+        (lambda: ClipScore(preprocess="stretch"), "'crop', 'squash', 'pad' or 'vbench'"),
         (lambda: ClipScore(dtype="int8"), "bfloat16"),
         (lambda: Mawe(flow="dis", size=-1).begin("", 8.0), "side of a square"),
     ],

@@ -72,8 +72,9 @@ def test_without_weights_a_row_is_skipped_and_says_what_to_type(method: str, tmp
 
 
 def test_without_weights_the_first_chunk_says_what_to_type(tmp_path: Path) -> None:
-    spec = spec_of("still")
-    outcome = Worker(spec, Store(tmp_path / "results")).run(Task("start", spec.cells[0]))
+    spec, store = spec_of("still"), Store(tmp_path / "results")
+    (store.path / "starts").mkdir(parents=True)
+    outcome = Worker(spec, store).run(Task("start", spec.cells[0]))
     assert outcome.status == "skipped"
     assert "`python -m bench fetch first_chunk`" in outcome.reason
 

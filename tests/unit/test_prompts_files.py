@@ -51,7 +51,7 @@ def test_json_lines_file(tmp_path: Path) -> None:
     ("line", "complaint"),
     [
         ("{", r"line 2: not JSON"),
-        ('["a"]', r"line 2: expected an object"),
+        ('["a"]', r"line 2: a changing text is a list of objects"),
         ('{"id": "x"}', r"line 2: `text`"),
         ('{"text": "  "}', r"line 2: `text`"),
         ('{"text": "a", "id": "a/b"}', r"line 2: `id`"),
