@@ -25,7 +25,7 @@ WIDEST = 1400
 
 
 def short_table(findings: ReportData) -> str:
-    """Returns the rows that are no floors, with mean and interval of Table 1's metrics, as Markdown."""
+    """Returns the rows that are no floors, with means of Table 1's metrics and their intervals, as Markdown."""
     columns = [column for column in findings.columns if column.name in TABLE_1]
     arrows = {"lower": "↓", "higher": "↑", "neither": ""}
     heads = ["", *(f"{column.title} {arrows[column.better]}" for column in columns), "s / video"]
@@ -36,7 +36,10 @@ def short_table(findings: ReportData) -> str:
         cells = [row.title]
         for column in columns:
             score = row.scores[column.name]
-            cells.append(f"{shown_value(score.mean)} <sub>[{shown_value(score.low)}, {shown_value(score.high)}]</sub>")
+            interval = (
+                f" <sub>[{shown_value(score.low)}, {shown_value(score.high)}]</sub>" if score.low is not None else ""
+            )
+            cells.append(shown_value(score.mean) + interval)
         lines.append("| " + " | ".join([*cells, shown_value(row.cost["generation_seconds"])]) + " |")
     return "\n".join(lines) + "\n"
 
