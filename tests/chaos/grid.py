@@ -59,6 +59,8 @@ def lay_starts(folder: Path, out: str) -> None:
 def words(*options: str, methods: str, out: str = "out") -> list[str]:
     """Returns the command line of a run."""
     fixed = ["--profile", "tiny.toml", "--plugin", "plugin.py", "--prompts", "p.txt"]
+    if "--metrics" not in options:  # else every metric of the plugin is scored, hostile ones too
+        fixed += ["--metrics", "brightness"]
     return [sys.executable, "-m", "bench", "run", "--methods", methods, "--out", out, *fixed, *options]
 
 
