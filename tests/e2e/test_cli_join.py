@@ -206,7 +206,7 @@ def test_several_folders_need_a_place_for_their_report(here: Path, capsys: pytes
         == 0
     )
     assert call("report", "out", "more") == 2
-    assert "say with --out where the report of several runs goes" in capsys.readouterr().err
+    assert "say with --out where the report of several runs" in capsys.readouterr().err
     assert call("report", "out", "more", "--out", "both") == 0
     assert Path("both/index.html").is_file()
     assert not Path("out/report").exists()

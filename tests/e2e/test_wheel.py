@@ -25,7 +25,7 @@ print(json.dumps({
     "home": str(Path(bench.__file__).parents[1]),
     "profile": load_profile("mini", []).name,
     "prompts": [len(load_prompts(name).prompts) for name in ("mini", "long50")],
-    "template": files("bench.report").joinpath("index.html.j2").is_file(),
+    "template": files("bench.report").joinpath("page", "index.html.j2").is_file(),
     "weights": resolve_weights("mini:text_to_video").name,
     "published": len(load_published().methods),
 }))
