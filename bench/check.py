@@ -31,6 +31,10 @@ NUM_FRAMES = 27
 """A video that no usual chunk size divides, short enough for a check to end soon."""
 
 
+SAMPLE_PROMPT = "a red circle bouncing up and down on grass"
+"""What the videos of a check show; a caption of the miniature world, too."""
+
+
 @dataclass(frozen=True)
 class Check:
     """The outcome of one check.
@@ -161,7 +165,7 @@ def _generate(
 ) -> Frames:
     """Returns all new frames of one video; raises MethodFailure where the contract is broken."""
     video = replace(profile.video, num_frames=total)
-    request = Request("a red circle moving right on grass", seed, total, video.height, video.width, video.fps)
+    request = Request(SAMPLE_PROMPT, seed, total, video.height, video.width, video.fps)
     missing = total - (START_FRAMES if info.continues_start else 0)
     chunks = []
     for chunk in method.generate(request, start or sample_start(video)):
@@ -222,7 +226,7 @@ def _metric_checks(plugin: Plugin[MetricInfo], profile: Profile) -> list[Claim]:
 
 
 def _score(metric: Metric, chunks: Sequence[Frames], profile: Profile) -> Score:
-    accumulator = metric.begin("a red circle moving right on grass", profile.video.fps)
+    accumulator = metric.begin(SAMPLE_PROMPT, profile.video.fps)
     for chunk in chunks:
         accumulator.update(chunk)
     return accumulator.compute()

@@ -46,7 +46,9 @@ def quick_profile(plugin: Plugin[MethodInfo]) -> Profile:
 def video_of(plugin: Plugin[MethodInfo], profile: Profile, seed: int, num_frames: int = 40) -> Frames:
     method = construct(plugin.cls, settings_of(plugin, profile), plugin.info.name)
     video = profile.video
-    request = Request("a red circle moving right on grass", seed, num_frames, video.height, video.width, video.fps)
+    request = Request(
+        "a red circle bouncing up and down on grass", seed, num_frames, video.height, video.width, video.fps
+    )
     return np.concatenate(list(method.generate(request, sample_start(video))))
 
 
