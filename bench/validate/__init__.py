@@ -61,4 +61,4 @@ def run_validation(out: Path, counts: Counts, say: Callable[[str], None], worker
     return findings
 
 
-__all__ = ["FULL", "QUICK", "Counts", "Findings", "summary", "validate"]
+__all__ = ["FULL", "QUICK", "Counts", "ValidationResults", "run_validation", "summary"]

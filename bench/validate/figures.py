@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 DRAWN = {"mawe": ("mawe", "mawe_mini"), "stillness": ("stillness",), "exposure": ("exposure",)}
 """Readings that share the axes of a metric's figure, where that is not all of them: those in the same unit."""
 
+PANELS = 4
+"""Panels side by side in the figure of a metric; one for every fault."""
+
 
 def draw_card_figures(findings: ValidationResults, folder: Path) -> None:
     """Writes all figures as PNG into an existing folder."""
@@ -67,9 +70,10 @@ def _figure(width: float, height: float) -> Figure:
 
 def _dose_figure(table: DoseTable, readings: Sequence[Measurement]) -> Figure:
     """Draws one panel per fault: median and quartiles over scenes against the dose."""
-    figure = _figure(11.0, 5.6)
+    rows = -(-len(STRENGTHS) // PANELS)
+    figure = _figure(11.0, 2.8 * rows)
     for position, kind in enumerate(STRENGTHS, start=1):
-        axes = figure.add_subplot(2, 4, position)
+        axes = figure.add_subplot(rows, PANELS, position)
         axes.grid(visible=True)
         for index, reading in enumerate(readings):
             _plot_doses(axes, table, reading, kind, index)
@@ -77,7 +81,7 @@ def _dose_figure(table: DoseTable, readings: Sequence[Measurement]) -> Figure:
         axes.set_title(f"{kind}: {verdict}")
         axes.set_xlabel(UNITS[kind].replace(" that ", "\nthat ").replace(" (", "\n("), fontsize=8)
         axes.set_xticks(range(1 + len(STRENGTHS[kind])), ["0", *(f"{s:g}" for s in STRENGTHS[kind])])
-        if position in (1, 5):
+        if position % PANELS == 1:
             axes.set_ylabel(readings[0].title if len(readings) == 1 else readings[0].metric)
     if len(readings) > 1:
         figure.legend(

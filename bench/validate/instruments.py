@@ -4,7 +4,7 @@ Example:
     >>> tools = Instruments(raft="", clip="")
     >>> sorted(tools.metrics())
     ['collapse', 'exposure', 'flickering', 'mawe', 'repetition', 'scuts', 'seams', 'stillness']
-    >>> [reading.name for reading in READINGS if reading.metric == "stillness"]
+    >>> [reading.name for reading in MEASUREMENTS if reading.metric == "stillness"]
     ['stillness', 'repeated']
 """
 

@@ -214,5 +214,5 @@ def test_judgements_of_something_else_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         read_judgements(export(tmp_path / "j.json", answer), store.records())
-    with pytest.raises(ConfigError, match="not judgements of this version"):
+    with pytest.raises(ConfigError, match="not judgements of version"):
         read_judgements(export(tmp_path / "k.json", form="other"), store.records())
