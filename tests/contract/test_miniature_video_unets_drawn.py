@@ -53,7 +53,7 @@ def test_freenoise_has_no_seams() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_frames_depend_on_seed_prompt_and_start(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("autoregressive", "freenoise"):  # so that only the text can make a difference
+    for module in ("autoregressive", "freenoise.method"):  # so that only the text can make a difference
         monkeypatch.setattr(f"baselines.{module}.chunk_seed", lambda seed, prompt, chunk: 10 * seed + chunk)
     model = method(name)
     video = np.concatenate(chunks(model))

@@ -159,7 +159,7 @@ def test_streaming_t2v_refuses_to_offload() -> None:
 
 def test_other_errors_are_not_tried_again(file: str, tmp_path: Path) -> None:
     run, spec = worker(file, tmp_path, "hungry", "methods.hungry.error=other")
-    assert records(run, spec)[0].reason == "hungry raised RuntimeError: no room"
+    assert records(run, spec)[0].reason.startswith("hungry raised RuntimeError: no room (")
     assert tries(run) == ["none"] * 3
 
 
@@ -177,10 +177,8 @@ def test_the_first_chunk_is_tried_again_too(file: str, tmp_path: Path, monkeypat
     path, _ = run.store.start_paths(spec.cells[0].start_key)
     stored = read_json(path.with_suffix(".json"))
     assert stored["cost"]["generation_seconds"] > 0
-    assert (
-        stored["memory"]
-        == 'offload = "model", because with "none" first chunk raised OutOfMemoryError: CUDA out of memory.'
-    )
+    because = 'offload = "model", because with "none" first chunk raised OutOfMemoryError: CUDA out of memory'
+    assert stored["memory"] == because
 
 
 def test_errors_of_memory() -> None:
