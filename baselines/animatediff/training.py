@@ -60,7 +60,7 @@ class AnimateDiffTask:
 
     def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the mean squared error of v on one batch."""
-        clean, captions, _ = draw_clips(self.library, random, self.recipe.batch, NUM_FRAMES)
+        clean, captions = draw_clips(self.library, random, self.recipe.batch, NUM_FRAMES)
         clean = clean.transpose(1, 2)
         context = self.text.encode(left_out(captions, random)).repeat_interleave(NUM_FRAMES, dim=0)
         noise = torch.randn(clean.shape, generator=random.noise)

@@ -20,8 +20,8 @@ from baselines.dynamicrafter_xl.resampler import Resampler
 from baselines.freenoise.training import CONFIG, TRAINING_FPS, start_video_network, trailing_alphas
 from baselines.networks.clip_encoders import encode_image, load_image_tower
 from baselines.networks.ddim import TRAIN_STEPS
-from generators.mini.denoising import CACHE, WEIGHTS, FrozenText, draw_clips, levels
-from generators.mini.latents import CLIP_FRAMES, Library, load_library
+from generators.mini.denoising import CACHE, WEIGHTS, FrozenText, draw_from_looks, levels
+from generators.mini.latents import LOOK_EVERY, Library, load_library
 from generators.mini.tokenizer import LENGTH as TEXT_TOKENS
 from generators.mini.training import Recipe, StepRandom
 from generators.pipelines import PipelineSettings
@@ -72,13 +72,14 @@ class DynamiCrafterXlTask:
     def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the mean squared error of v on one batch."""
         count = self.recipe.batch
-        # From the start of a clip, so that few different first frames have to be decoded and looked at.
-        clips, captions, numbers = draw_clips(self.library, random, count, CLIP_FRAMES)
-        clean = clips[:, :NUM_FRAMES].transpose(1, 2)
+        # From few places of a clip, so that few different first frames have to be decoded and looked at.
+        clips, captions, rows, columns = draw_from_looks(self.library, random, count, NUM_FRAMES)
+        clean = clips.transpose(1, 2)
         chance = random.scenes.random(count)
         told = [text if c >= 2 * IMAGE_LEFT_OUT else "" for text, c in zip(captions, chance, strict=True)]
         shown = [c < IMAGE_LEFT_OUT or c >= 3 * IMAGE_LEFT_OUT for c in chance]
-        tokens = self.first_frames.tokens([n if s else None for n, s in zip(numbers.tolist(), shown, strict=True)])
+        places = zip(rows.tolist(), (LOOK_EVERY * columns).tolist(), shown, strict=True)
+        tokens = self.first_frames.tokens([(row, frame) if known else None for row, frame, known in places])
         noise = torch.randn(clean.shape, generator=random.noise)
         times = torch.randint(0, TRAIN_STEPS, (count,), generator=random.noise)
         signal, spread = levels(self.alphas, times, clean.ndim)
@@ -95,26 +96,28 @@ class DynamiCrafterXlTask:
 
 
 class FirstFrames:
-    """What the image encoder sees in the first frame of each clip, decoded when first asked for and kept."""
+    """What the image encoder sees in frames of the library, decoded when first asked for and kept."""
 
     def __init__(self, library: Library, weights: Path = WEIGHTS) -> None:
         self._library = library
-        self._vae = AutoencoderKL.from_pretrained(weights / "text_to_video" / "vae", torch_dtype=torch.float32).eval()
-        self._tower: CLIPVisionModel = load_image_tower(weights / "svd", PipelineSettings())
-        self._known: dict[int | None, Tensor] = {}
+        device = torch.get_default_device()
+        vae = AutoencoderKL.from_pretrained(weights / "text_to_video" / "vae", torch_dtype=torch.float32).eval()
+        self._vae = vae.to(device)
+        self._tower: CLIPVisionModel = load_image_tower(weights / "svd", PipelineSettings(device=str(device)))
+        self._known: dict[tuple[int, int] | None, Tensor] = {}
 
     @torch.no_grad()
-    def tokens(self, numbers: Sequence[int | None]) -> Tensor:
-        """Returns the image tokens [len(numbers), 65, 96] of the clips of these numbers; None is a grey frame."""
-        missing = [number for number in dict.fromkeys(numbers) if number not in self._known]
+    def tokens(self, places: Sequence[tuple[int, int] | None]) -> Tensor:
+        """Returns the image tokens [len(places), 65, 96] of frames given as (clip, frame); None is a grey frame."""
+        missing = [place for place in dict.fromkeys(places) if place not in self._known]
         if missing:
-            seen = encode_image(self._tower, torch.cat([self._frame(number) for number in missing]))
+            seen = encode_image(self._tower, self._frames(missing))
             self._known.update(zip(missing, seen, strict=True))
-        return torch.stack([self._known[number] for number in numbers])
+        return torch.stack([self._known[place] for place in places])
 
-    def _frame(self, number: int | None) -> Tensor:
-        if number is None:
-            return torch.zeros(1, 3, 64, 64)
-        latents = self._library.clips[number, :1].float() / self._library.scaling_factor
-        frame: Tensor = self._vae.decode(latents).sample.clamp(-1, 1)
-        return frame
+    def _frames(self, places: Sequence[tuple[int, int] | None]) -> Tensor:
+        rows, columns = zip(*(place or (0, 0) for place in places), strict=True)
+        latents = self._library.clips[list(rows), list(columns)].float() / self._library.scaling_factor
+        frames: Tensor = self._vae.decode(latents).sample.clamp(-1, 1)
+        grey = torch.as_tensor([place is None for place in places])
+        return frames.masked_fill(grey[:, None, None, None], 0.0)

@@ -68,7 +68,7 @@ class FreeNoiseTask:
     def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the mean squared error of v on one batch; one caption in ten is left out, for guidance."""
         count = self.recipe.batch
-        clips, captions, _ = draw_clips(self.library, random, count, self.num_frames)
+        clips, captions = draw_clips(self.library, random, count, self.num_frames)
         clean = clips.transpose(1, 2)
         context = self.text.encode(left_out(captions, random), penultimate=True)
         noise = torch.randn(clean.shape, generator=random.noise)

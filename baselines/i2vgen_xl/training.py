@@ -21,11 +21,11 @@ from generators.mini.denoising import (
     SCHEDULE,
     WEIGHTS,
     FrozenText,
-    draw_clips,
+    draw_from_looks,
     levels,
     start_from_image_model,
 )
-from generators.mini.latents import CLIP_FRAMES, load_library
+from generators.mini.latents import load_library
 from generators.mini.tasks.text_to_video import CONFIG as TEXT_TO_VIDEO
 from generators.mini.tasks.text_to_video import silence_temporal
 from generators.mini.training import Recipe, StepRandom
@@ -69,14 +69,14 @@ class I2vgenXlTask:
     def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the mean squared error of v on one batch."""
         count = self.recipe.batch
-        # From the start of a clip, because the library keeps the image embedding of the first frame.
-        clips, captions, numbers = draw_clips(self.library, random, count, CLIP_FRAMES)
-        clean = clips[:, : self.num_frames].transpose(1, 2)
+        clips, captions, rows, columns = draw_from_looks(self.library, random, count, self.num_frames)
+        clean = clips.transpose(1, 2)
         told = random.scenes.random(count) > 0.1
         context = self.text.encode(
             [text if t else "" for text, t in zip(captions, told, strict=True)], penultimate=True
         )
-        look = self.library.looks[numbers].float().unsqueeze(1) * torch.from_numpy(told).float().view(-1, 1, 1)
+        shown = torch.as_tensor(told).float().view(-1, 1, 1)
+        look = self.library.looks[rows, columns].float().unsqueeze(1) * shown
         noise = torch.randn(clean.shape, generator=random.noise)
         times = torch.randint(0, 1000, (count,), generator=random.noise)
         signal, spread = levels(self.alphas, times, clean.ndim)

@@ -48,7 +48,8 @@ def build_t5_encoder() -> T5EncoderModel:
 def encode_captions(encoder: Any, tokenizer: T5Tokenizer, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Returns text tokens [B, LENGTH, WIDTH] and their mask [B, T5_TOKENS], 1 for a token and 0 for padding."""
     read = tokenizer(list(captions), max_length=T5_TOKENS, padding="max_length", truncation=True, return_tensors="pt")
-    return encoder(read.input_ids, attention_mask=read.attention_mask).last_hidden_state, read.attention_mask
+    tokens, keep = read.input_ids.to(encoder.device), read.attention_mask.to(encoder.device)
+    return encoder(tokens, attention_mask=keep).last_hidden_state, keep
 
 
 def export_text(encoder: Any, tokenizer: T5Tokenizer, folder: Path) -> None:

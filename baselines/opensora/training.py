@@ -15,10 +15,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from diffusers import AutoencoderKL
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from baselines.networks.miniature_t5 import (
@@ -33,7 +31,6 @@ from baselines.opensora.continuation import load_opensora_vae
 from baselines.opensora.rectified_flow import transform_timesteps
 from baselines.opensora.stdit3 import STDiT3, STDiT3Config
 from baselines.opensora.vae import STRETCH_FRAMES, STRETCH_LATENTS, OpenSoraVAE
-from generators.mini.data import random_clip, to_tensor
 from generators.mini.denoising import CACHE, WEIGHTS
 from generators.mini.latents import load_library
 from generators.mini.training import Recipe, StepRandom
@@ -49,8 +46,6 @@ CONFIG = {
 
 NUM_FRAMES, SIZE, FPS = 51, 64, 10.0
 """A chunk: frames (as the released two seconds), rows and columns, frames per second."""
-
-CLIPS = 1000
 
 GIVEN_SHARES = ((STRETCH_LATENTS, 0.7), (1, 0.1), (0, 0.2))
 """Latents given at the start of a chunk, and how often: the adapter's 17 frames, one image, nothing.
@@ -74,12 +69,14 @@ class OpenSoraTask:
     def __init__(self) -> None:
         library = load_library(CACHE, WEIGHTS)
         vae = load_opensora_vae(
-            WEIGHTS / "opensora" / "vae", "cpu", torch.float32, frame_vae=WEIGHTS / "text_to_video" / "vae"
+            WEIGHTS / "opensora" / "vae",
+            str(torch.get_default_device()),
+            torch.float32,
+            frame_vae=WEIGHTS / "text_to_video" / "vae",
         )
-        frames, self.chunk_captions = load_frames(CACHE, WEIGHTS)
-        self.stills = unit_latents(vae, library.stills[:, :, None])
-        self.still_captions = library.still_captions
-        stretches = torch.split(frames.transpose(1, 2), STRETCH_FRAMES, dim=2)
+        self.stills, self.still_captions = unit_latents(vae, library.stills[:, :, None]), library.still_captions
+        self.chunk_captions = library.clip_captions
+        stretches = torch.split(library.clips[:, :NUM_FRAMES].transpose(1, 2), STRETCH_FRAMES, dim=2)
         self.chunks = torch.cat([unit_latents(vae, stretch) for stretch in stretches], dim=2)
         self.tokenizer = build_t5_tokenizer()
 
@@ -94,10 +91,12 @@ class OpenSoraTask:
         """Returns the mean squared error of the velocity on one batch of single frames or chunks."""
         if random.step < self.still_steps:
             rows = random.scenes.integers(len(self.stills), size=self.recipe.batch * self.stills_each)
-            return self._error(network, random, self.stills[rows].float(), [self.still_captions[i] for i in rows], 1)
+            return self._error(
+                network, random, self.stills[torch.as_tensor(rows)].float(), [self.still_captions[i] for i in rows], 1
+            )
         rows = random.scenes.integers(len(self.chunks), size=self.recipe.batch)
         captions = [self.chunk_captions[i] for i in rows]
-        return self._error(network, random, self.chunks[rows].float(), captions, NUM_FRAMES)
+        return self._error(network, random, self.chunks[torch.as_tensor(rows)].float(), captions, NUM_FRAMES)
 
     def _error(
         self, network: Any, random: StepRandom, clean: Tensor, captions: list[str], num_frames: int
@@ -106,8 +105,8 @@ class OpenSoraTask:
         live = torch.ones(count, frames, dtype=torch.bool)
         if num_frames > 1:
             kinds, odds = zip(*GIVEN_SHARES, strict=True)
-            for row, given in enumerate(random.scenes.choice(kinds, size=count, p=odds)):
-                live[row, :given] = False
+            given = torch.as_tensor(random.scenes.choice(kinds, size=count, p=odds))
+            live = torch.arange(frames) >= given[:, None]
         y, keep = self._text(network, random, captions)
         times = 1000 * torch.rand(count, generator=random.noise)
         if num_frames > 1:  # 64 x 64 stills would be moved to where hardly any noise is left
@@ -123,7 +122,7 @@ class OpenSoraTask:
 
     def _text(self, network: Any, random: StepRandom, captions: list[str]) -> tuple[Tensor, Tensor]:
         tokens, keep = encode_captions(network["text"], self.tokenizer, captions)
-        dropped = torch.from_numpy(random.scenes.random(len(captions)) < 0.1)[:, None, None]
+        dropped = torch.as_tensor(random.scenes.random(len(captions)) < 0.1)[:, None, None]
         empty = network["transformer"].y_embedder.y_embedding  # stands under the mask of the prompt, as when sampling
         return torch.where(dropped, empty, tokens)[:, None], keep
 
@@ -140,33 +139,5 @@ class OpenSoraTask:
 @torch.no_grad()
 def unit_latents(vae: OpenSoraVAE, frames: Tensor) -> Tensor:
     """Returns latents [N, 4, T', 8, 8], normalised as the transformer takes them, of stretches [N, 4, T, 8, 8]."""
-    parts = [vae.temporal_vae.encode(part.float())[0] for part in torch.split(frames, 50)]
+    parts = [vae.temporal_vae.encode(part.float())[0] for part in torch.split(frames, 500)]
     return (torch.cat(parts) - vae.shift) / vae.scale
-
-
-def load_frames(cache: Path, weights: Path) -> tuple[Tensor, list[str]]:
-    """Returns image latents [CLIPS, 51, 4, 8, 8] of random clips and their captions, made if not in `cache`."""
-    path = cache / "opensora_frames.safetensors"
-    texts = path.with_suffix(".json")
-    if not path.exists():
-        frames, captions = _make_frames(weights)
-        texts.write_text(json.dumps(captions), encoding="utf-8")
-        save_file({"frames": frames}, path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").replace(path)
-    return load_file(path)["frames"], json.loads(texts.read_text(encoding="utf-8"))
-
-
-@torch.no_grad()
-def _make_frames(weights: Path) -> tuple[Tensor, list[str]]:
-    vae = AutoencoderKL.from_pretrained(weights / "text_to_video" / "vae", torch_dtype=torch.float32).eval()
-    vae.to(memory_format=torch.channels_last)
-    rng = StepRandom.of("opensora-frames", 0).scenes
-    frames, captions = [], []
-    for _ in range(CLIPS):
-        clip, text = random_clip(rng)
-        video = to_tensor(clip.render_at(np.arange(NUM_FRAMES) + rng.uniform(0, 200)))
-        with torch.autocast("cpu", torch.bfloat16):
-            mean: Tensor = vae.encode(video).latent_dist.mean
-        frames.append(mean.float().mul(float(vae.config.scaling_factor)).half())
-        captions.append(text)
-    return torch.stack(frames).contiguous(), captions

@@ -50,7 +50,7 @@ class OpenSoraVaeTask:
     def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the loss of one batch and, for the log, the mean squared error."""
         frames = 1 if random.step % self.single_every == 0 else STRETCH_FRAMES
-        clips, _, _ = draw_clips(self.library, random, self.recipe.batch, frames)
+        clips, _ = draw_clips(self.library, random, self.recipe.batch, frames)
         video = clips.transpose(1, 2)
         mean, log_variance = network.encode(video)
         mean, log_variance = mean.float(), log_variance.float()

@@ -22,10 +22,18 @@ from torch import Tensor, nn
 
 from baselines.networks.miniature_t5 import WIDTH, build_t5_encoder, build_t5_tokenizer, encode_captions, export_text
 from baselines.opensora_plan.continuation import load_causal_vae
-from baselines.opensora_plan.transformer import InpaintConfig, InpaintTransformer, fold_mask, given_frames_mask
+from baselines.opensora_plan.transformer import (
+    FRAMES_PER_LATENT,
+    InpaintConfig,
+    InpaintTransformer,
+    fold_mask,
+    given_frames_mask,
+)
 from baselines.opensora_plan.vae import CausalVAE
-from generators.mini.data import random_clip, random_frames, to_tensor
+from baselines.opensora_plan.vae_training import CONFIG as VAE
 from generators.mini.denoising import CACHE, WEIGHTS, left_out, levels
+from generators.mini.rendered import CLIPS as CLIPS_RENDERED
+from generators.mini.rendered import STILLS, Rendered, as_pixels, load_captions, load_rendered
 from generators.mini.training import Recipe, StepRandom
 
 CONFIG = {
@@ -34,14 +42,14 @@ CONFIG = {
     "attention_head_dim": 24,
     "cross_attention_dim": 96,
     "caption_channels": WIDTH,
+    "in_channels": VAE["embed_dim"],
 }
 
 NUM_FRAMES, SIDE = 49, 8
 """Frames of a chunk, and rows and columns of its latents."""
 
-CLIPS, STILLS = 800, 15000
-
-_STILLS_AT_ONCE = 50
+CLIPS = 4000
+"""Chunks that are learned from."""
 
 
 class OpenSoraPlanTask:
@@ -75,12 +83,18 @@ class OpenSoraPlanTask:
         """Returns the mean squared error of the noise on one batch of single frames or chunks."""
         if random.step < self.still_steps:
             rows = random.scenes.integers(len(self.latents["stills"]), size=self.recipe.batch * self.stills_each)
-            clean, captions = self.latents["stills"][rows].float(), [self.captions["stills"][i] for i in rows]
+            clean, captions = (
+                self.latents["stills"][torch.as_tensor(rows)].float(),
+                [self.captions["stills"][i] for i in rows],
+            )
             masked = self.latents["grey_still"].float().expand_as(clean)
-            mask = torch.ones_like(clean)
+            mask = torch.ones_like(clean[:, :FRAMES_PER_LATENT])
         else:
             rows = random.scenes.integers(len(self.latents["chunks"]), size=self.recipe.batch)
-            clean, captions = self.latents["chunks"][rows].float(), [self.captions["chunks"][i] for i in rows]
+            clean, captions = (
+                self.latents["chunks"][torch.as_tensor(rows)].float(),
+                [self.captions["chunks"][i] for i in rows],
+            )
             masked, mask = self._given(rows, random)
         tokens, keep = encode_captions(network["text"], self.tokenizer, left_out(captions, random))
         noise = torch.randn(clean.shape, generator=random.noise)
@@ -92,9 +106,10 @@ class OpenSoraPlanTask:
 
     def _given(self, rows: np.ndarray, random: StepRandom) -> tuple[Tensor, Tensor]:
         """Returns masked-video latents and folded masks [B, 4, T', 8, 8] of chunks: first frame given, or nothing."""
-        told = torch.from_numpy(random.scenes.random(len(rows)) < self.given_share)[:, None, None, None, None]
+        told = torch.as_tensor(random.scenes.random(len(rows)) < self.given_share)[:, None, None, None, None]
         first = fold_mask(given_frames_mask(NUM_FRAMES, (0,), SIDE, SIDE))
-        masked = torch.where(told, self.latents["masked"][rows].float(), self.latents["grey_chunk"].float())
+        first_only = self.latents["masked"][torch.as_tensor(rows)].float()
+        masked = torch.where(told, first_only, self.latents["grey_chunk"].float())
         return masked, torch.where(told, first, torch.ones_like(first))
 
     def export(self, network: Any, weights: Path) -> None:
@@ -110,41 +125,31 @@ class OpenSoraPlanTask:
 def load_latents(cache: Path, weights: Path) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
     """Returns scaled latents and captions by name, made if not in `cache`.
 
-    The latents are `stills` [STILLS, 4, 1, 8, 8], `chunks` and `masked` (first frame, then grey) [CLIPS, 4, 13, 8, 8],
-    `grey_still` and `grey_chunk` (all grey) [1, 4, T', 8, 8]; the captions are `stills` and `chunks`.
+    The latents are `stills` [STILLS, C, 1, 8, 8], `chunks` and `masked` (first frame, then grey) [CLIPS, C, 13, 8, 8],
+    `grey_still` and `grey_chunk` (all grey) [1, C, T', 8, 8]; the captions are `stills` and `chunks`.
     """
+    device = str(torch.get_default_device())
     path = cache / "opensora_plan_latents.safetensors"
-    texts = path.with_suffix(".json")
     if not path.exists():
-        latents, captions = _make_latents(load_causal_vae(weights / "opensora_plan" / "vae", "cpu", torch.float32))
-        texts.write_text(json.dumps(captions), encoding="utf-8")
-        save_file(latents, path.with_suffix(".tmp"))
+        vae = load_causal_vae(weights / "opensora_plan" / "vae", device, torch.float32)
+        save_file(_make_latents(vae, load_rendered(cache)), path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)
-    return load_file(path), json.loads(texts.read_text(encoding="utf-8"))
+    captions = {"stills": load_captions(cache, "still", STILLS), "chunks": load_captions(cache, "clip", CLIPS_RENDERED)}
+    return load_file(path, device), captions
 
 
 @torch.no_grad()
-def _make_latents(vae: CausalVAE) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
-    rng = StepRandom.of("opensora_plan-latents", 0).scenes
-    grey = torch.zeros(1, 3, NUM_FRAMES, 8 * SIDE, 8 * SIDE)
-
+def _make_latents(vae: CausalVAE, rendered: Rendered) -> dict[str, Tensor]:
     def encoded(video: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            mean = vae.encode(video)[0]
-        return mean.float().mul(vae.config.scaling_factor).half()
+        return vae.encode(video)[0].mul(vae.config.scaling_factor).half()
 
-    stills, chunks, masked = [], [], []
-    captions: dict[str, list[str]] = {"stills": [], "chunks": []}
-    for _ in range(STILLS // _STILLS_AT_ONCE):
-        frames, texts = random_frames(rng, _STILLS_AT_ONCE)
-        stills.append(encoded(frames[:, :, None].contiguous()))
-        captions["stills"] += texts
-    for _ in range(CLIPS):
-        clip, text = random_clip(rng)
-        video = to_tensor(clip.render_at(np.arange(NUM_FRAMES) + rng.uniform(0, 200))).transpose(0, 1)[None]
-        chunks.append(encoded(video.contiguous()))
+    chunks, masked = [], []
+    for frames in torch.split(rendered.clips[:CLIPS, :NUM_FRAMES], 10):
+        video = as_pixels(frames).transpose(1, 2).contiguous()
+        grey = torch.zeros_like(video)
+        chunks.append(encoded(video))
         masked.append(encoded(torch.cat([video[:, :, :1], grey[:, :, 1:]], dim=2)))
-        captions["chunks"].append(text)
+    stills = [encoded(as_pixels(frames)[:, :, None]) for frames in torch.split(rendered.stills, 500)]
     latents = {"stills": torch.cat(stills), "chunks": torch.cat(chunks), "masked": torch.cat(masked)}
-    latents |= {"grey_still": encoded(grey[:, :, :1].contiguous()), "grey_chunk": encoded(grey)}
-    return {name: value.contiguous() for name, value in latents.items()}, captions
+    latents |= {"grey_still": encoded(grey[:1, :, :1]), "grey_chunk": encoded(grey[:1])}
+    return {name: value.contiguous() for name, value in latents.items()}

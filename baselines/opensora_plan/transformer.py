@@ -95,8 +95,8 @@ class InpaintTransformer(nn.Module):
         )
         width = config.num_attention_heads * config.attention_head_dim
         self.pos_embed = allegro.pos_embed
-        self.pos_embed_masked_video = self._given_embedding(width)
-        self.pos_embed_mask = self._given_embedding(width)
+        self.pos_embed_masked_video = self._given_embedding(config.in_channels, width)
+        self.pos_embed_mask = self._given_embedding(FRAMES_PER_LATENT, width)
         self.adaln_single = allegro.adaln_single
         self.caption_projection = allegro.caption_projection
         self.transformer_blocks = allegro.transformer_blocks
@@ -104,11 +104,11 @@ class InpaintTransformer(nn.Module):
         self.scale_shift_table = allegro.scale_shift_table
         self.proj_out = allegro.proj_out
 
-    def _given_embedding(self, width: int) -> nn.Sequential:
+    def _given_embedding(self, channels: int, width: int) -> nn.Sequential:
         """Returns a patch embedding and a projection that starts at zero: at first, nothing is known to be given."""
         patches = PatchEmbed(
             patch_size=self.config.patch_size,
-            in_channels=self.config.in_channels,
+            in_channels=channels,
             embed_dim=width,
             pos_embed_type=None,
         )
@@ -120,13 +120,16 @@ class InpaintTransformer(nn.Module):
         """Returns the predicted noise, [B, C, T, h, w].
 
         Args:
-            x: noisy latents, masked-video latents and folded mask, concatenated: [B, 3 C, T, h, w], h and w even.
+            x: noisy latents, masked-video latents and folded mask, concatenated: [B, 2 C + 4, T, h, w], h and w even.
             timestep: [B], 0..999.
             text: [B, 1, L, caption_channels] (or without the 1).
             text_mask: [B, ..., L], 1 for a token, 0 for padding.
         """
         batch, _, frames, height, width = x.shape
-        noisy, masked_video, mask = x.to(self.proj_out.weight.dtype).transpose(1, 2).flatten(0, 1).chunk(3, dim=1)
+        channels = [self.config.in_channels, self.config.in_channels, FRAMES_PER_LATENT]
+        noisy, masked_video, mask = torch.split(
+            x.to(self.proj_out.weight.dtype).transpose(1, 2).flatten(0, 1), channels, 1
+        )
         tokens = self.pos_embed(noisy) + self.pos_embed_masked_video(masked_video) + self.pos_embed_mask(mask)
         tokens = torch.unflatten(tokens, 0, (batch, frames)).flatten(1, 2)
         modulation, time = self.adaln_single(timestep, batch_size=batch, hidden_dtype=tokens.dtype)

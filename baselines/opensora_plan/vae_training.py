@@ -5,7 +5,7 @@ group norms see a whole clip at once.
 
 Example:
     >>> OpenSoraPlanVaeTask.lengths
-    ((1, 32), (5, 8), (9, 4), (17, 2), (49, 1))
+    ((1, 160), (9, 16), (17, 8), (49, 3))
 """
 
 from __future__ import annotations
@@ -21,14 +21,19 @@ from torch import Tensor, nn
 
 from baselines.opensora.vae import drawn
 from baselines.opensora_plan.vae import CausalVAE, CausalVAEConfig
-from generators.mini.data import random_clip, to_tensor
+from generators.mini.denoising import CACHE, neighbours
+from generators.mini.rendered import as_pixels, load_rendered
 from generators.mini.training import Recipe, StepRandom
 
-# The decoder's two finest levels work frame by frame, as the encoder's do in the original: 3D kernels there would take
-# most of the time, and what moves is already in place when time has been unfolded below them.
+# Four times the released latent channels: a latent holds four frames, and frames this small have little to spare; per
+# frame that is as many numbers as the image autoencoder keeps. The decoder's two finest levels work frame by frame, as
+# the encoder's do in the original: 3D kernels there would take most of the time, and what moves is already in place
+# when time has been unfolded below them.
 CONFIG = {
-    "hidden_size": 16,
+    "hidden_size": 24,
     "hidden_size_mult": [1, 2, 2, 2],
+    "z_channels": 16,
+    "embed_dim": 16,
     "num_res_blocks": 1,
     "decoder_resnet_blocks": ["ResnetBlock2D", "ResnetBlock2D", "ResnetBlock3D", "ResnetBlock3D"],
     "norm_groups": 8,
@@ -42,12 +47,15 @@ class OpenSoraPlanVaeTask:
     """Reconstruction of rendered clips: L1 + 2 MSE, and a little divergence."""
 
     name = "opensora_plan_vae"
-    recipe = Recipe(steps=3000, batch=36, learning_rate=2e-3, average=0.995, half=True)
+    recipe = Recipe(steps=3000, batch=144, learning_rate=2e-3, average=0.998, half=True)
     compiled: tuple[str, ...] = ()
-    lengths = ((1, 32), (5, 8), (9, 4), (17, 2), (49, 1))
+    lengths = ((1, 160), (9, 16), (17, 8), (49, 3))
     """(frames, clips) of a step, drawn by `shares`; `recipe.batch` is about how many frames that is."""
 
-    shares = (0.1, 0.5, 0.25, 0.1, 0.05)
+    shares = (0.1, 0.3, 0.3, 0.3)
+
+    def __init__(self) -> None:
+        self.rendered = load_rendered(CACHE)
 
     def build(self) -> nn.Module:
         """Returns the network at initialisation."""
@@ -56,7 +64,7 @@ class OpenSoraPlanVaeTask:
     def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the loss of one batch and, for the log, the PSNR in dB."""
         frames, count = self.lengths[random.scenes.choice(len(self.lengths), p=self.shares)]
-        video = draw_video(random.scenes, count, frames)
+        video = self._draw(random.scenes, count, frames)
         mean, log_variance = network.encode(video)
         mean, log_variance = mean.float(), log_variance.float()
         error = network.decode(drawn(mean, log_variance, random.noise)).float() - video
@@ -65,21 +73,23 @@ class OpenSoraPlanVaeTask:
         figures = {"frames": frames, "psnr": 10 * torch.log10(4 / mse.detach()).item(), "divergence": divergence.item()}
         return error.abs().mean() + 2 * mse + DIVERGENCE * divergence, figures
 
+    def _draw(self, rng: np.random.Generator, count: int, frames: int) -> Tensor:
+        """Returns `count` random clips [count, 3, frames, 64, 64] in -1..1; single frames are of many more scenes."""
+        if frames == 1:
+            rows = rng.integers(len(self.rendered.stills), size=count)
+            return as_pixels(self.rendered.stills[torch.as_tensor(rows)])[:, :, None]
+        rows = rng.integers(len(self.rendered.clips), size=count)
+        starts = rng.integers(self.rendered.clips.shape[1] - frames + 1, size=count)
+        return as_pixels(neighbours(self.rendered.clips, rows, starts, frames)).transpose(1, 2).contiguous()
+
     @torch.no_grad()
     def export(self, network: Any, weights: Path) -> None:
         """Writes `opensora_plan/vae` with the scaling factor that gives latents unit variance."""
         rng = StepRandom.of("opensora_plan_vae-scale", 0).scenes
-        latents = torch.cat([network.encode(draw_video(rng, 1, 25))[0] for _ in range(32)])
+        latents = torch.cat([network.encode(self._draw(rng, 1, 25))[0] for _ in range(32)])
         config = CONFIG | {"scaling_factor": round(1 / latents.std().item(), 5)}
         folder = weights / "opensora_plan" / "vae"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         state = {name: value.half().contiguous() for name, value in network.state_dict().items()}
         save_file(state, folder / "model.safetensors")
-
-
-def draw_video(rng: np.random.Generator, count: int, frames: int) -> Tensor:
-    """Returns `count` random clips [count, 3, frames, 64, 64] in -1..1."""
-    times = np.arange(frames)
-    clips = [to_tensor(random_clip(rng)[0].render_at(times + rng.uniform(0, 200))) for _ in range(count)]
-    return torch.stack(clips).transpose(1, 2).contiguous()

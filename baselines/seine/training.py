@@ -79,9 +79,9 @@ class SeineTask:
 
     def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the mean squared error of v on one batch."""
-        clean, captions, _ = draw_clips(self.library, random, self.recipe.batch, NUM_FRAMES)
+        clean, captions = draw_clips(self.library, random, self.recipe.batch, NUM_FRAMES)
         clean = clean.transpose(1, 2)
-        counts = torch.from_numpy(given_counts(random.scenes, len(clean)))
+        counts = torch.as_tensor(given_counts(random.scenes, len(clean)))
         missing = (torch.arange(clean.shape[2]) >= counts[:, None]).to(clean)[:, None, :, None, None]
         given = torch.where(missing.bool(), self.grey[:, None], clean)
         noise = torch.randn(clean.shape, generator=random.noise)
@@ -107,5 +107,6 @@ def given_counts(rng: np.random.Generator, size: int) -> np.ndarray[tuple[int], 
 def latents_of_grey(vae: Path) -> Tensor:
     """Returns the latents [4, 8, 8] of mid-grey, which stand for missing frames."""
     network = AutoencoderKL.from_pretrained(vae, torch_dtype=torch.float32).eval()
+    network.to(torch.get_default_device())
     mean: Tensor = network.encode(torch.zeros(1, 3, 64, 64)).latent_dist.mean[0]
     return mean * float(network.config.scaling_factor)

@@ -82,9 +82,9 @@ class SparseCtrlTask:
 
     def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the mean squared error of v on one batch."""
-        clean, captions, _ = draw_clips(self.library, random, self.recipe.batch, NUM_FRAMES)
+        clean, captions = draw_clips(self.library, random, self.recipe.batch, NUM_FRAMES)
         clean = clean.transpose(1, 2)
-        shown, mask = sparse(clean, torch.from_numpy(random.scenes.choice(GIVEN_COUNTS, size=len(clean))))
+        shown, mask = sparse(clean, torch.as_tensor(random.scenes.choice(GIVEN_COUNTS, size=len(clean))))
         context = self.text.encode(left_out(captions, random)).repeat_interleave(NUM_FRAMES, dim=0)
         noise = torch.randn(clean.shape, generator=random.noise)
         times = torch.randint(0, 1000, (len(clean),), generator=random.noise)

@@ -14,14 +14,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import CLIPTextModel
+from transformers import CLIPTextModel, CLIPTokenizer
 
-from generators.mini.latents import Library
+from generators.mini.latents import LOOK_EVERY, Library
 from generators.mini.tokenizer import build_tokenizer
 from generators.mini.training import StepRandom
+
+Numbers = NDArray[np.int64]
 
 HERE = Path(__file__).parent
 CACHE, WEIGHTS = HERE / "cache", HERE / "weights"
@@ -38,15 +42,32 @@ SCHEDULE = {
 def draw_stills(library: Library, random: StepRandom, batch: int) -> tuple[Tensor, list[str]]:
     """Returns single frames [batch, 4, 8, 8] and their captions."""
     rows = random.scenes.integers(len(library.stills), size=batch)
-    return library.stills[rows].float(), [library.still_captions[i] for i in rows]
+    return library.stills[torch.as_tensor(rows)].float(), [library.still_captions[i] for i in rows]
 
 
-def draw_clips(library: Library, random: StepRandom, batch: int, num_frames: int) -> tuple[Tensor, list[str], Tensor]:
-    """Returns neighbouring frames [batch, num_frames, 4, 8, 8] of random clips, their captions and clip numbers."""
+def draw_clips(library: Library, random: StepRandom, batch: int, num_frames: int) -> tuple[Tensor, list[str]]:
+    """Returns neighbouring frames [batch, num_frames, 4, 8, 8] of random clips, and their captions."""
     rows = random.scenes.integers(len(library.clips), size=batch)
     starts = random.scenes.integers(library.clips.shape[1] - num_frames + 1, size=batch)
-    clips = [library.clips[i, s : s + num_frames].float() for i, s in zip(rows, starts, strict=True)]
-    return torch.stack(clips), [library.clip_captions[i] for i in rows], torch.from_numpy(rows)
+    return neighbours(library.clips, rows, starts, num_frames).float(), [library.clip_captions[i] for i in rows]
+
+
+def draw_from_looks(
+    library: Library, random: StepRandom, batch: int, num_frames: int
+) -> tuple[Tensor, list[str], Tensor, Tensor]:
+    """Returns what `draw_clips` does, of clips whose first frame the image encoder has seen.
+
+    Also rows and columns [batch] of their embeddings in the library's `looks`.
+    """
+    rows = random.scenes.integers(len(library.clips), size=batch)
+    columns = random.scenes.integers((library.clips.shape[1] - num_frames) // LOOK_EVERY + 1, size=batch)
+    clips = neighbours(library.clips, rows, LOOK_EVERY * columns, num_frames).float()
+    return clips, [library.clip_captions[i] for i in rows], torch.as_tensor(rows), torch.as_tensor(columns)
+
+
+def neighbours(clips: Tensor, rows: Numbers, starts: Numbers, num_frames: int) -> Tensor:
+    """Returns frames start to start + num_frames - 1 [B, num_frames, ...] of those clips, out of clips [N, T, ...]."""
+    return clips[torch.as_tensor(rows)[:, None], torch.as_tensor(starts)[:, None] + torch.arange(num_frames)]
 
 
 def left_out(captions: Sequence[str], random: StepRandom, share: float = 0.1) -> list[str]:
@@ -59,7 +80,8 @@ class FrozenText:
 
     def __init__(self, weights: Path = WEIGHTS) -> None:
         folder = weights / "text_to_video" / "text_encoder"
-        self._encoder = CLIPTextModel.from_pretrained(folder, torch_dtype=torch.float32).eval()
+        encoder = CLIPTextModel.from_pretrained(folder, torch_dtype=torch.float32).eval()
+        self._encoder = encoder.to(torch.get_default_device())
         self._tokenizer = build_tokenizer()
         self._known: dict[tuple[str, bool], Tensor] = {}
 
@@ -72,15 +94,22 @@ class FrozenText:
             penultimate: take the last but one layer through the final layer norm, as networks on OpenCLIP-H do;
                 else the last one, as those on OpenAI's CLIP do.
         """
-        for text in captions:
-            if (text, penultimate) not in self._known:
-                tokens = self._tokenizer([text], padding="max_length", truncation=True, return_tensors="pt").input_ids
-                output = self._encoder(tokens, output_hidden_states=True)
-                state = output.last_hidden_state
-                if penultimate:
-                    state = self._encoder.final_layer_norm(output.hidden_states[-2])
-                self._known[text, penultimate] = state[0]
+        new = [text for text in dict.fromkeys(captions) if (text, penultimate) not in self._known]
+        if new:
+            tokens = read_tokens(self._tokenizer, new)
+            output = self._encoder(tokens, output_hidden_states=True)
+            states = output.last_hidden_state
+            if penultimate:
+                states = self._encoder.final_layer_norm(output.hidden_states[-2])
+            self._known.update({(text, penultimate): state for text, state in zip(new, states, strict=True)})
         return torch.stack([self._known[text, penultimate] for text in captions])
+
+
+def read_tokens(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Tensor:
+    """Returns token numbers [len(captions), 32] on the default device."""
+    read = tokenizer(list(captions), padding="max_length", truncation=True, return_tensors="pt")
+    tokens: Tensor = read.input_ids
+    return tokens.to(torch.get_default_device())
 
 
 def levels(alphas: Tensor, times: Tensor, dims: int) -> tuple[Tensor, Tensor]:

@@ -5,16 +5,14 @@ The file holds two sets: whole clips for motion, and single frames of many more 
 Example:
     >>> library = load_library(Path("generators/mini/cache"), Path("generators/mini/weights"))  # doctest: +SKIP
     >>> library.clips.shape  # doctest: +SKIP
-    torch.Size([2400, 25, 4, 8, 8])
+    torch.Size([8000, 51, 4, 8, 8])
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from safetensors import safe_open
@@ -23,22 +21,21 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from transformers import CLIPVisionModelWithProjection
 
-from generators.mini.data import random_clip, to_tensor
+from generators.mini.rendered import CLIPS, STILLS, as_pixels, load_captions, load_rendered
 from generators.mini.tasks.clip import normalise
-from generators.mini.training import StepRandom
 
-CLIPS, CLIP_FRAMES, STILLS = 2400, 25, 15000
-"""Whole clips, frames in each, and further single frames."""
+LOOK_EVERY = 5
+"""Every how many frames of a clip its image embedding is kept."""
 
 
 @dataclass(frozen=True)
 class Library:
-    """Latents at unit variance (posterior mean times the scaling factor) with their captions.
+    """Latents at unit variance (posterior mean times the scaling factor) with their captions, on the default device.
 
     Attributes:
-        clips: [CLIPS, LENGTH, 4, 8, 8] float16.
+        clips: [CLIPS, CLIP_FRAMES, 4, 8, 8] float16.
         clip_captions: one per clip.
-        looks: [CLIPS, 96] float16, image embedding of each clip's first frame.
+        looks: [CLIPS, n, 96] float16, image embeddings of frames 0, LOOK_EVERY, 2 LOOK_EVERY ... of each clip.
         stills: [STILLS, 4, 8, 8] float16.
         still_captions: one per still.
         scaling_factor: of the autoencoder; latents divided by it are what the encoder gives.
@@ -53,57 +50,53 @@ class Library:
 
 
 def load_library(cache: Path, weights: Path) -> Library:
-    """Returns the latents, made (in some minutes, from two networks in `weights`) if not in `cache`."""
+    """Returns the latents, made (from rendered frames and two networks in `weights`) if not in `cache`."""
     path = cache / "latents.safetensors"
     if not path.exists():
         _make(path, weights)
-    with safe_open(path, framework="pt") as file:
-        notes = file.metadata()
+    with safe_open(path, framework="pt", device=str(torch.get_default_device())) as file:
         return Library(
             file.get_tensor("clips"),
-            json.loads(notes["clip_captions"]),
+            load_captions(cache, "clip", CLIPS),
             file.get_tensor("looks"),
             file.get_tensor("stills"),
-            json.loads(notes["still_captions"]),
-            float(notes["scaling_factor"]),
+            load_captions(cache, "still", STILLS),
+            float(file.metadata()["scaling_factor"]),
         )
 
 
 @torch.no_grad()
 def _make(path: Path, weights: Path) -> None:
-    vae = AutoencoderKL.from_pretrained(weights / "text_to_video" / "vae", torch_dtype=torch.float32).eval()
+    device = torch.get_default_device()
+    vae = AutoencoderKL.from_pretrained(weights / "text_to_video" / "vae", torch_dtype=torch.float32).eval().to(device)
     vae.to(memory_format=torch.channels_last)
-    vae.encoder.compile()
     encoder = CLIPVisionModelWithProjection.from_pretrained(
         weights / "svd" / "image_encoder", torch_dtype=torch.float32
     )
-    rng = StepRandom.of("library", 0).scenes
+    encoder.eval().to(device)
+    factor = float(vae.config.scaling_factor)
 
     def encode(frames: Tensor) -> Tensor:
-        frames = frames.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            mean: Tensor = vae.encode(frames).latent_dist.mean
-        return mean.float().mul(float(vae.config.scaling_factor)).half()
+        mean: Tensor = vae.encode(frames.contiguous(memory_format=torch.channels_last)).latent_dist.mean
+        return mean.mul(factor).half()
 
-    clips, clip_captions, looks, stills, still_captions = [], [], [], [], []
-    for _ in range(CLIPS):
-        clip, text = random_clip(rng)
-        frames = to_tensor(clip.render_at(np.arange(CLIP_FRAMES) + rng.uniform(0, 200)))
-        clips.append(encode(frames))
-        clip_captions.append(text)
-        looks.append(encoder(image_encoder_pixels(frames[:1])).image_embeds.half())
-    for _ in range(STILLS // CLIP_FRAMES):  # the same batch as a clip, so that one compiled graph serves
-        pairs = [random_clip(rng) for _ in range(CLIP_FRAMES)]
-        frames = to_tensor(np.concatenate([clip.render_at(rng.uniform(0, 200, 1)) for clip, _ in pairs]))
-        stills.append(encode(frames))
-        still_captions += [text for _, text in pairs]
-    tensors = {"clips": torch.stack(clips), "looks": torch.cat(looks), "stills": torch.cat(stills)}
-    notes = {
-        "clip_captions": json.dumps(clip_captions),
-        "still_captions": json.dumps(still_captions),
-        "scaling_factor": str(vae.config.scaling_factor),
+    rendered = load_rendered(path.parent)
+    clips, looks = [], []
+    for part in torch.split(rendered.clips, 20):
+        frames = as_pixels(part)
+        clips.append(torch.unflatten(encode(frames.flatten(0, 1)), 0, frames.shape[:2]))
+        seen = frames[:, ::LOOK_EVERY]
+        looks.append(encoder(image_encoder_pixels(seen.flatten(0, 1))).image_embeds.half().unflatten(0, seen.shape[:2]))
+    tensors = {
+        "clips": torch.cat(clips),
+        "looks": torch.cat(looks),
+        "stills": torch.cat([encode(as_pixels(part)) for part in torch.split(rendered.stills, 1000)]),
     }
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path.with_suffix(".tmp"), notes)
+    save_file(
+        {name: tensor.contiguous() for name, tensor in tensors.items()},
+        path.with_suffix(".tmp"),
+        {"scaling_factor": str(factor)},
+    )
     path.with_suffix(".tmp").replace(path)
 
 

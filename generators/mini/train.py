@@ -48,7 +48,9 @@ def train_named(tasks: Mapping[str, str], program: str, description: str) -> Non
     parser.add_argument("--weights", type=Path, default=HERE / "weights", help="where finished networks go")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    train_task(load_task(tasks[options.name]), options.cache, options.weights, options.device, options.until)
+    torch.set_default_device(options.device)
+    torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it
+    train_task(load_task(tasks[options.name]), options.cache, options.weights, options.until)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class StepRandom:
-    """Randomness of one training step: numpy for scenes, torch for noise."""
+    """Randomness of one training step: numpy for scenes, torch for noise, on the default device."""
 
     step: int
     scenes: np.random.Generator
@@ -57,9 +57,10 @@ class StepRandom:
 
     @classmethod
     def of(cls, name: str, step: int) -> StepRandom:
-        """Returns the randomness of one step of one task; the same pair always gives the same."""
+        """Returns the randomness of one step of one task; the same pair always gives the same on one kind of device."""
         seed = (zlib.crc32(name.encode()), step)
-        noise = torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
+        noise = torch.Generator(torch.get_default_device())
+        noise.manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
         return cls(step, np.random.default_rng(seed), noise)
 
 
@@ -84,24 +85,25 @@ class TrainingTask(Protocol):
         ...
 
 
-def train_task(
-    task: TrainingTask, folder: Path, weights: Path, device: str = "cpu", until: int | None = None
-) -> nn.Module:
+def train_task(task: TrainingTask, folder: Path, weights: Path, until: int | None = None) -> nn.Module:
     """Trains a task to its last step (or to step `until`), exports it and returns the averaged network.
+
+    Everything happens on torch's default device: there the task makes its tensors, too.
 
     Args:
         task: what to learn.
         folder: where `NAME.ckpt` and `NAME.jsonl` are kept; a checkpoint found there is continued.
         weights: the weights folder the finished network is exported to.
-        device: torch device.
         until: stop (with a checkpoint, without export) after this many steps in all; None = to the end.
     """
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, log = folder / f"{task.name}.ckpt", folder / f"{task.name}.jsonl"
+    device = torch.get_default_device()
     torch.manual_seed(zlib.crc32(task.name.encode()))
     network = task.build().to(device)
     average = copy.deepcopy(network).requires_grad_(False)
-    optimiser = torch.optim.AdamW(_decay_groups(network, task.recipe.weight_decay), lr=1.0, betas=(0.9, 0.99))
+    groups = _decay_groups(network, task.recipe.weight_decay)
+    optimiser = torch.optim.AdamW(groups, lr=1.0, betas=(0.9, 0.99), fused=device.type == "cuda")
     step, seconds = 0, 0.0
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -124,7 +126,7 @@ def train_task(
             for group in optimiser.param_groups:
                 group["lr"] = task.recipe.learning_rate * one_cycle(step / task.recipe.steps)
             network.train()
-            with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=task.recipe.half):
+            with torch.autocast(device.type, torch.bfloat16, enabled=task.recipe.half):
                 loss, figures = task.loss(network, StepRandom.of(task.name, step))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
@@ -141,7 +143,7 @@ def train_task(
                 saved = time.monotonic()
     average.eval()
     if step == task.recipe.steps:
-        task.export(average.to("cpu"), weights)
+        task.export(average, weights)
     return average
 
 

@@ -13,6 +13,7 @@ Example:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,13 +24,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
-from generators.mini.data import random_clip, to_tensor
+from generators.api import Frames
+from generators.mini.data import to_tensor
 from generators.mini.denoising import CACHE, WEIGHTS, FrozenText
-from generators.mini.latents import CLIP_FRAMES, Library, load_library
+from generators.mini.latents import Library, load_library
+from generators.mini.rendered import by_all_cores, scene_of
 from generators.mini.training import StepRandom
 from generators.streaming_t2v.clips import Sample
 from generators.streaming_t2v.encoders import ImageEncoder, LatentCodec
 from generators.streaming_t2v.network import NetworkConfig
+
+CLIPS, SHOWN = 4000, 24
+"""Clips of the library that are decoded, and how many of their first frames are."""
 
 ANCHORS, REACH = 4, 220
 """Anchor frames of each clip, and how many frames before it they may lie."""
@@ -40,7 +46,7 @@ SPOILT = 0.3
 
 @dataclass(frozen=True)
 class Views:
-    """What the frozen networks make of every clip of the library.
+    """What the frozen networks make of clips of the library, the first of them in their order.
 
     Attributes:
         spoilt: [clips, n, 4, 8, 8], latents of the first n frames of each clip with faults added.
@@ -75,8 +81,8 @@ class Windows:
 
     def sample(self, rng: np.random.Generator) -> Sample:
         """Returns a sample that depends on the generator's state only."""
-        clip = int(rng.integers(len(self.library.clips)))
-        start = int(rng.integers(self.library.clips.shape[1] - self.config.window + 1))
+        clip = int(rng.integers(len(self.views.frames)))
+        start = int(rng.integers(self.views.frames.shape[1] - self.config.conditioning_frames + 1))
         anchor, told = self.views.anchors[clip, rng.integers(ANCHORS)], rng.random() >= self.dropout
         known = slice(start, start + self.config.conditioning_frames)
         return Sample(
@@ -91,56 +97,57 @@ class Windows:
 def windows(config: NetworkConfig) -> Windows:
     """Returns the training samples for a network of these sizes."""
     library = load_library(CACHE, WEIGHTS)
-    shown = CLIP_FRAMES - config.window + config.conditioning_frames
-    return Windows(library, load_views(library, shown), FrozenText(), config)
+    return Windows(library, load_views(library), FrozenText(), config)
 
 
-def load_views(library: Library, shown: int, cache: Path = CACHE, weights: Path = WEIGHTS) -> Views:
+def load_views(library: Library, cache: Path = CACHE, weights: Path = WEIGHTS) -> Views:
     """Returns the views of the library's clips, made (in some minutes) if not in `cache`.
 
     Args:
         library: the clips.
-        shown: frames of each clip that are decoded.
         cache: where they are kept.
         weights: folder of the miniature weights: autoencoder and image encoder.
     """
-    path = cache / f"views_{shown}.safetensors"
+    path = cache / "views.safetensors"
     if not path.exists():
-        _make(path, library, shown, weights)
-    state = load_file(path)
-    return Views(spoil_clips(library, shown), state["frames"], state["anchors"], state["grey"])
-
-
-def spoil_clips(library: Library, shown: int) -> Tensor:
-    """Returns the spoilt latents [clips, shown, 4, 8, 8] of the library's clips, always the same."""
-    noise = StepRandom.of("views", 0).noise
-    return torch.stack([spoil_latents(latents[:shown].float(), noise) for latents in library.clips])
+        _make(path, library, weights)
+    state = load_file(path, str(torch.get_default_device()))
+    return Views(state["spoilt"], state["frames"], state["anchors"], state["grey"])
 
 
 @torch.no_grad()
-def _make(path: Path, library: Library, shown: int, weights: Path) -> None:
-    vae = AutoencoderKL.from_pretrained(weights / "text_to_video" / "vae", torch_dtype=torch.float32).eval()
-    codec = LatentCodec(vae.to(memory_format=torch.channels_last), batch=shown)
+def _make(path: Path, library: Library, weights: Path) -> None:
+    device = torch.get_default_device()
+    vae = AutoencoderKL.from_pretrained(weights / "text_to_video" / "vae", torch_dtype=torch.float32).eval().to(device)
+    codec = LatentCodec(vae.to(memory_format=torch.channels_last), batch=10 * SHOWN)
     encoder = CLIPVisionModelWithProjection.from_pretrained(
         weights / "svd" / "image_encoder", torch_dtype=torch.float32
     )
-    look = ImageEncoder(encoder.eval())
-    frames = torch.empty(len(library.clips), shown, 3, 64, 64, dtype=torch.uint8)
-    anchors = torch.empty(len(library.clips), ANCHORS, encoder.config.projection_dim)
-    replayed, random = StepRandom.of("library", 0).scenes, StepRandom.of("views", 0)
-    for number, spoilt in enumerate(spoil_clips(library, shown)):
-        clip, text = random_clip(replayed)
-        time = replayed.uniform(0, 200)
-        if text != library.clip_captions[number]:
-            raise ValueError(f"clip {number} of the library is not what its seed gives: delete {path.parent} to remake")
-        with torch.autocast("cpu", torch.bfloat16):
-            decoded = codec.decode(spoilt.contiguous(memory_format=torch.channels_last))
-        frames[number] = ((decoded.float() + 1) * 127.5).round().to(torch.uint8)
-        earlier = time - random.scenes.uniform(1, REACH, ANCHORS)
-        anchors[number] = look(to_tensor(clip.render_at(earlier)))
-    grey = look(torch.zeros(1, 3, 64, 64))[0]
-    save_file({"frames": frames, "anchors": anchors, "grey": grey}, path.with_suffix(".tmp"))
+    look = ImageEncoder(encoder.eval().to(device))
+    noise = StepRandom.of("views", 0).noise
+    spoilt = torch.stack([spoil_latents(clip[:SHOWN].float(), noise) for clip in library.clips[:CLIPS]])
+    frames = [
+        ((codec.decode(part.flatten(0, 1)) + 1) * 127.5).round().to(torch.uint8) for part in torch.split(spoilt, 10)
+    ]
+    earlier = np.concatenate(by_all_cores(_render_anchors, len(spoilt)))
+    anchors = [look(to_tensor(part).to(device)) for part in np.array_split(earlier, len(spoilt))]
+    state = {
+        "spoilt": spoilt,
+        "frames": torch.unflatten(torch.cat(frames), 0, spoilt.shape[:2]),
+        "anchors": torch.stack(anchors),
+        "grey": look(torch.zeros(1, 3, 64, 64))[0],
+    }
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, path.with_suffix(".tmp"))
     path.with_suffix(".tmp").replace(path)
+
+
+def _render_anchors(numbers: Sequence[int]) -> Frames:
+    """Returns the anchor frames of those clips, [len(numbers) * ANCHORS, 64, 64, 3]."""
+    frames = []
+    for number in numbers:
+        clip, _, begin = scene_of(number)
+        frames.append(clip.render_at(begin - StepRandom.of("anchors", number).scenes.uniform(1, REACH, ANCHORS)))
+    return np.concatenate(frames)
 
 
 def spoil_latents(latents: Tensor, noise: torch.Generator) -> Tensor:
@@ -148,7 +155,7 @@ def spoil_latents(latents: Tensor, noise: torch.Generator) -> Tensor:
 
     The amount is random, and small for most clips.
     """
-    amount = SPOILT * float(torch.rand(1, generator=noise)) ** 2
+    amount = SPOILT * torch.rand(1, generator=noise) ** 2
     each, all_alike, colour = (
         torch.randn(shape, generator=noise)
         for shape in (latents.shape, (1, *latents.shape[1:]), (1, latents.shape[1], 1, 1))

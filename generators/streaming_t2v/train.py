@@ -104,6 +104,8 @@ def load_samples(options: argparse.Namespace, sizes: NetworkConfig, folders: Seq
 def main(arguments: list[str]) -> None:
     """Trains as the command line says, printing the table of trained parameters and the loss."""
     options = parser().parse_args(arguments)
+    torch.set_default_device(options.device)
+    torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it
     settings = PipelineSettings(device=options.device, weights_dir=options.weights_dir)
     folders = [
         resolve_weights(location, options.weights_dir) for location in (options.base, options.images) if location

@@ -252,7 +252,8 @@ class Average:
 def draws(seed: int, call: int, process: int) -> tuple[np.random.Generator, torch.Generator]:
     """Generators for the data and the noise of one network call, the same whenever that call is made."""
     data, noise = np.random.SeedSequence((seed, call, process)).spawn(2)
-    return np.random.default_rng(data), torch.Generator().manual_seed(int(noise.generate_state(1)[0]))
+    random = torch.Generator(torch.get_default_device())
+    return np.random.default_rng(data), random.manual_seed(int(noise.generate_state(1)[0]))
 
 
 def train_streaming(

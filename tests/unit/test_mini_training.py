@@ -45,7 +45,7 @@ def test_a_run_that_stopped_ends_where_an_unbroken_one_does(tmp_path):
     assert [entry["step"] for entry in log] == [20, 40, 60]
 
 
-def test_dice_depend_on_task_and_step_only():
+def test_random_numbers_depend_on_task_and_step_only():
     assert StepRandom.of("a", 3).scenes.random() == StepRandom.of("a", 3).scenes.random()
     draws = {StepRandom.of(name, step).scenes.random() for name in "ab" for step in range(3)}
     assert len(draws) == 6

@@ -38,7 +38,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two clips in place of the thousands whose latents take minutes to make."""
     generator = torch.Generator().manual_seed(0)
     clips, looks, stills = (
-        torch.randn(shape, generator=generator).half() for shape in [(2, 25, 4, 8, 8), (2, 96), (2, 4, 8, 8)]
+        torch.randn(shape, generator=generator).half() for shape in [(2, 25, 4, 8, 8), (2, 5, 96), (2, 4, 8, 8)]
     )
     small = Library(clips, [CIRCLE, SQUARE], looks, stills, [CIRCLE, SQUARE], 1.0)
     for module in (animatediff_training, sparsectrl_training, seine_training):

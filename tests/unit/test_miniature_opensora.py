@@ -27,12 +27,21 @@ from generators.api import Request, Start
 from generators.mini.denoising import WEIGHTS
 from generators.mini.grammar import caption, random_scene
 from generators.mini.latents import Library
+from generators.mini.rendered import Rendered, as_pixels, scene_of
 from generators.mini.train import load_task
 from generators.mini.training import StepRandom, train_task
+
+PLAN = opensora_plan_training.CONFIG["in_channels"]
 
 TRANSFORMERS = ["opensora", "opensora_plan"]
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+
+def pixels(count: int, frames: int) -> Tensor:
+    """Returns rendered clips [count, frames, 64, 64, 3] uint8 that no training sees."""
+    clips = [scene_of(number, "test") for number in range(count)]
+    return torch.stack([torch.as_tensor(clip.render_at(begin + np.arange(frames))) for clip, _, begin in clips])
 
 
 @pytest.fixture(autouse=True)
@@ -44,14 +53,15 @@ def data(monkeypatch: pytest.MonkeyPatch) -> None:
         return torch.randn(shape, generator=noise).half()
 
     texts = ["a red circle on grass"] * 30
-    library = Library(draw(30, 25, 4, 8, 8), texts, draw(30, 96), draw(30, 4, 8, 8), texts, 0.5)
+    library = Library(draw(30, 51, 4, 8, 8), texts, draw(30, 11, 96), draw(30, 4, 8, 8), texts, 0.5)
     latents = {
-        "stills": draw(30, 4, 1, 8, 8), "chunks": draw(4, 4, 13, 8, 8), "masked": draw(4, 4, 13, 8, 8),
-        "grey_still": draw(1, 4, 1, 8, 8), "grey_chunk": draw(1, 4, 13, 8, 8),
+        "stills": draw(30, PLAN, 1, 8, 8), "chunks": draw(4, PLAN, 13, 8, 8), "masked": draw(4, PLAN, 13, 8, 8),
+        "grey_still": draw(1, PLAN, 1, 8, 8), "grey_chunk": draw(1, PLAN, 13, 8, 8),
     }  # fmt: skip
+    rendered = Rendered(pixels(4, 51), texts, pixels(4, 1)[:, 0], texts)
     for module in (opensora_training, opensora_vae_training):
         monkeypatch.setattr(module, "load_library", lambda cache, weights: library)
-    monkeypatch.setattr(opensora_training, "load_frames", lambda cache, weights: (draw(4, 51, 4, 8, 8), texts))
+    monkeypatch.setattr(opensora_plan_vae_training, "load_rendered", lambda cache: rendered)
     monkeypatch.setattr(
         opensora_plan_training, "load_latents", lambda cache, weights: (latents, dict.fromkeys(latents, texts))
     )
@@ -63,6 +73,7 @@ class Seen(nn.Module):
     def __init__(self, like: nn.Module) -> None:
         super().__init__()
         self.y_embedder = getattr(like, "y_embedder", None)
+        self.channels = like.config.in_channels
         self.arguments: tuple[Tensor, ...] = ()
         self.x_mask = torch.zeros(0)
 
@@ -70,7 +81,7 @@ class Seen(nn.Module):
         self.arguments = arguments
         if x_mask is not None:
             self.x_mask = x_mask
-        return torch.zeros_like(arguments[0][:, :4])
+        return torch.zeros_like(arguments[0][:, : self.channels])
 
 
 def shown(task: Any, step: int) -> tuple[Seen, StepRandom]:
@@ -104,7 +115,7 @@ def test_single_frames_are_all_to_make() -> None:
 def test_the_plan_is_shown_the_masked_video_and_the_folded_mask() -> None:
     task = opensora_plan_training.OpenSoraPlanTask()
     seen, random = shown(task, task.still_steps)
-    _, masked, mask = seen.arguments[0].chunk(3, dim=1)
+    _, masked, mask = torch.split(seen.arguments[0], [PLAN, PLAN, 4], dim=1)
     rows = random.scenes.integers(len(task.latents["chunks"]), size=task.recipe.batch)
     told = mask.flatten(1).amin(1) == 0
     assert 0 < told.sum() < len(told)
@@ -115,7 +126,7 @@ def test_the_plan_is_shown_the_masked_video_and_the_folded_mask() -> None:
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)
-def test_a_step_depends_on_its_dice_only(name: str) -> None:
+def test_a_step_depends_on_its_random_numbers_only(name: str) -> None:
     task = load_task(BASELINE_TASKS[name])
     network = task.build()
     losses = [task.loss(network, StepRandom.of(name, step))[0].item() for step in (0, 0, 1)]
@@ -180,15 +191,15 @@ def test_the_causal_autoencoder_is_trained_and_exported(tmp_path: Path, monkeypa
     monkeypatch.setattr(opensora_plan_vae_training.OpenSoraPlanVaeTask, "shares", (0.5, 0.5))
     assert trained("opensora_plan_vae", tmp_path, steps=3) == []
     vae = load_causal_vae(tmp_path / "opensora_plan" / "vae", "cpu", torch.float32)
-    video = opensora_plan_vae_training.draw_video(np.random.default_rng(0), 4, 9)
+    video = as_pixels(pixels(4, 9)).transpose(1, 2)
     latents = vae.encode(video)[0] * vae.config.scaling_factor
-    assert latents.shape == (4, 4, 3, 8, 8)
+    assert latents.shape == (4, PLAN, 3, 8, 8)
     assert 0.7 < latents.std() < 1.4
 
 
 def test_both_autoencoders_show_the_world() -> None:
     """Weights of the repository on clips they have not seen: well above what a blurred frame gives."""
-    video = opensora_plan_vae_training.draw_video(np.random.default_rng(7), 4, 17)
+    video = as_pixels(pixels(4, 17)).transpose(1, 2)
     frame_vae = WEIGHTS / "text_to_video" / "vae"
     sora = load_opensora_vae(WEIGHTS / "opensora" / "vae", "cpu", torch.float32, frame_vae)
     plan = load_causal_vae(WEIGHTS / "opensora_plan" / "vae", "cpu", torch.float32)
@@ -198,19 +209,16 @@ def test_both_autoencoders_show_the_world() -> None:
 
 def test_latents_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    for module in (opensora_training, opensora_plan_training):
-        monkeypatch.setattr(module, "CLIPS", 1)
-    monkeypatch.setattr(opensora_plan_training, "STILLS", 50)
-    frames, captions = opensora_training.load_frames(tmp_path, WEIGHTS)
-    assert (frames.shape, len(captions)) == ((1, 51, 4, 8, 8), 1)
+    rendered = Rendered(pixels(2, 51), ["a", "b"], pixels(3, 1)[:, 0], ["c", "d", "e"])
+    monkeypatch.setattr(opensora_plan_training, "load_rendered", lambda cache: rendered)
+    monkeypatch.setattr(opensora_plan_training, "load_captions", lambda cache, kind, count: [kind])
     latents, texts = opensora_plan_training.load_latents(tmp_path, WEIGHTS)
     assert {name: tuple(value.shape) for name, value in latents.items()} == {
-        "stills": (50, 4, 1, 8, 8), "chunks": (1, 4, 13, 8, 8), "masked": (1, 4, 13, 8, 8),
-        "grey_still": (1, 4, 1, 8, 8), "grey_chunk": (1, 4, 13, 8, 8),
+        "stills": (3, PLAN, 1, 8, 8), "chunks": (2, PLAN, 13, 8, 8), "masked": (2, PLAN, 13, 8, 8),
+        "grey_still": (1, PLAN, 1, 8, 8), "grey_chunk": (1, PLAN, 13, 8, 8),
     }  # fmt: skip
-    assert {name: len(value) for name, value in texts.items()} == {"stills": 50, "chunks": 1}
+    assert texts == {"stills": ["still"], "chunks": ["clip"]}
     nowhere = tmp_path / "nowhere"  # the second time nothing is encoded
-    assert torch.equal(opensora_training.load_frames(tmp_path, nowhere)[0], frames)
     assert torch.equal(opensora_plan_training.load_latents(tmp_path, nowhere)[0]["masked"], latents["masked"])
 
 

@@ -21,7 +21,7 @@ from baselines.i2vgen_xl.method import I2vgenXl
 from baselines.train import BASELINE_TASKS
 from generators.api import Request, Start
 from generators.mini.denoising import WEIGHTS
-from generators.mini.latents import CLIP_FRAMES, Library
+from generators.mini.latents import LOOK_EVERY, Library
 from generators.mini.train import load_task
 from generators.mini.training import StepRandom, train_task
 
@@ -37,9 +37,9 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
     """Noise in place of the encoded clips, which do not travel with the repository."""
     noise = torch.Generator().manual_seed(0)
     small = Library(
-        clips=torch.randn(5, CLIP_FRAMES, 4, 8, 8, generator=noise).half(),
+        clips=torch.randn(5, 25, 4, 8, 8, generator=noise).half(),
         clip_captions=["a red circle on grass"] * 5,
-        looks=torch.randn(5, 96, generator=noise).half(),
+        looks=torch.randn(5, 5, 96, generator=noise).half(),
         stills=torch.zeros(0, 4, 8, 8).half(),
         still_captions=[],
         scaling_factor=0.5,
@@ -119,9 +119,9 @@ def test_later_frames_are_numbered() -> None:
 
 def test_first_frames_are_seen_once(library: Library) -> None:
     frames = dynamicrafter_training.FirstFrames(library)
-    seen = frames.tokens([3, None, 1, 3])
+    seen = frames.tokens([(3, 0), None, (1, 5), (3, 0)])
     assert seen.shape == (4, 65, 96)
     assert torch.equal(seen[0], seen[3])
     assert not torch.equal(seen[0], seen[1])
     library.clips.zero_()
-    assert torch.equal(frames.tokens([1])[0], seen[2])
+    assert torch.equal(frames.tokens([(1, 5)])[0], seen[2])

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -94,11 +93,12 @@ class _Contrastive:
         clips = [Clip(scene, int(random.scenes.integers(2**31))) for scene in scenes]
         frames = to_tensor(np.concatenate([clip.render_at(random.scenes.uniform(0, 100, 1)) for clip in clips]))
         tokens = self.tokenizer([caption(scene) for scene in scenes], padding="max_length", return_tensors="pt")
-        return spoil_frames(frames, random.noise) / 2 + 0.5, tokens.input_ids
+        device = torch.get_default_device()
+        return spoil_frames(frames.to(device), random.noise) / 2 + 0.5, tokens.input_ids.to(device)
 
     def match(self, logits: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Returns the symmetric cross entropy of an N x N table of similarities, and how often the best is right."""
-        truth = torch.arange(len(logits))
+        truth = torch.arange(len(logits), device=logits.device)
         loss = (cross_entropy(logits, truth) + cross_entropy(logits.T, truth)) / 2
         return loss, {"right": (logits.argmax(1) == truth).float().mean().item()}
 
@@ -112,6 +112,8 @@ class ScorerTask(_Contrastive):
 
     def build(self) -> nn.Module:
         """Returns the network at initialisation."""
+        import open_clip  # which no other network needs
+
         config = json.loads(json.dumps(SCORER))
         network: nn.Module = open_clip.CLIP(**config)
         return network

@@ -10,12 +10,13 @@ import torch
 from diffusers import EulerDiscreteScheduler, UNetSpatioTemporalConditionModel
 from torch import Tensor, nn
 
+from generators.mini.denoising import draw_from_looks
 from generators.mini.latents import load_library
 from generators.mini.training import Recipe, StepRandom
 
 HERE = Path(__file__).parents[1]
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "sample_size": 8,
     "in_channels": 8,
     "out_channels": 4,
@@ -72,10 +73,9 @@ class SvdTask:
     def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
         """Returns the weighted squared error of the denoised clip, weight (1 + sigma^2) / sigma^2."""
         count = self.recipe.batch
-        rows = random.scenes.integers(len(self.library.clips), size=count)
-        clean = self.library.clips[rows].float()
-        told = torch.from_numpy(random.scenes.random(count) > 0.1).float()
-        look = self.library.looks[rows].float().unsqueeze(1) * told.view(-1, 1, 1)
+        clean, _, rows, columns = draw_from_looks(self.library, random, count, CONFIG["num_frames"])
+        told = torch.as_tensor(random.scenes.random(count) > 0.1).float()
+        look = self.library.looks[rows, columns].float().unsqueeze(1) * told.view(-1, 1, 1)
         first = clean[:, :1] / self.library.scaling_factor * told.view(-1, 1, 1, 1, 1)
         sigma = torch.exp(0.7 + 1.6 * torch.randn(count, generator=random.noise)).view(-1, 1, 1, 1, 1)
         noisy = clean + sigma * torch.randn(clean.shape, generator=random.noise)

@@ -15,7 +15,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from generators.mini.denoising import CACHE, SCHEDULE, WEIGHTS, draw_stills, left_out, levels
+from generators.mini.denoising import CACHE, SCHEDULE, WEIGHTS, draw_stills, left_out, levels, read_tokens
 from generators.mini.latents import load_library
 from generators.mini.tasks.clip import IMAGE_ENCODER_TEXT
 from generators.mini.tokenizer import LENGTH, build_tokenizer
@@ -58,8 +58,7 @@ class TextToImageTask:
         """Returns the mean squared error of v on one batch."""
         clean, captions = draw_stills(self.library, random, self.recipe.batch)
         told = left_out(captions, random)
-        tokens = self.tokenizer(told, padding="max_length", truncation=True, return_tensors="pt").input_ids
-        context = network["text"](tokens).last_hidden_state
+        context = network["text"](read_tokens(self.tokenizer, told)).last_hidden_state
         noise = torch.randn(clean.shape, generator=random.noise)
         times = torch.randint(0, 1000, (len(clean),), generator=random.noise)
         signal, spread = levels(self.alphas, times, clean.ndim)

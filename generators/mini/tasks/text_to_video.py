@@ -72,7 +72,7 @@ class TextToVideoTask:
             stills, captions = draw_stills(self.library, random, self.recipe.batch * self.num_frames)
             clean = stills.unsqueeze(2)
         else:
-            clips, captions, _ = draw_clips(self.library, random, self.recipe.batch, self.num_frames)
+            clips, captions = draw_clips(self.library, random, self.recipe.batch, self.num_frames)
             clean = clips.transpose(1, 2)
         context = self.text.encode(left_out(captions, random))
         noise = torch.randn(clean.shape, generator=random.noise)
