@@ -21,7 +21,7 @@ from baselines.i2vgen_xl.method import I2vgenXl
 from baselines.train import BASELINE_TASKS
 from generators.api import Request, Start
 from generators.mini.denoising import WEIGHTS
-from generators.mini.latents import LOOK_EVERY, Library
+from generators.mini.latents import Library
 from generators.mini.train import load_task
 from generators.mini.training import StepRandom, train_task
 
