@@ -8,7 +8,6 @@ Example:
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,22 +16,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench.commands.run import run
+from bench.commands.score import score
 from bench.errors import BenchError, ConfigError, StoreError
-from bench.options import carrying_out, shard_of
+from bench.options import PLUGIN_HELP, PROFILE_HELP, SET_HELP
 from bench.terminal import escape_what_cannot_be_printed, open_what_is_closed, say
 
 if TYPE_CHECKING:
-    from bench.profile import Profile, Settings
-    from bench.run import RunSummary
-    from bench.spec import RunSpec
-    from bench.store import Store
+    from bench.profile import Settings
 
 SCRIPT = "longvideo-bench"
 """Name of the installed command."""
-
-PROFILE_HELP = "Packaged profile or a .toml file."
-SET_HELP = "Override one setting, such as methods.seine.num_inference_steps=4. Repeatable."
-PLUGIN_HELP = "A drop-in file with methods or metrics. Repeatable."
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,71 +38,8 @@ def cli(context: click.Context) -> None:
         _stay_offline()
 
 
-@cli.command()
-@click.option("--methods", default="all", show_default=True, help="all, a group such as ablations, or names: a,b.")
-@click.option("--metrics", default="", help="Names: a,b. Default: those of the profile.")
-@click.option("--prompts", default="", help="A number of the profile's prompts, all, a packaged set, or a file.")
-@click.option("--seeds", default="", help="Whole numbers: 0,1. Default: those of the profile.")
-@click.option("--frames", type=int, help="Frames per video, the first chunk included.")
-@click.option("--profile", default="mini", show_default=True, help=PROFILE_HELP)
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=SET_HELP)
-@click.option("--out", help="Folder of the run, or s3://BUCKET/RUN. Default: results/PROFILE-HASH.")
-@carrying_out
-@click.option("--weights-dir", help="Folder of released weights, owner/name below it. Default: the hub's cache.")
-@click.option("--redo", type=click.Choice(["failed", "all"]), help="Make these cells again.")
-@click.option("--shard", default="", metavar="I/N", help="Take every n-th cell only, from the i-th on: for job arrays.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, by whom and how long, and do nothing.")
-@click.option("--plugin", "plugins", multiple=True, help=PLUGIN_HELP)
-def run(
-    methods: str,
-    metrics: str,
-    prompts: str,
-    seeds: str,
-    frames: int | None,
-    profile: str,
-    overrides: tuple[str, ...],
-    out: str | None,
-    carried: list[str],
-    weights_dir: str | None,
-    redo: str | None,
-    shard: str,
-    dry_run: bool,
-    plugins: tuple[str, ...],
-) -> None:
-    """Make and score videos: methods x prompts x seeds. The same command again does only what is left."""
-    from bench.catalog import find_plugins
-    from bench.dry_run import describe
-    from bench.locations import open_store
-    from bench.plan import part_of, plan, run_name, with_plugin_metrics
-    from bench.profile import load_profile
-    from bench.run import execute
-
-    options = [*carried, *_run_options(weights_dir, metrics)]
-    options += [f"video.num_frames={frames}"] if frames is not None else []
-    settings: Profile = load_profile(profile, [*overrides, *options])
-    files = [str(Path(plugin).resolve()) for plugin in plugins]
-    catalog = find_plugins(files)
-    if metrics:
-        for name in sorted(set(with_plugin_metrics(settings, catalog).run.metrics) - set(settings.run.metrics)):
-            click.echo(
-                f"note: metric {name} of a --plugin file is not scored, because --metrics leaves it out", err=True
-            )
-    else:
-        settings = with_plugin_metrics(settings, catalog)
-    spec = plan(catalog, settings, methods=methods, prompts=prompts, seeds=_numbers(seeds, "--seeds"), plugins=files)
-    store, part = open_store(out or f"results/{run_name(spec)}"), shard_of(shard)
-    if dry_run:
-        for line in describe(part_of(spec, part), catalog, store, redo or ""):
-            click.echo(line)
-        return
-    summary = execute(spec, catalog, store, Path(str(store)).name, redo or "", part)
-    _say_what_became(summary)
-    click.echo(f"{store}: {summary.sentence()}. Next: python -m bench report --out {shlex.quote(str(store))}")
-    if summary.spoiled:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(summary.exit_code)  # Python would wait for the threads that a plugin left behind
-    sys.exit(summary.exit_code)
+cli.add_command(run)
+cli.add_command(score)
 
 
 @cli.command()
@@ -183,91 +114,6 @@ def verify(run: str | None) -> None:
         click.echo(sentence)
     click.echo(f"{store}: {found.sentence()}")
     sys.exit(StoreError.exit_code if found.damage else 0)
-
-
-@cli.command()
-@click.argument("paths", nargs=-1)
-@click.option("--prompts", default="", help="A prompt file: one prompt per video in order, or one for all.")
-@click.option("--manifest", default="", help="videos.csv or .jsonl with path, prompt, method, seed.")
-@click.option("--extra", type=click.Choice(["keep"]), help="Carry further columns of the manifest into the tables.")
-@click.option("--method", default="", metavar="NAME", help="Name of their row. Default: the manifest's, or the folder.")
-@click.option("--title", default="", help="Its name in tables.")
-@click.option("--metrics", default="", help="Names: a,b. Default: those of the profile.")
-@click.option("--flow", default="", help="Flow estimator, such as dis (no weights), mini, raft_large.")
-@click.option("--flow-weights", default="", metavar="FILE", help="Weights of the --flow estimator, SHA-256 checked.")
-@click.option("--frames", type=click.IntRange(min=2), help="Score the first so many frames only.")
-@click.option("--seams", default="", help="First frame of every chunk but the first: 16,24,32.")
-@click.option("--chunk", type=int, help="Frames per chunk, in place of --seams.")
-@click.option("--first", type=int, help="Frames of the first chunk, with --chunk.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all results as one JSON file, too.")
-@click.option("--out", default="results/scores", show_default=True, help="Folder, or s3://BUCKET/RUN.")
-@click.option("--profile", help="Gives the settings of the metrics. Default: those of the run in --out, or paper.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=SET_HELP)
-@click.option("--device", help="A torch device. Default: that of the run in --out, or cpu.")
-@carrying_out
-@click.option("--weights-dir", help="Folder of released weights, owner/name below it. Default: the hub's cache.")
-@click.option("--redo", type=click.Choice(["failed", "all"]), help="Score these videos again.")
-@click.option("--max-damaged", type=click.IntRange(min=0), help="Refuse videos with more damaged frames than this.")
-@click.option("--no-cache", is_flag=True, help="Neither read nor keep flow numbers and CLIP features.")
-@click.option("--dry-run", is_flag=True, help="Show which prompt goes with which video, and score nothing.")
-@click.option("--plugin", "plugins", multiple=True, help=PLUGIN_HELP)
-def score(
-    paths: tuple[str, ...],
-    prompts: str,
-    manifest: str,
-    extra: str | None,
-    method: str,
-    title: str,
-    metrics: str,
-    flow: str,
-    flow_weights: str,
-    frames: int | None,
-    seams: str,
-    chunk: int | None,
-    first: int | None,
-    json_path: Path | None,
-    out: str,
-    profile: str | None,
-    overrides: tuple[str, ...],
-    device: str | None,
-    carried: list[str],
-    weights_dir: str | None,
-    redo: str | None,
-    max_damaged: int | None,
-    no_cache: bool,
-    dry_run: bool,
-    plugins: tuple[str, ...],
-) -> None:
-    """Score videos made elsewhere: files, folders of pictures, globs. They become rows of the folder --out."""
-    from bench import given, given_settings
-    from bench.catalog import find_plugins
-    from bench.listing import text_table
-    from bench.locations import open_store
-    from bench.manifest import collect, pairs
-    from bench.run import execute
-    from bench.terminal import say
-
-    collected = collect(paths, prompts, manifest, keep_extra=extra is not None)
-    for warning in collected.warnings:
-        say(f"warning: {warning}")
-    if dry_run:
-        click.echo(text_table(pairs(collected.videos)))
-        return
-    files = [str(Path(plugin).resolve()) for plugin in plugins]
-    store, catalog = open_store(out), find_plugins(files)
-    run = store.known()
-    options = [*overrides, *carried, *_run_options(weights_dir, metrics)]
-    settings = given_settings.scoring_profile(run, profile, options, device)
-    settings = given_settings.with_flow(catalog, settings, flow, flow_weights)
-    cache = "" if no_cache else given_settings.cache_folder()
-    words = [manifest] if manifest else paths
-    ends = given_settings.boundaries(seams, chunk, first)
-    choices = given.GivenChoices(words, method, title, frames, ends, cache, max_damaged, files)
-    planned = given.plan_given(catalog, settings, collected.videos, choices, run)
-    for note in (*planned.notes, *given.news(store, planned.spec)):
-        say(f"note: {note}")
-    summary = execute(planned.spec, catalog, store, Path(out).name, redo or "")
-    _conclude_scores(planned.spec, store, summary, json_path)
 
 
 @cli.command(name="list")
@@ -394,49 +240,6 @@ def _metric_errors() -> type[Exception]:
     return MetricError
 
 
-def _run_options(weights_dir: str | None, metrics: str) -> list[str]:
-    """Returns further options that `run` and `score` share as overrides of the profile."""
-    options = [f"run.weights_dir={weights_dir}"] if weights_dir is not None else []
-    return options + ([f"run.metrics={_words(metrics)}"] if metrics else [])
-
-
-def _say_what_became(summary: RunSummary) -> None:
-    for reason, count in summary.reasons:
-        say(f"{count} x {reason}")
-    if summary.failed or summary.skipped or summary.failed_scores or summary.skipped_scores:
-        say("What failed or was skipped is tried again with --redo failed.")
-
-
-def _conclude_scores(spec: RunSpec, store: Store, summary: RunSummary, json_path: Path | None) -> None:
-    """Prints what scoring given videos found, writes it as JSON where asked, and ends the process."""
-    from bench import given_table
-    from bench.terminal import say
-
-    _say_what_became(summary)
-    metrics = list(spec.metrics)
-    records = [record for cell in spec.cells if (record := store.find(cell)) is not None]
-    for hint in given_table.without_weights(records):
-        say(hint)
-    if json_path is not None:
-        given_table.write_results(json_path, records, metrics)
-    for warning in given_table.damage(records):
-        say(f"warning: {warning}")
-    click.echo(given_table.results_table(records, metrics))
-    click.echo(f"{store}: {summary.sentence()}. Next: python -m bench report --out {shlex.quote(str(store))}")
-    sys.exit(summary.exit_code or int(not given_table.any_score(records)))
-
-
 def _stay_offline() -> None:
     """Keeps the hub's client in this process and its workers from the network: only `fetch` downloads."""
     os.environ["HF_HUB_OFFLINE"] = "1"
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _numbers(text: str, option: str) -> list[int]:
-    words = _words(text)
-    if not all(word.isascii() and word.isdigit() for word in words):
-        raise ConfigError(f"{option} {text!r}: give whole numbers from 0 on, separated by commas")
-    return [int(word) for word in words]

@@ -32,7 +32,7 @@ class Expected:
     """What one cell of a method takes, as finished cells of the folder say; None where there are none.
 
     Attributes:
-        making: seconds to make and score a video.
+        making: seconds to make and score a video, or to score one that is given.
         scoring: seconds to score one again.
         megabytes: size of a video.
     """
@@ -63,12 +63,17 @@ def describe(spec: RunSpec, catalog: Catalog, store: Store, redo: str = "") -> I
 def _rows(
     spec: RunSpec, expected: Mapping[str, Expected], making: Mapping[str, int], scoring: Mapping[str, int]
 ) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("method", "cells", "to make", "to score", "s/cell", "MB/cell")]
+    rows: list[tuple[str, ...]] = [("method", "cells", f"to {_verb(spec)}", "to score again", "s/cell", "MB/cell")]
     for method, count in Counter([cell.method for cell in spec.cells]).items():
         known = expected.get(method, Expected())
         figures = ("-" if figure is None else f"{figure:.1f}" for figure in (known.making, known.megabytes))
         rows.append((method, str(count), str(making.get(method, 0)), str(scoring.get(method, 0)), *figures))
     return rows
+
+
+def _verb(spec: RunSpec) -> str:
+    """Returns what is to be done with a cell that has no record."""
+    return "score" if all(cell.given is not None for cell in spec.cells) else "make"
 
 
 def _totals(
@@ -80,7 +85,7 @@ def _totals(
     scoring: Mapping[str, int],
 ) -> Iterator[str]:
     workers, words = who(spec.profile.run, len(left.videos) + len(left.scores))
-    yield f"{len(left.videos)} videos to make, {len(left.scores)} to score again, by {words}"
+    yield f"{len(left.videos)} videos to {_verb(spec)}, {len(left.scores)} to score again, by {words}"
     seconds = sum((expected[name].making or 0.0) * count for name, count in making.items() if name in expected)
     seconds += sum((expected[name].scoring or 0.0) * count for name, count in scoring.items() if name in expected)
     megabytes = sum((expected[name].megabytes or 0.0) * count for name, count in making.items() if name in expected)

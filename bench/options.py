@@ -1,4 +1,4 @@
-"""The options that say how and where a grid is carried out: the same for made and for given videos.
+"""The options that several commands share, and what their words mean.
 
 Example:
     >>> shard_of("2/8")
@@ -17,6 +17,11 @@ from bench.errors import ConfigError
 
 T = TypeVar("T")
 
+PROFILE_HELP = "Packaged profile or a .toml file."
+SET_HELP = "Override one setting, such as methods.seine.num_inference_steps=4. Repeatable."
+PLUGIN_HELP = "A drop-in file with methods or metrics. Repeatable."
+SHARD_HELP = "Take every n-th cell only, from the i-th on: for job arrays."
+
 CARRYING: dict[str, dict[str, Any]] = {
     "executor": {"help": "serial, processes or ray. Default: that of the profile."},
     "workers": {"type": int, "help": "Workers; 0 for one per GPU, or per core without GPUs."},
@@ -26,7 +31,7 @@ CARRYING: dict[str, dict[str, Any]] = {
     "cpus_per_worker": {"type": int, "help": "Cores that a worker reserves on a Ray cluster."},
     "memory_gb": {"type": float, "help": "Memory that a worker reserves on a Ray cluster, GB."},
 }
-"""Settings of [run] in a profile that are options of a command, too."""
+"""Settings of [run] in a profile that are options of a command, too: how and where a grid is carried out."""
 
 
 def carrying_out(command: Callable[..., T]) -> Callable[..., T]:
@@ -53,3 +58,25 @@ def shard_of(text: str) -> tuple[int, int]:
     if not (slash and number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
         raise ConfigError(f"--shard {text!r}: give the number of the part and the number of parts, such as 2/8")
     return int(number), int(parts)
+
+
+def run_options(weights_dir: str | None, metrics: str) -> list[str]:
+    """Returns further options of a grid as overrides of the profile."""
+    options = [f"run.weights_dir={weights_dir}"] if weights_dir is not None else []
+    return options + ([f"run.metrics={_words(metrics)}"] if metrics else [])
+
+
+def numbers(text: str, option: str) -> list[int]:
+    """Returns the numbers of an option such as "0,1".
+
+    Raises:
+        ConfigError: something else stands there.
+    """
+    words = _words(text)
+    if not all(word.isascii() and word.isdigit() for word in words):
+        raise ConfigError(f"{option} {text!r}: give whole numbers from 0 on, separated by commas")
+    return [int(word) for word in words]
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -160,6 +160,14 @@ class RemoteStore(Store):
             self._upload(video)
             video.unlink()
         self._upload(self.record_path(record))
+
+    def log(self, entries: Sequence[str]) -> None:
+        """Appends entries to run.log; of two commands that fail at the same time, one's may be lost."""
+        path = self.path / "run.log"
+        if self._bucket.has(path.name):
+            self._fetch({path.name})
+        super().log(entries)
+        self._upload(path)
 
     def claim_path(self, cell: Cell, *, start: bool = False) -> Path:
         """Returns where this process lays a claim; others do not see it, so that shards should share the work."""

@@ -75,6 +75,13 @@ class RunSummary:
             parts += [f"{count} {what}"] if count else []
         return ", ".join(parts)
 
+    def remarks(self) -> list[str]:
+        """Returns a line per reason for what failed or was skipped, and what to do about it."""
+        lines = [f"{count} x {reason}" for reason, count in self.reasons]
+        if self.failed or self.skipped or self.failed_scores or self.skipped_scores:
+            lines.append("What failed or was skipped is tried again with --redo failed.")
+        return lines
+
 
 def execute(
     spec: RunSpec, catalog: Catalog, store: Store, name: str, redo: str = "", shard: tuple[int, int] = (1, 1)
@@ -126,8 +133,7 @@ def _log_failures(store: Store, outcomes: Sequence[Outcome]) -> None:
             if trace:
                 entries.append(f"{record.method}/{record.key}, {what}: {reason}\n{trace}\n")
     if entries:
-        with (store.path / "run.log").open("a", encoding="utf-8") as log:
-            log.writelines(entries)
+        store.log(entries)
 
 
 def _unique(sentences: Iterable[str]) -> tuple[str, ...]:

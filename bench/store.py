@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import StoreError
@@ -209,6 +209,11 @@ class Store:
     def save(self, record: Record) -> None:
         """Writes the JSON of a cell; the video of an "ok" record is in place before."""
         write_record(self.record_path(record), record)
+
+    def log(self, entries: Sequence[str]) -> None:
+        """Appends entries to run.log."""
+        with (self.path / "run.log").open("a", encoding="utf-8") as log:
+            log.writelines(entries)
 
     def discard(self, cell: Cell) -> None:
         """Removes the record of a cell, so that it is made anew; a folder in its place stays until then."""

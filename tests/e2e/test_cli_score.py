@@ -240,6 +240,36 @@ def test_globs_pair_with_prompts_in_the_order_of_numbers(here: Path, capsys: pyt
     assert "clip_10.mkv  prompt 2" in output.out
 
 
+def test_a_dry_run_says_what_would_be_scored_and_changes_nothing(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["score", "[ab].mkv", "--metrics", "brightness", "--plugin", "plugin.py", "--executor", "serial"]
+    before = sorted(Path().rglob("*"))
+    main([*words, "--dry-run"])
+    said = capsys.readouterr().out
+    assert "2 videos to score, 0 to score again, by this process" in said
+    assert "results/scores has no finished cell of them yet" in said
+    main([*words, "--dry-run", "--shard", "2/2"])
+    assert "1 videos to score" in capsys.readouterr().out
+    assert sorted(Path().rglob("*")) == before
+    score("a.mkv")
+    rewrite(10.0, 99.0)
+    capsys.readouterr()
+    main([*words, "--dry-run", "--set", "metrics.brightness.limit=7"])
+    said = capsys.readouterr().out
+    assert "1 videos to score, 1 to score again" in said
+    assert [line.split()[1:4] for line in said.splitlines() if line.startswith(f"{here.name} ")] == [["2", "1", "1"]]
+    assert [record["scores"]["brightness"]["value"] for record in cells()] == [99.0]
+
+
+def test_shards_of_given_videos_share_none_and_leave_none(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert values(score("[ab].mkv", "pictures", "--shard", "1/2")) == [10, 5]
+    assert "2 videos ok" in capsys.readouterr().out
+    rewrite(10.0, 99.0)
+    assert values(score("[ab].mkv", "pictures", "--shard", "2/2")) == [30]
+    assert [record["scores"]["brightness"]["value"] for record in cells()] == [99, 30, 5]
+
+
 def test_names_that_cannot_be_printed_are_scored_and_escaped(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = os.fsdecode(b"caf\xe9\n\x1b[31m.mkv")
     shutil.copy("a.mkv", name)

@@ -11,6 +11,7 @@ import pytest
 from bench.catalog import find_plugins
 from bench.cli import main
 from bench.errors import ConfigError
+from bench.ffv1 import VideoWriter
 from bench.locations import open_store
 from bench.plan import plan
 from bench.profile import load_profile
@@ -19,6 +20,17 @@ from generators.api import Start
 
 GRID = ["--methods", "still,pan", "--prompts", "1", "--frames", "20", "--set", "run.metrics=['scuts']"]
 GRID += ["--set", "video.height=32", "--set", "video.width=32"]
+
+FAULTY = """
+from dataclasses import dataclass
+from generators.api import method
+
+@method(name="faulty", title="Faulty", paper="", licence="none", continues_start=True)
+@dataclass
+class Faulty:
+    def generate(self, request, start):
+        yield 1 / 0
+"""
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +121,44 @@ def test_the_report_of_a_bucket_is_written_beside_the_run(bucket: str, capsys: p
     assert call("report", "--out", there) == 0
     assert capsys.readouterr().out == f"Open {there}/report/index.html\n"
     assert "report/index.html" in objects(there)
+
+
+def test_given_videos_are_scored_into_a_bucket(bucket: str, capsys: pytest.CaptureFixture[str]) -> None:
+    there = f"{bucket}/scores"
+    for name, level in (("a.mkv", 10), ("b.mkv", 30)):
+        with VideoWriter(Path(name), 8.0) as video:
+            video.write(np.full((12, 32, 32, 3), level, np.uint8))
+    words = ["score", "a.mkv", "b.mkv", "--metrics", "scuts", "--no-cache", "--executor", "serial", "--out", there]
+    assert call(*words, "--dry-run") == 0
+    assert "2 videos to score, 0 to score again, by this process" in capsys.readouterr().out
+    assert objects(there) == {}
+    assert call(*words) == 0
+    assert f"{there}: 2 videos ok. Next: python -m bench report --out {there}" in capsys.readouterr().out
+    records = open_store(there).records()
+    assert [record.source for record in records] == [str(Path(name).absolute()) for name in ("a.mkv", "b.mkv")]
+    before = objects(there)
+    assert set(before) == {"run.json", *(f"cells/{record.method}/{record.key}.json" for record in records)}
+    Path("b.mkv").rename("c.mkv")  # not scored again: its content is known, and its new path is kept
+    assert call(*[word.replace("b.mkv", "c.mkv") for word in words]) == 0
+    said = capsys.readouterr()
+    assert "b.mkv has moved to" in said.err
+    assert "cells]" not in said.err
+    assert {Path(record.source).name for record in open_store(there).records()} == {"a.mkv", "c.mkv"}
+    assert call("report", "--out", there) == 0
+    assert "report/index.html" in objects(there)
+
+
+def test_what_failed_is_explained_in_the_bucket(bucket: str) -> None:
+    import fsspec
+
+    there = f"{bucket}/run"
+    lay_start(there)
+    Path("plugin.py").write_text(FAULTY)
+    for _ in range(2):
+        words = ("--methods", "faulty", "--plugin", "plugin.py", "--executor", "serial", "--redo", "failed")
+        assert call("run", *GRID, *words, "--out", there) == 1
+    log = fsspec.filesystem("s3").cat_file(f"{there}/run.log").decode()
+    assert log.count("ZeroDivisionError: division by zero\n") == 2
 
 
 def test_a_lost_or_damaged_video_in_a_bucket_is_made_anew(bucket: str, capsys: pytest.CaptureFixture[str]) -> None:
