@@ -23,7 +23,7 @@ from torch import Tensor
 
 from baselines.networks.checkpoint_files import read_checkpoint, read_released_config
 from baselines.networks.text_embeddings import TextEmbedding
-from baselines.opensora.rectified_flow import guided_velocity, sample, transformed_timesteps
+from baselines.opensora.rectified_flow import Velocity, guided_velocity, sample, transformed_timesteps
 from baselines.opensora.stdit3 import STDiT3, STDiT3Config, load_released_stdit3
 from baselines.opensora.vae import STRETCH_FRAMES, STRETCH_LATENTS, OpenSoraVAE, latent_frames
 from generators.api import Frames
@@ -88,42 +88,71 @@ def continue_frames(
     Args:
         network: the transformer.
         vae: the autoencoder.
-        text: the prompt; guidance sets the empty text beside it, under the prompt's own mask (stdit3.py, encode_text,
-            repeats it over the batch; no golden data covers this).
+        text: the prompt; guidance sets the empty text beside it, under the prompt's own mask (no golden data covers
+            this).
         conditioning: [C, H, W, 3]; H and W multiples of 8; C is 1 or a multiple of 17 and less than num_frames.
         settings: how the chunk is drawn.
         generator: all noise of the chunk, on the CPU: posteriors, start, then every step.
     """
-    height, width = conditioning.shape[1:3]
     weight = network.x_embedder.proj.weight
     given = vae.encode(as_video(conditioning).to(weight), generator).float()
-    channels, known = given.shape[1:3]
-    shape = (1, channels, latent_frames(settings.num_frames), *given.shape[3:])
-
-    def draw_noise(like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=generator).to(like.device)
-
-    z = draw_noise(torch.empty(shape, device=weight.device))
-    z[:, :, :known] = given
-    mask = torch.ones(1, shape[2], device=weight.device)
-    mask[:, :known] = 0.0
-    y = torch.cat([text.tokens.to(weight), network.y_embedder.y_embedding[None, : text.tokens.shape[1]]])[:, None]
-    keep = text.mask.to(weight.device).repeat(2, 1)
+    height, width = conditioning.shape[1:3]
+    y, keep = beside_empty_text(network, text)
     fps = torch.full((2,), settings.fps, device=weight.device)
 
     def predict(latents: Tensor, t: Tensor, live: Tensor | None) -> Tensor:
         out: Tensor = network(latents, t, y, keep, fps, height, width, x_mask=live)
         return out
 
-    steps = transformed_timesteps(
-        settings.num_inference_steps, height=height, width=width, num_frames=settings.num_frames
-    )
-    finished = sample(guided_velocity(predict, settings.guidance_scale), z, mask, steps, draw_noise)
+    finished = draw_latents(predict, given, settings, (height, width), generator)
+    known = given.shape[2]
     whole = known // STRETCH_LATENTS  # stretches decode apart, and whoever gave these frames has them already
     fresh = finished[:, :, whole * STRETCH_LATENTS :].to(weight.dtype)
     video = vae.decode(fresh, settings.num_frames - whole * STRETCH_FRAMES)
-    new = to_frames(video[0].transpose(0, 1).float() / 2 + 0.5)
-    return np.concatenate([conditioning[: whole * STRETCH_FRAMES], new])
+    return np.concatenate([conditioning[: whole * STRETCH_FRAMES], as_frames(video)])
+
+
+def beside_empty_text(network: STDiT3, text: TextEmbedding) -> tuple[Tensor, Tensor]:
+    """Returns the prompt's tokens and those of the empty text, [2, 1, L, C], and the prompt's mask for both, [2, L].
+
+    Source: stdit3.py, encode_text, which repeats the mask over the batch.
+    """
+    weight = network.x_embedder.proj.weight
+    empty = network.y_embedder.y_embedding[None, : text.tokens.shape[1]]
+    return torch.cat([text.tokens.to(weight), empty])[:, None], text.mask.to(weight.device).repeat(2, 1)
+
+
+def draw_latents(
+    predict: Velocity, given: Tensor, settings: OpenSoraSampling, size: tuple[int, int], generator: torch.Generator
+) -> Tensor:
+    """Returns the latents of a chunk, [1, C, T', h, w], float32, whose first ones are the given latents.
+
+    Args:
+        predict: the network; it sees every latent twice, with the prompt and with the empty text.
+        given: latents [1, C, K, h, w], float32.
+        settings: how the chunk is drawn.
+        size: height and width of the video in pixels.
+        generator: start noise, then that of every step, on the CPU.
+    """
+    known, device = given.shape[2], given.device
+    shape = (*given.shape[:2], latent_frames(settings.num_frames), *given.shape[3:])
+
+    def draw_noise(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=generator).to(like.device)
+
+    z = draw_noise(torch.empty(shape, device=device))
+    z[:, :, :known] = given
+    mask = torch.ones(1, shape[2], device=device)
+    mask[:, :known] = 0.0
+    steps = transformed_timesteps(
+        settings.num_inference_steps, height=size[0], width=size[1], num_frames=settings.num_frames
+    )
+    return sample(guided_velocity(predict, settings.guidance_scale), z, mask, steps, draw_noise)
+
+
+def as_frames(video: Tensor) -> Frames:
+    """Returns frames [T, H, W, 3] of a video [1, 3, T, H, W] in about -1..1."""
+    return to_frames(video[0].transpose(0, 1).float() / 2 + 0.5)
 
 
 def as_video(frames: Frames) -> Tensor:

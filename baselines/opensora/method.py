@@ -100,22 +100,33 @@ class OpenSora(ChunkModel):
         Raises:
             ValueError: the request's size is used and is no multiple of 8.
         """
+        self._check_size(request)
+        longer, given = self._with_whole_stretch(request, start)
+        return super().generate(longer, Start(given, start.base))
+
+    def _check_size(self, request: Request) -> None:
         if (self.height or request.height) % 8 or (self.width or request.width) % 8:
             raise ValueError(
                 f"OpenSora draws multiples of 8 pixels, not {request.height}x{request.width}: set height and width"
             )
+
+    def _with_whole_stretch(self, request: Request, start: Start) -> tuple[Request, Frames]:
+        """Returns request and first chunk with the first frame repeated until there are enough to continue."""
         repeats = max(0, self.conditioning_frames - len(start.frames))
         frames = np.concatenate([start.frames[:1]] * repeats + [start.frames])
         later = tuple(replace(change, at=change.at + repeats) for change in request.changes)
-        longer = replace(request, num_frames=request.num_frames + repeats, changes=later)
-        return super().generate(longer, Start(frames, start.base))
+        return replace(request, num_frames=request.num_frames + repeats, changes=later), frames
 
-    def begin(self, prompt: str) -> Extend:
-        """Returns the function that continues frames of one video; the text is encoded here."""
+    def _read(self, prompt: str) -> TextEmbedding:
+        """Returns the encoded text."""
         from baselines.networks.text_embeddings import clean_prompt
 
         (text,) = self._texts.encode([clean_prompt(prompt + self.prompt_suffix)])
-        return partial(self._extend, text)
+        return text
+
+    def begin(self, prompt: str) -> Extend:
+        """Returns the function that continues frames of one video; the text is encoded here."""
+        return partial(self._extend, self._read(prompt))
 
     def _extend(self, text: TextEmbedding, conditioning: Frames, seed: int) -> Frames:
         from baselines.opensora.continuation import OpenSoraSampling, continue_frames

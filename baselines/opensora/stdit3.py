@@ -112,9 +112,12 @@ class FrameRotary(nn.Module):
         exponents = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim
         self.freqs = nn.Parameter(1.0 / 10000.0**exponents, requires_grad=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns x rotated; [..., T, head_dim]. Source: rotary_embedding_torch 0.5.3, defaults."""
-        frames = torch.arange(x.shape[-2], dtype=torch.float32, device=x.device)
+    def forward(self, x: Tensor, first: int = 0) -> Tensor:
+        """Returns x rotated, its frames counted from `first`; [..., T, head_dim].
+
+        Source: rotary_embedding_torch 0.5.3, defaults.
+        """
+        frames = torch.arange(first, first + x.shape[-2], dtype=torch.float32, device=x.device)
         angles = frames[:, None] * self.freqs.float()
         cos, sin = angles.cos(), angles.sin()
         even, odd = torch.unflatten(x.float(), -1, (-1, 2)).unbind(-1)
@@ -331,7 +334,30 @@ class STDiT3(nn.Module):
             width: width of the video in pixels.
             x_mask: bool [B, T], false for given frames, which use time step 0; their outputs mean nothing.
         """
-        patches = self.x_embedder(x.to(self.x_embedder.proj.weight.dtype))
+        tokens, grid = self.embed(x, height, width)
+        frames, places = grid[0], grid[1] * grid[2]
+        time = self.frame_times(timestep, fps, x_mask)
+        modulation = self.modulation(time)
+        text = self.y_embedder(y.to(tokens.dtype))
+        keep = kept_tokens(mask)
+        for spatial, temporal in zip(self.spatial_blocks, self.temporal_blocks, strict=True):
+            tokens = spatial(tokens, text, keep, modulation, (frames, places), None)
+            tokens = temporal(tokens, text, keep, modulation, (frames, places), self.rope)
+        return self.finish(tokens, time, grid, x.shape)
+
+    def embed(
+        self, x: Tensor, height: float, width: float, embedder: PatchEmbedder | None = None
+    ) -> tuple[Tensor, tuple[int, int, int]]:
+        """Returns the tokens of latents with their positions, [B, T * S, C], and their grid: T, rows, columns.
+
+        Args:
+            x: latents [B, in_channels, T, h, w].
+            height: height of the video in pixels.
+            width: width of the video in pixels.
+            embedder: makes the tokens; the network's own if left out.
+        """
+        embedder = embedder or self.x_embedder
+        patches = embedder(x.to(embedder.proj.weight.dtype))
         frames, rows, columns = patches.shape[2:]
         places = rows * columns
         scale = math.sqrt(height * width) / self.config.input_sq_size
@@ -339,17 +365,19 @@ class STDiT3(nn.Module):
             rows, columns, self.config.hidden_size, scale, round(math.sqrt(places)), patches.device
         ).to(patches.dtype)
         tokens = (patches.flatten(3).permute(0, 2, 3, 1) + positions).flatten(1, 2)
-        time = self._frame_times(timestep, fps, x_mask)
-        modulation = torch.unflatten(self.t_block(time), -1, (6, -1))
-        text = self.y_embedder(y.to(tokens.dtype))
-        keep = mask.reshape(mask.shape[0], -1) != 0
-        for spatial, temporal in zip(self.spatial_blocks, self.temporal_blocks, strict=True):
-            tokens = spatial(tokens, text, keep, modulation, (frames, places), None)
-            tokens = temporal(tokens, text, keep, modulation, (frames, places), self.rope)
-        out = self.final_layer(tokens, time, (frames, places))
-        return self._unpatchify(out, (frames, rows, columns))[:, :, : x.shape[2], : x.shape[3], : x.shape[4]].float()
+        return tokens, (frames, rows, columns)
 
-    def _frame_times(self, timestep: Tensor, fps: Tensor, x_mask: Tensor | None) -> Tensor:
+    def modulation(self, time: Tensor) -> Tensor:
+        """Returns what shifts, scales and gates the blocks, [B, T or 1, 6, C], from `frame_times`."""
+        return torch.unflatten(self.t_block(time), -1, (6, -1))
+
+    def finish(self, tokens: Tensor, time: Tensor, grid: tuple[int, int, int], shape: torch.Size) -> Tensor:
+        """Returns velocity and variance of latents of a shape, float32; arguments as `embed` and `frame_times` gave."""
+        out = self.final_layer(tokens, time, (grid[0], grid[1] * grid[2]))
+        cells = self._unpatchify(out, grid)
+        return cells[:, :, : shape[2], : shape[3], : shape[4]].float()
+
+    def frame_times(self, timestep: Tensor, fps: Tensor, x_mask: Tensor | None) -> Tensor:
         """Returns time plus frame-rate embeddings, [B, 1, C], or [B, T, C] where given frames have time step 0."""
         rate = self.fps_embedder(fps)
         time: Tensor = (self.t_embedder(timestep) + rate)[:, None]
@@ -362,6 +390,11 @@ class STDiT3(nn.Module):
         """Returns latents [B, C, T, h, w] from [B, T' * rows * columns, pt * ph * pw * C]."""
         cells = torch.unflatten(torch.unflatten(patches, -1, (*self.config.patch_size, -1)), 1, grid)
         return cells.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+
+
+def kept_tokens(mask: Tensor) -> Tensor:
+    """Returns which text tokens are no padding, bool [B, L], from a mask [B, ..., L] of ones and zeros."""
+    return mask.reshape(mask.shape[0], -1) != 0
 
 
 def load_released_stdit3(network: STDiT3, state: Mapping[str, Tensor], *, assign: bool = False) -> None:

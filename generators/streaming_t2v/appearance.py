@@ -74,8 +74,12 @@ class AnchoredCrossAttention(nn.Module):
 
     def context(self, tokens: Tensor) -> Tensor:
         """What the layer attends to, [B, text_tokens, D], from text ++ image tokens [B, text + image tokens, D]."""
+        return tokens[:, : self.text_tokens] + self.mix(tokens)
+
+    def mix(self, tokens: Tensor) -> Tensor:
+        """What is added to the text, [B, text_tokens, D], from text ++ image tokens; zeros at initialisation."""
         mixed: Tensor = self.conv_ln(self.conv(tokens))
-        return tokens[:, : self.text_tokens] + silu(self.alpha) * mixed
+        return silu(self.alpha) * mixed
 
     def forward(
         self,

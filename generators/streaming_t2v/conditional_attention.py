@@ -102,11 +102,16 @@ class TemporalMerger(nn.Module):
     CAM is a copy of what makes the queries, so that each frame finds its own counterpart from the first step on.
     Frames of a clip are so alike that queries start enlarged: a frame's own features then stand out from the others'.
 
+    With `positions`, which is an ablation of ours, keys and values carry a sinusoidal position over the conditioning
+    frames, and queries that of their frame in the window, whose first frames the conditioning frames are: without the
+    latter no query could ask for a place.
+
     Source: StreamingT2V eq. 4-5.
     """
 
-    def __init__(self, channels: int, head_dim: int, norm_groups: int) -> None:
+    def __init__(self, channels: int, head_dim: int, norm_groups: int, positions: bool = False) -> None:
         super().__init__()
+        self.positions = positions
         if channels % head_dim or channels % norm_groups:
             raise ValueError(
                 f"a merger of {channels} channels needs a head size and a group count that divide it, "
@@ -133,6 +138,9 @@ class TemporalMerger(nn.Module):
         queries = self.proj_in(normed.permute(0, 3, 4, 2, 1).flatten(0, 2))
         seen = memory.reshape(-1, num_memory_frames, channels, height, width)
         keys = seen.permute(0, 3, 4, 1, 2).flatten(0, 2)
+        if self.positions:
+            queries = queries + frame_positions(num_frames, queries)
+            keys = keys + frame_positions(num_memory_frames, keys)
         merged: Tensor = self.proj_out(self.attention(queries, encoder_hidden_states=keys))
         merged = merged.reshape(-1, height, width, num_frames, channels).permute(0, 3, 4, 1, 2)
         return feature + merged.reshape(feature.shape)
@@ -141,10 +149,12 @@ class TemporalMerger(nn.Module):
 class Injector(nn.Module):
     """Mergers for every skip of the UNet and for its mid-block output."""
 
-    def __init__(self, config: VideoUNetConfig, head_dim: int, norm_groups: int) -> None:
+    def __init__(self, config: VideoUNetConfig, head_dim: int, norm_groups: int, positions: bool = False) -> None:
         super().__init__()
-        self.skips = nn.ModuleList(TemporalMerger(width, head_dim, norm_groups) for width in config.skip_channels)
-        self.middle = TemporalMerger(config.block_out_channels[-1], head_dim, norm_groups)
+        self.skips = nn.ModuleList(
+            TemporalMerger(width, head_dim, norm_groups, positions) for width in config.skip_channels
+        )
+        self.middle = TemporalMerger(config.block_out_channels[-1], head_dim, norm_groups, positions)
 
     def forward(self, encoded: Encoded, memory: Encoded) -> Encoded:
         """The UNet's features merged with the CAM's; what the down path itself computed stays as it was."""
@@ -154,6 +164,20 @@ class Injector(nn.Module):
             for merger, skip, feature in zip(self.skips, encoded.skips, memory.skips, strict=True)
         )
         return replace(encoded, skips=skips, middle=self.middle(encoded.middle, memory.middle, *frames))
+
+
+def frame_positions(count: int, like: Tensor) -> Tensor:
+    """Sines, then cosines, of the frame numbers 0 .. count - 1 at geometric frequencies 1 .. 1/10000, [count, C].
+
+    C, type and device are those of `like` [..., C].
+
+    Source: Vaswani et al., Attention Is All You Need (arXiv:1706.03762), section 3.5.
+    """
+    half = like.shape[-1] // 2
+    numbers = torch.arange(count, dtype=torch.float32, device=like.device)
+    exponents = torch.arange(half, dtype=torch.float32, device=like.device) / half
+    angles = numbers[:, None] * 10000.0**-exponents
+    return torch.cat([angles.sin(), angles.cos()], dim=-1).to(like.dtype)
 
 
 class SparseEncoder(nn.Module):

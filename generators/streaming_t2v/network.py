@@ -75,6 +75,7 @@ class NetworkConfig:
         merger_head_dim: size of one head in the mergers.
         merger_norm_groups: groups of the norms in the mergers.
         frame_encoder_channels: width of each level of the frame encoder; its scale must be the autoencoder's.
+        cam_positions: whether CAM's attention knows frames by their number, an ablation.
 
     Source: Picsart-AI-Research/StreamingT2V, configs/text_to_video/config.yaml and the sizes fixed in its code.
     """
@@ -91,6 +92,7 @@ class NetworkConfig:
     merger_head_dim: int = 64
     merger_norm_groups: int = 32
     frame_encoder_channels: tuple[int, ...] = (32, 96, 256, 512)
+    cam_positions: bool = False
 
     def __post_init__(self) -> None:
         """Raises ValueError for an unknown short-term memory or a window without new frames."""
@@ -145,7 +147,7 @@ class StreamingNetwork(nn.Module):
         channels, width = config.frame_encoder_channels, base.block_out_channels[0]
         if config.short_term == "cam":
             self.cam = ConditionalAttentionModule(video_unet(base), FrameEncoder(channels, width))
-            self.injector = Injector(base, config.merger_head_dim, config.merger_norm_groups)
+            self.injector = Injector(base, config.merger_head_dim, config.merger_norm_groups, config.cam_positions)
         elif config.short_term == "sparse":
             self.sparse = SparseEncoder(video_unet(base), FrameEncoder(channels, width, in_channels=4), base)
 
@@ -218,7 +220,7 @@ class StreamingNetwork(nn.Module):
         state, notes = self.state_dict(), {}
         if base is not None:
             taken = inherited(self.config, base)
-            state = {key: value for key, value in state.items() if not _equal(value, taken.get(key))}
+            state = {key: value for key, value in state.items() if not same_tensor(value, taken.get(key))}
             notes = {BASE_NOTE: weights_fingerprint(base)}
         stored = {key: value.to(dtype or value.dtype).contiguous() for key, value in state.items()}
         save_file(stored, folder / WEIGHTS_FILE, notes)
@@ -257,7 +259,7 @@ class StreamingNetwork(nn.Module):
         source = str(folder / WEIGHTS_FILE)
         wanted = needs_base(folder)
         if wanted:
-            _check_base(wanted, base, source)
+            check_base(wanted, base, source)
             state = {key: value.to(device) for key, value in inherited(config, base or {}).items()} | state
             source += " with its base model"
         load_exactly(network, {key: value.to(dtype, copy=True) for key, value in state.items()}, source)
@@ -304,7 +306,8 @@ def weights_fingerprint(base: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _check_base(wanted: str, base: Mapping[str, Tensor] | None, source: str) -> None:
+def check_base(wanted: str, base: Mapping[str, Tensor] | None, source: str) -> None:
+    """Raises CheckpointError unless a base model is given and has the fingerprint a weights file asks for."""
     if base is None:
         raise CheckpointError(f"{source} holds only what differs from its base model: give the base model, too")
     found = weights_fingerprint(base)
@@ -315,7 +318,8 @@ def _check_base(wanted: str, base: Mapping[str, Tensor] | None, source: str) -> 
         )
 
 
-def _equal(value: Tensor, other: Tensor | None) -> bool:
+def same_tensor(value: Tensor, other: Tensor | None) -> bool:
+    """Whether two tensors have the same shape and values, wherever they are."""
     return other is not None and value.shape == other.shape and torch.equal(value.cpu(), other.cpu())
 
 

@@ -21,15 +21,9 @@ import torch
 from generators.pipelines import PipelineSettings
 from generators.streaming_t2v import loading
 from generators.streaming_t2v.clips import EncodedClips, SampleSource
+from generators.streaming_t2v.denoising import DenoisingObjective, Trained, choose_trained, parameter_table
 from generators.streaming_t2v.network import NetworkConfig, ShortTerm, StreamingNetwork, read_network_config
-from generators.streaming_t2v.training import (
-    LearningRateSchedule,
-    Trained,
-    TrainingConfig,
-    choose_trained,
-    parameter_table,
-    train_streaming,
-)
+from generators.streaming_t2v.training import LearningRateSchedule, TrainingConfig, train_streaming
 from generators.streaming_t2v.warm_up import warm_up_frame_encoder
 from generators.weights import resolve_weights
 
@@ -50,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     add("--export", type=Path, help="folder for the finished network, small: float16, without what the base model has")
     add("--short-term", choices=get_args(ShortTerm), default="cam", help="short-term memory, for ablations")
     add("--no-long-term", action="store_true", help="leave the appearance memory out")
+    add("--cam-positions", action="store_true", help="CAM's attention knows frames by their number, for an ablation")
     add("--trained", choices=get_args(Trained), default="released", help="which parameters are trained")
     add("--steps", type=int, required=True)
     add("--batch", type=int, default=1)
@@ -113,24 +108,30 @@ def main(arguments: list[str]) -> None:
     sizes = (
         read_network_config(options.config.read_text("utf-8"), options.config) if options.config else NetworkConfig()
     )
-    sizes = replace(sizes, short_term=options.short_term, long_term=not options.no_long_term)
+    sizes = replace(
+        sizes,
+        short_term=options.short_term,
+        long_term=not options.no_long_term,
+        cam_positions=options.cam_positions,
+    )
     base = loading.load_base(folders, settings)
     torch.manual_seed(options.seed)
     network = StreamingNetwork.from_base(sizes, base).to(options.device)
     config = TrainingConfig(
         options.steps, options.batch, options.accumulate, options.learning_rate, options.warmup,
-        ema_decay=options.ema_decay, schedule=options.schedule, noise_draws=options.noise_draws,
-        trained=options.trained, mixed_precision=options.mixed_precision, seed=options.seed,
-        save_every=options.save_every,
+        ema_decay=options.ema_decay, schedule=options.schedule, mixed_precision=options.mixed_precision,
+        seed=options.seed, save_every=options.save_every,
     )  # fmt: skip
-    choose_trained(network, config.trained)
+    choose_trained(network, options.trained)
     for row in parameter_table(network):
         print(f"{row.part:32} {row.parameters:>14,} parameters, {row.trained:>14,} trained")
     samples = load_samples(options, sizes, folders)
     if not (options.out / "checkpoint").exists():
         for error in warm_up_frame_encoder(network, samples, options.frame_encoder_steps, config.batch, config.seed):
             print(f"frame encoder: error {error:.4f}", flush=True)
-    for step, loss in train_streaming(network, samples, loading.load_scheduler(folders), config, options.out):
+    scheduler = loading.load_scheduler(folders)
+    objective = DenoisingObjective(network, samples, scheduler, options.trained, options.noise_draws)
+    for step, loss in train_streaming(objective, config, options.out):
         print(f"step {step}: loss {loss:.4f}", flush=True)
     if options.export:
         StreamingNetwork.load(options.out / "network").save(options.export / "network", torch.float16, base)

@@ -13,8 +13,8 @@ from torch import Tensor
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from generators.streaming_t2v.checkpoint import UNUSED, map_checkpoint, map_image_encoder, released_modules
+from generators.streaming_t2v.denoising import choose_trained, parameter_table
 from generators.streaming_t2v.network import CheckpointError, StreamingNetwork, check_fit
-from generators.streaming_t2v.training import choose_trained, parameter_table
 from tests.conftest import golden
 
 FILE = golden("streamingt2v", "checkpoint_keys.json")

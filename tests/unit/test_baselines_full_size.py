@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from generators.streaming_t2v.checkpoint import refiner_module
+from generators.streaming_t2v.denoising import parameter_table
 from generators.streaming_t2v.network import NetworkConfig, StreamingNetwork
 from generators.streaming_t2v.refiner import pad_rows_when_downsampling
-from generators.streaming_t2v.training import parameter_table
 
 HEADS = {"cross_attention_dim": 1024, "attention_head_dim": 64}
 IMAGE_VAE = {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2}

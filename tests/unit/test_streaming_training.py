@@ -16,19 +16,16 @@ from torch import Tensor
 
 from generators.api import Frames
 from generators.streaming_t2v.clips import EncodedClips
-from generators.streaming_t2v.network import NetworkConfig, ShortTerm, StreamingNetwork
-from generators.streaming_t2v.train import load_function, parser
-from generators.streaming_t2v.training import (
-    TrainingConfig,
+from generators.streaming_t2v.denoising import (
+    DenoisingObjective,
     WindowTask,
     choose_trained,
     denoising_loss,
-    draws,
-    learning_rate,
     parameter_table,
-    train_streaming,
-    training_mode,
 )
+from generators.streaming_t2v.network import NetworkConfig, ShortTerm, StreamingNetwork
+from generators.streaming_t2v.train import load_function, parser
+from generators.streaming_t2v.training import TrainingConfig, draws, learning_rate, train_streaming, training_mode
 from generators.streaming_t2v.unet import VideoUNetConfig
 from generators.streaming_t2v.warm_up import warm_up_frame_encoder
 
@@ -230,10 +227,9 @@ def test_every_memory_learns_in_two_steps() -> None:
 
 def run(out: Path, stop_after: int | None = None, **settings: object) -> StreamingNetwork:
     network = StreamingNetwork.from_base(SIZES, base().state_dict())
-    config = replace(
-        TrainingConfig(4, batch=1, accumulate=2, learning_rate=1e-2, trained="memories"), **settings  # type: ignore[arg-type]
-    )  # fmt: skip
-    for _ in train_streaming(network, clips(dropout=0.2), scheduler(), config, out, stop_after=stop_after):
+    config = replace(TrainingConfig(4, batch=1, accumulate=2, learning_rate=1e-2), **settings)  # type: ignore[arg-type]
+    objective = DenoisingObjective(network, clips(dropout=0.2), scheduler(), "memories")
+    for _ in train_streaming(objective, config, out, stop_after=stop_after):
         pass
     return network
 

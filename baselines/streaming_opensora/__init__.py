@@ -1,0 +1,1 @@
+"""StreamingT2V on OpenSora's transformer, the paper's section 6."""
