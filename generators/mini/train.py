@@ -18,6 +18,7 @@ TASKS = {
     "text_to_image": "generators.mini.tasks.text_to_image:TextToImageTask",
     "text_to_video": "generators.mini.tasks.text_to_video:TextToVideoTask",
     "svd": "generators.mini.tasks.svd:SvdTask",
+    "refiner": "generators.mini.tasks.refiner:RefinerTask",
 }
 """Name on the command line -> where the task lives; later tasks read the exports of earlier ones."""
 

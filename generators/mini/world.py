@@ -95,26 +95,32 @@ class Clip:
         ]
         self._camera = _Camera(scene.camera, rng)
 
-    def render(self, start: int, stop: int) -> Frames:
-        """Returns frames start <= t < stop, uint8 [stop - start, SIZE, SIZE, 3]."""
-        return self.render_at(np.arange(start, stop, dtype=np.float32))
+    def render(self, start: int, stop: int, size: int = SIZE) -> Frames:
+        """Returns frames start <= t < stop, uint8 [stop - start, size, size, 3]."""
+        return self.render_at(np.arange(start, stop, dtype=np.float32), size)
 
-    def render_at(self, times: NDArray[np.floating]) -> Frames:
-        """Returns the frames at the given times (in frames, fractions allowed), uint8 [T, SIZE, SIZE, 3]."""
+    def render_at(self, times: NDArray[np.floating], size: int = SIZE) -> Frames:
+        """Returns the frames at the given times (in frames, fractions allowed), uint8 [T, size, size, 3].
+
+        Args:
+            times: when.
+            size: side of the frames in pixels; they show the same, and outlines are one pixel of this grid soft.
+        """
         times = np.asarray(times, dtype=np.float32)
-        sx, sy = _screen(SIZE)
+        sx, sy = _screen(size)
         image = self._ground.paint(*self._camera.ground(times).to_texture(sx, sy))
         for body in self._things:
             pose = self._camera.carry(body.pose(times), times)
             u, v = pose.to_texture(sx, sy)
-            cover = np.clip(0.5 - body.distance(u, v) * pose.scale[:, None, None], 0, 1)[..., None]
+            pixels = pose.scale[:, None, None] * np.float32(size / SIZE)  # of this grid per texture pixel
+            cover = np.clip(0.5 - body.distance(u, v) * pixels, 0, 1)[..., None]
             image += cover * (body.paint(u, v) - image)
         return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
 
-    def stream(self, num_frames: int, chunk: int = 64) -> Iterator[Frames]:
+    def stream(self, num_frames: int, chunk: int = 64, size: int = SIZE) -> Iterator[Frames]:
         """Yields frames 0 <= t < num_frames in order, in chunks of at most `chunk`."""
         for start in range(0, num_frames, chunk):
-            yield self.render(start, min(start + chunk, num_frames))
+            yield self.render(start, min(start + chunk, num_frames), size)
 
     def flow(self, t: float, step: float = 1.0, size: int = SIZE) -> tuple[Float, NDArray[np.bool_]]:
         """Returns exact optical flow and occlusion from time t to time t + step.
