@@ -18,7 +18,7 @@ from torch import Tensor
 from baselines.networks.text_embeddings import TextEmbedding
 from baselines.opensora.continuation import OpenSoraSampling, as_frames, as_video, beside_empty_text, draw_latents
 from baselines.opensora.vae import STRETCH_FRAMES, STRETCH_LATENTS, OpenSoraVAE
-from baselines.streaming_opensora.network import StreamingSTDiT3, Text, VideoFacts, known_frames
+from baselines.streaming_opensora.network import StreamingSTDiT3, Text, VideoFormat, known_frames
 from generators.api import Frames
 
 
@@ -57,7 +57,7 @@ def continue_history(
     seen = vae.encode(as_video(history).to(weight))  # the posterior's mean: no draw, so that OpenSora's draws stay
     height, width = history.shape[1:3]
     tokens, keep = beside_empty_text(base, text)
-    video = VideoFacts(torch.full((2,), settings.fps, device=weight.device), height, width)
+    video = VideoFormat(torch.full((2,), settings.fps, device=weight.device), height, width)
     memory = network.remember(seen.repeat(2, 1, 1, 1, 1), images.to(weight), Text(tokens, keep), video)
 
     def predict(latents: Tensor, t: Tensor, live: Tensor | None) -> Tensor:

@@ -9,7 +9,7 @@ Example:
     >>> base = STDiT3Config(depth=2, hidden_size=48, num_heads=2, caption_channels=8, model_max_length=4)
     >>> sizes = MemoryConfig(base, pairs=1, image_tokens=2, image_width=6, anchor_hidden_width=10)
     >>> network, text = StreamingSTDiT3(sizes).eval(), Text(torch.randn(1, 1, 4, 8), torch.ones(1, 4))
-    >>> video = VideoFacts(torch.tensor([24.0]), 48, 48)
+    >>> video = VideoFormat(torch.tensor([24.0]), 48, 48)
     >>> memory = network.remember(torch.randn(1, 4, 5, 6, 6), torch.randn(1, 6), text, video)
     >>> network(torch.randn(1, 4, 5, 6, 6), torch.tensor([900.0]), memory).shape
     torch.Size([1, 8, 5, 6, 6])
@@ -107,7 +107,7 @@ class Text(NamedTuple):
     mask: Tensor
 
 
-class VideoFacts(NamedTuple):
+class VideoFormat(NamedTuple):
     """What the network is told of a video: frames per second [B], height and width in pixels."""
 
     fps: Tensor
@@ -129,7 +129,7 @@ class Memory:
     features: tuple[Tensor, ...]
     texts: tuple[Tensor, ...]
     keep: Tensor
-    video: VideoFacts
+    video: VideoFormat
 
 
 class LatentMerger(nn.Module):
@@ -219,11 +219,11 @@ class StreamingSTDiT3(nn.Module):
     def from_base(cls, config: MemoryConfig, state: Mapping[str, Tensor]) -> StreamingSTDiT3:
         """Returns a network at initialisation, which computes exactly what the base model of this state computes."""
         network = cls(config)
-        taken = {name: value.clone() for name, value in inherited(config, state).items()}
+        taken = {name: value.clone() for name, value in taken_over(config, state).items()}
         load_exactly(network, network.state_dict() | taken, "OpenSora's transformer")
         return network
 
-    def remember(self, latents: Tensor, image: Tensor, text: Text, video: VideoFacts) -> Memory:
+    def remember(self, latents: Tensor, image: Tensor, text: Text, video: VideoFormat) -> Memory:
         """Returns what conditions a window; call it once per window.
 
         Args:
@@ -290,7 +290,7 @@ class StreamingSTDiT3(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         state, notes = self.state_dict(), {}
         if base is not None:
-            taken = inherited(self.config, base)
+            taken = taken_over(self.config, base)
             state = {name: value for name, value in state.items() if not same_tensor(value, taken.get(name))}
             notes = {BASE_NOTE: weights_fingerprint(base)}
         stored = {name: value.to(dtype or value.dtype).contiguous() for name, value in state.items()}
@@ -325,13 +325,13 @@ class StreamingSTDiT3(nn.Module):
         source, wanted = str(folder / WEIGHTS_FILE), needs_base(folder)
         if wanted:
             check_base(wanted, base, source)
-            state = inherited(config, base or {}) | state
+            state = taken_over(config, base or {}) | state
             source += " with its base model"
         load_exactly(network, {name: value.to(device, dtype, copy=True) for name, value in state.items()}, source)
         return network.eval().requires_grad_(False)
 
 
-def inherited(config: MemoryConfig, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def taken_over(config: MemoryConfig, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Returns every tensor a network takes over from OpenSora's transformer, under the network's names."""
     copied = {
         f"cam.{name}": value

@@ -20,7 +20,7 @@ from generators.mini.denoising import CACHE, WEIGHTS
 from generators.streaming_t2v.training import TrainingConfig, train_streaming
 
 
-def parser() -> argparse.ArgumentParser:
+def miniature_parser() -> argparse.ArgumentParser:
     """Returns the command line."""
     parser = argparse.ArgumentParser(prog="python -m baselines.streaming_opensora.train", description=__doc__)
     add = parser.add_argument
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> None:
     """Trains as the command line says, printing the loss; a run found in the cache is continued."""
-    options = parser().parse_args(arguments)
+    options = miniature_parser().parse_args(arguments)
     torch.set_default_device(options.device)
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it
     base = load_stdit3(options.weights / "opensora" / "transformer", "cpu", torch.float32)

@@ -3,7 +3,7 @@
 Example:
     >>> base = STDiT3Config(depth=3, hidden_size=96, num_heads=4, caption_channels=64, model_max_length=28)
     >>> network = StreamingSTDiT3(miniature_sizes(base))
-    >>> sum(parameter.numel() for parameter in choose_trained(network))
+    >>> sum(parameter.numel() for parameter in choose_memories(network))
     1064454
 """
 
@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from baselines.opensora.rectified_flow import transform_timesteps
 from baselines.opensora.stdit3 import STDiT3Config
 from baselines.opensora.training import FPS, NUM_FRAMES, SIZE
-from baselines.streaming_opensora.network import MemoryConfig, StreamingSTDiT3, Text, VideoFacts
-from baselines.streaming_opensora.windows import SPOILT, FlowWindows
+from baselines.streaming_opensora.network import MemoryConfig, StreamingSTDiT3, Text, VideoFormat
+from baselines.streaming_opensora.windows import GIVEN_SPOILT, FlowWindows
 
 
 def miniature_sizes(base: STDiT3Config, known_latents: int = 3) -> MemoryConfig:
@@ -36,7 +36,7 @@ def miniature_sizes(base: STDiT3Config, known_latents: int = 3) -> MemoryConfig:
     )
 
 
-def choose_trained(network: StreamingSTDiT3) -> list[nn.Parameter]:
+def choose_memories(network: StreamingSTDiT3) -> list[nn.Parameter]:
     """Returns the parameters that are trained; all others are frozen in place.
 
     Both memories, and of the base model the temporal blocks of the attending pairs, which read what CAM brings: the
@@ -62,7 +62,7 @@ class MemoryTask(nn.Module):
         self.network = network
 
     def forward(
-        self, noisy: Tensor, times: Tensor, live: Tensor, latents: Tensor, image: Tensor, text: Text, video: VideoFacts
+        self, noisy: Tensor, times: Tensor, live: Tensor, latents: Tensor, image: Tensor, text: Text, video: VideoFormat
     ) -> Tensor:
         """Returns the velocity [B, C, T, h, w]; arguments as `StreamingSTDiT3.remember` and `.forward`."""
         memory = self.network.remember(latents, image, text, video)
@@ -91,7 +91,7 @@ class FlowObjective:
 
     def parameters(self) -> list[nn.Parameter]:
         """The parameters that are trained; all others are frozen in place."""
-        return choose_trained(self.network)
+        return choose_memories(self.network)
 
     def loss(self, module: nn.Module, rng: np.random.Generator, random: torch.Generator, batch: int) -> Tensor:
         """Returns the mean squared error of the velocity of what is not given, of a batch of fresh windows.
@@ -115,7 +115,7 @@ class FlowObjective:
         empty = self.network.base.y_embedder.y_embedding
         tokens = torch.where(dropped[:, None, None], empty, data.tokens[rows])[:, None]
         image = torch.where(dropped[:, None], data.grey, data.anchors[rows, anchors])
-        video = VideoFacts(torch.full((batch,), FPS, device=device), SIZE, SIZE)
+        video = VideoFormat(torch.full((batch,), FPS, device=device), SIZE, SIZE)
         velocity = module(noisy, times, live, memory, image, Text(tokens, data.mask[rows]), video)
         error: Tensor = (velocity.float() - (clean - noise)).square()
         return error[:, :, known.shape[2] :].mean()
@@ -136,6 +136,6 @@ def spoil_given(known: Tensor, memory: Tensor, random: torch.Generator) -> tuple
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, generator=random, device=random.device)
 
-    amount = SPOILT * torch.rand(batch, 1, 1, 1, 1, generator=random, device=random.device).square() / 3**0.5
+    amount = GIVEN_SPOILT * torch.rand(batch, 1, 1, 1, 1, generator=random, device=random.device).square() / 3**0.5
     shared = draw(batch, channels, 1, *memory.shape[3:]) + draw(batch, channels, 1, 1, 1)
     return known + amount * (draw(*known.shape) + shared), memory + amount * (draw(*memory.shape) + shared)

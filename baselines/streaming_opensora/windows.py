@@ -36,7 +36,7 @@ from generators.mini.windows import load_views
 TOGETHER = 100
 """Clips that are encoded together."""
 
-SPOILT = 0.2
+GIVEN_SPOILT = 0.2
 """Largest standard deviation of what is added to given latents (of unit variance) in a training step."""
 
 
@@ -102,7 +102,7 @@ def _make(path: Path, weights: Path, clips: Tensor, before: int) -> None:
     for begin in range(0, len(clips), TOGETHER):
         images = clips[begin : begin + TOGETHER, :NUM_FRAMES].float().transpose(1, 2)
         if earlier is not None:
-            images = torch.cat([encode_frames(vae, torch.as_tensor(earlier[begin : begin + TOGETHER])), images], dim=2)
+            images = torch.cat([encode_before(vae, torch.as_tensor(earlier[begin : begin + TOGETHER])), images], dim=2)
         for name, value in encode_window(vae, images, before).items():
             parts[name].append(value.half())
     state = {name: torch.cat(values).contiguous() for name, values in parts.items()}
@@ -110,7 +110,7 @@ def _make(path: Path, weights: Path, clips: Tensor, before: int) -> None:
     path.with_suffix(".tmp").replace(path)
 
 
-def encode_frames(vae: OpenSoraVAE, frames: Tensor) -> Tensor:
+def encode_before(vae: OpenSoraVAE, frames: Tensor) -> Tensor:
     """Returns image latents [B, 4, T, 8, 8], as in the library, of uint8 frames [B, T, 64, 64, 3]; all at once."""
     half = vae.spatial_vae
     mean: Tensor = half.module.encode(as_pixels(frames).flatten(0, 1)).latent_dist.mean

@@ -24,11 +24,11 @@ from baselines.streaming_opensora.network import (
     MemoryConfig,
     StreamingSTDiT3,
     Text,
-    VideoFacts,
+    VideoFormat,
     known_frames,
 )
-from baselines.streaming_opensora.training import FlowObjective, choose_trained, miniature_sizes, spoil_given
-from baselines.streaming_opensora.windows import FlowWindows, encode_frames, encode_window, load_windows, render_before
+from baselines.streaming_opensora.training import FlowObjective, choose_memories, miniature_sizes, spoil_given
+from baselines.streaming_opensora.windows import FlowWindows, encode_before, encode_window, load_windows, render_before
 from generators.api import Request, Start
 from generators.mini.denoising import WEIGHTS
 from generators.mini.latents import Library
@@ -40,7 +40,7 @@ from generators.weights import MissingWeightsError
 
 BASE = STDiT3Config(depth=3, hidden_size=48, num_heads=2, caption_channels=8, model_max_length=6, input_sq_size=64)
 SIZES = MemoryConfig(BASE, pairs=2, image_tokens=2, image_width=7, anchor_hidden_width=10)
-VIDEO = VideoFacts(torch.full((2,), 10.0), 64, 64)
+VIDEO = VideoFormat(torch.full((2,), 10.0), 64, 64)
 
 
 @pytest.fixture(autouse=True)
@@ -251,7 +251,7 @@ def data(count: int = 6) -> FlowWindows:
 
 def test_only_the_last_temporal_blocks_of_the_base_are_trained() -> None:
     network, _ = miniature()
-    chosen = choose_trained(network)
+    chosen = choose_memories(network)
     on = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     of_base = {".".join(name.split(".")[:3]) for name in on if name.startswith("base.")}
     assert of_base == {"base.temporal_blocks.1", "base.temporal_blocks.2"}
@@ -301,7 +301,7 @@ def test_given_latents_are_shown_as_they_are_given() -> None:
 def test_what_frames_share_is_spoilt_alike() -> None:
     zeros = torch.zeros(400, 4, 3, 8, 8), torch.zeros(400, 4, 5, 8, 8)
     known, memory = spoil_given(*zeros, torch.Generator().manual_seed(0))
-    assert 0.03 < float(known.std()) < windows.SPOILT
+    assert 0.03 < float(known.std()) < windows.GIVEN_SPOILT
     both = torch.stack([known[:, :, 0].flatten(), memory[:, :, 0].flatten()])
     assert float(torch.corrcoef(both)[0, 1]) == pytest.approx(2 / 3, abs=0.05)
 
@@ -326,7 +326,7 @@ def test_windows_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     scenes = [scene_of(number) for number in range(2)]
     video = torch.stack([torch.from_numpy(clip.render_at(begin + np.arange(51))) for clip, _, begin in scenes])
     with torch.no_grad():
-        clips = encode_frames(vae, video).transpose(1, 2).half()
+        clips = encode_before(vae, video).transpose(1, 2).half()
         again = vae.spatial_vae.encode(as_video(video[1, :4].numpy()), None)
     torch.testing.assert_close(clips[1:, :4].float().transpose(1, 2), again, atol=1e-2, rtol=0)
     captions = [caption for _, caption, _ in scenes]
