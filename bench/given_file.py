@@ -25,6 +25,11 @@ def frame_size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in (frame_files(path) if path.is_dir() else [path]))
 
 
+def first_frames(count: int) -> str:
+    """Returns what tables say of a video of which no more than so many frames were to be read."""
+    return f"first {count} frames"
+
+
 def digest_of(path: Path) -> str:
     """Returns the SHA-256 of a video file, or a hash of the pictures in a folder and of their order."""
     return content_hash(path) if path.is_dir() else file_digest(path)
@@ -48,14 +53,14 @@ def given_video(record: Record) -> Path:
     return path
 
 
-def read_given_video(path: Path) -> Iterator[Frames]:
-    """Yields the frames of a given video as [t, H, W, 3].
+def read_given_video(path: Path, num_frames: int) -> Iterator[Frames]:
+    """Yields the first frames of a given video as [t, H, W, 3].
 
     Raises:
         StoreError: it cannot be read.
     """
     try:
-        yield from read_frames(path)
+        yield from read_frames(path, num_frames=num_frames)
     except VideoError as error:
         raise StoreError(f"{printable(str(path))}: {error}") from error
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.errors import MethodFailure, foreign
-from bench.given_file import digest_of, frame_size_of
+from bench.given_file import digest_of, first_frames, frame_size_of
 from bench.profile import Settings
 from bench.records import Record, StoredScore
 from bench.scoreboard import Scorers
@@ -77,7 +77,7 @@ def _scored(
         video_sha256=digest_of(path),
         video_bytes=frame_size_of(path),
         damaged=reader.condition.damaged,
-        flags=reader.condition.flags(),
+        flags=reader.condition.flags() + (first_frames(count),) * (count == given.num_frames),
         cost={**record.cost, "metric_seconds": seconds},
         scores=scores,
     )

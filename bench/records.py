@@ -105,7 +105,8 @@ class Record:
         content: hash of its frames as they were read (`metrics.features.cache.content_hash`); empty likewise.
         extra: further columns of its manifest, by name.
         damaged: frames that its decoder marked as damaged, or could not decode.
-        flags: what tables say of how sound its file is, a few words each (`metrics.decoding.Condition.flags`).
+        flags: what tables say of a given video, a few words each: how sound its file is
+            (`metrics.decoding.Condition.flags`), and that its first frames only were read.
         lost: what ended earlier workers of this cell, one clause per worker, in order; empty for nearly all.
         machine: where it was made: node, device, and the driver's version on a GPU (see `bench.provenance.machine`).
         traceback: where the method raised, as Python prints it; empty unless failed.

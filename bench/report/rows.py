@@ -11,12 +11,14 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
+from bench.given_file import first_frames
 from bench.records import Record, RunInfo
 from bench.report.findings import BLOCKS, COSTS, Block, Flag, TableRow
 from bench.report.published import Published
 from bench.spec import content_key
 from bench.stats import largest_defined, mean_defined, summarise
 from generators.api import MethodInfo
+from metrics.decoding import END_UNKNOWN
 
 STILLNESS = "stillness"
 """Name of the metric whose part `flag` says "frozen", "loop" or nothing."""
@@ -26,9 +28,6 @@ STILL_SHARE = 0.5
 
 BLOCK_OF: Mapping[str, Block] = {"floor": "floors", "ceiling": "ceiling"}
 """Part of the table by group of the method's stamp; every other group is a system."""
-
-END_UNKNOWN = "end not known"
-"""What `metrics.decoding.Condition.flags` says of a file that does not tell how long it should be."""
 
 _PEAKS = frozenset({"peak_rss_mb", "peak_gpu_mb"})
 """Costs where the largest video counts, not the mean."""
@@ -125,7 +124,14 @@ def _row(
     paper = published.methods.get(method)
     found = (
         *(_still_flag(done), *unlike_others, _length_flag(done)),
-        *(_damage_flag(done), _end_flag(done), _memory_flag(done), _text_flag(stamp, own), _note_flag(stamp)),
+        *(
+            _limit_flag(done),
+            _damage_flag(done),
+            _end_flag(done),
+            _memory_flag(done),
+            _text_flag(stamp, own),
+            _note_flag(stamp),
+        ),
     )
     flags = tuple(flag for flag in found if flag is not None)
     statuses = Counter(record.status for record in own)
@@ -203,6 +209,15 @@ def _other_length_flag(longer: bool) -> Flag | None:
         "them; `score --frames` reads the first frames only."
     )
     return Flag("other length", sentence, ranked=False)
+
+
+def _limit_flag(done: Sequence[Record]) -> Flag | None:
+    limited = [record.num_frames for record in done if first_frames(record.num_frames) in record.flags]
+    if not limited:
+        return None
+    words = first_frames(max(limited))
+    sentence = f"of {len(limited)} of its {len(done)} videos no more than the {words} were read (`score --frames`)."
+    return Flag(words, sentence)
 
 
 def _damage_flag(done: Sequence[Record]) -> Flag | None:

@@ -34,8 +34,12 @@ PREVIEW_CODING = "1"
 
 
 def preview_file(record: Record) -> str:
-    """Returns where the preview of a video lies below the folder of a report: named by content, so made once."""
-    return f"videos/{record.video_sha256[:24] or record.key}-{PREVIEW_CODING}.mp4"
+    """Returns where the preview of a video lies below the folder of a report: named by content, so made once.
+
+    Of a given video the frames that were scored are shown, which may be its first ones only.
+    """
+    read = f"-{record.num_frames}" if record.source else ""
+    return f"videos/{record.video_sha256[:24] or record.key}{read}-{PREVIEW_CODING}.mp4"
 
 
 @dataclass(frozen=True)
@@ -70,14 +74,16 @@ class Sources:
         return path if path.is_file() else None
 
     def frames(self, record: Record) -> Iterator[Frames]:
-        """Yields the frames [t, H, W, 3] of the video of a record, made or given; its bytes are checked before.
+        """Yields the frames [t, H, W, 3] of a record: of the video that was made, or what was read of the given one.
+
+        Its bytes are checked before.
 
         Raises:
             StoreError: the video is missing, is not the one that was scored, or cannot be read.
         """
         store, there = self.places[record.key]
         path = store.whole_video(there)
-        yield from read_given_video(path) if record.source else read_video(path)
+        yield from read_given_video(path, there.num_frames) if record.source else read_video(path)
 
     def pick_frames(self, record: Record, wanted: Collection[int]) -> dict[int, Frames]:
         """Returns some frames [H, W, 3] of the video of a record by index, made or given; its bytes are checked before.

@@ -30,6 +30,10 @@ _BLANKS = b" \t\r\n\xef\xbb\xbf"
 _HEAD_BYTES = 1024
 
 
+END_UNKNOWN = "completeness unknown"
+"""Said of a file that does not tell how many frames it should have."""
+
+
 @dataclass
 class Condition:
     """How sound a video is found to be while it is read.
@@ -51,7 +55,7 @@ class Condition:
             ('2 damaged frames', 'completeness unknown')
         """
         damaged = f"{self.damaged} damaged frame{'s' * (self.damaged > 1)}"
-        return (damaged,) * bool(self.damaged) + ("completeness unknown",) * (self.end_known is False)
+        return (damaged,) * bool(self.damaged) + (END_UNKNOWN,) * (self.end_known is False)
 
 
 def absolute(path: str | Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shlex
@@ -13,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,6 +22,7 @@ from PIL import Image
 from bench.cli import main
 from bench.ffv1 import VideoWriter
 from bench.records import read_record, write_record
+from metrics.decoding import read_frames
 from tests.conftest import handed
 
 PLUGIN = """
@@ -268,6 +271,33 @@ def test_shards_of_given_videos_share_none_and_leave_none(here: Path, capsys: py
     rewrite(10.0, 99.0)
     assert values(score("[ab].mkv", "pictures", "--shard", "2/2")) == [30]
     assert [record["scores"]["brightness"]["value"] for record in cells()] == [99, 30, 5]
+
+
+def test_the_report_says_what_of_the_videos_was_read_and_shows_no_more(here: Path) -> None:
+    with av.open("raw.h264", "w", format="h264") as raw:  # a stream without a container tells no length
+        stream = raw.add_stream("libx264", rate=8, options={"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for _ in range(12):
+            raw.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((32, 32, 3), 90, np.uint8), format="rgb24")))
+        raw.mux(stream.encode())
+    Path("m.csv").write_text("path,method\na.mkv,whole\nraw.h264,raw\n")
+    score("--manifest", "m.csv")
+    Path("m.csv").write_text("path,method\na.mkv,limited\none.mkv,single\n")
+    score("--manifest", "m.csv", "--frames", "8", code=1)
+    main(["report", "--out", "results/scores"])
+    with Path("results/scores/report/table1.csv").open() as file:
+        flags = {row["title"]: row["flags"] for row in csv.DictReader(file)}
+    assert flags["whole"] == ""
+    assert flags["raw"] == "completeness unknown 1/1"
+    assert flags["limited"] == "first 8 frames"
+    page = Path("results/scores/report/index.html").read_text()
+    assert "of 1 of its 1 videos no more than the first 8 frames were read" in page
+    lengths = {path.name.count("-8-"): len(decoded(path)) for path in Path("results/scores/report/videos").iterdir()}
+    assert lengths[1] == 8
+
+
+def decoded(path: Path) -> np.ndarray:
+    return np.concatenate(list(read_frames(path)))
 
 
 def test_names_that_cannot_be_printed_are_scored_and_escaped(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
