@@ -47,7 +47,7 @@ class OpenSoraVaeTask:
         """Returns the network at initialisation."""
         return TemporalVAE(TemporalVAEConfig.from_json(CONFIG))
 
-    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float | Tensor]]:
         """Returns the loss of one batch and, for the log, the mean squared error."""
         frames = 1 if random.step % self.single_every == 0 else STRETCH_FRAMES
         clips, _ = draw_clips(self.library, random, self.recipe.batch, frames)
@@ -58,7 +58,7 @@ class OpenSoraVaeTask:
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
         mse = error.square().mean()
         loss = error.abs().mean() + 2 * mse + DIVERGENCE * divergence
-        return loss, {"frames": frames, "mse": mse.item(), "divergence": divergence.item()}
+        return loss, {"frames": frames, "mse": mse.detach(), "divergence": divergence.detach()}
 
     @torch.no_grad()
     def export(self, network: Any, weights: Path) -> None:

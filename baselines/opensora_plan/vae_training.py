@@ -61,7 +61,7 @@ class OpenSoraPlanVaeTask:
         """Returns the network at initialisation."""
         return CausalVAE(CausalVAEConfig.from_json(CONFIG))
 
-    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float | Tensor]]:
         """Returns the loss of one batch and, for the log, the PSNR in dB."""
         frames, count = self.lengths[random.scenes.choice(len(self.lengths), p=self.shares)]
         video = self._draw(random.scenes, count, frames)
@@ -70,7 +70,8 @@ class OpenSoraPlanVaeTask:
         error = network.decode(drawn(mean, log_variance, random.noise)).float() - video
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
         mse = error.square().mean()
-        figures = {"frames": frames, "psnr": 10 * torch.log10(4 / mse.detach()).item(), "divergence": divergence.item()}
+        psnr = 10 * torch.log10(4 / mse.detach())
+        figures = {"frames": frames, "psnr": psnr, "divergence": divergence.detach()}
         return error.abs().mean() + 2 * mse + DIVERGENCE * divergence, figures
 
     def _draw(self, rng: np.random.Generator, count: int, frames: int) -> Tensor:

@@ -15,6 +15,7 @@ import json
 import math
 import time
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -76,8 +77,8 @@ class TrainingTask(Protocol):
         """Returns the network at initialisation."""
         ...
 
-    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
-        """Returns the loss of one fresh batch and figures for the log."""
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, Mapping[str, float | Tensor]]:
+        """Returns the loss of one fresh batch and figures for the log, numbers or tensors of one."""
         ...
 
     def export(self, network: Any, weights: Path) -> None:
@@ -136,7 +137,8 @@ def train_task(task: TrainingTask, folder: Path, weights: Path, until: int | Non
             update_average(average, network, min(task.recipe.average, (1 + step) / (10 + step)))
             if step % 20 == 0 or step == last:
                 entry = {"step": step, "seconds": round(time.monotonic() - began, 1), "loss": loss.item()}
-                lines.write(json.dumps(entry | {"norm": norm.item()} | figures) + "\n")
+                read = {name: float(figure) for name, figure in {"norm": norm, **figures}.items()}
+                lines.write(json.dumps(entry | read) + "\n")
                 lines.flush()
             if time.monotonic() - saved > 60 * task.recipe.save_minutes or step == last:
                 save()

@@ -45,7 +45,7 @@ class AutoencoderTask:
         network: nn.Module = AutoencoderKL(**CONFIG).to(memory_format=torch.channels_last)
         return network
 
-    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the reconstruction loss of one batch and its PSNR in dB."""
         rows = torch.as_tensor(random.scenes.integers(len(self.stills), size=self.recipe.batch))
         frames = as_pixels(self.stills[rows]).contiguous(memory_format=torch.channels_last)
@@ -54,7 +54,7 @@ class AutoencoderTask:
         error = network.decode(latents).sample.float() - frames
         mse = error.square().mean()
         divergence = posterior.kl().mean() / latents[0].numel()
-        figures = {"psnr": 10 * torch.log10(4 / mse.detach()).item(), "kl": divergence.item()}
+        figures = {"psnr": 10 * torch.log10(4 / mse.detach()), "kl": divergence.detach()}
         return error.abs().mean() + 2 * mse + 1e-6 * divergence, figures
 
     def export(self, network: Any, weights: Path) -> None:
