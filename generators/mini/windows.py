@@ -96,8 +96,10 @@ class Windows:
 
 def windows(config: NetworkConfig) -> Windows:
     """Returns the training samples for a network of these sizes."""
-    library = load_library(CACHE, WEIGHTS)
-    return Windows(library, load_views(library), FrozenText(), config)
+    library, text = load_library(CACHE, WEIGHTS), FrozenText()
+    views = load_views(library)
+    text.encode(library.clip_captions[: len(views.frames)])  # all at once, so that no step waits for it
+    return Windows(library, views, text, config)
 
 
 def load_views(library: Library, cache: Path = CACHE, weights: Path = WEIGHTS) -> Views:
