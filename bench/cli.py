@@ -47,11 +47,14 @@ cli.add_command(score)
 @click.option("--out", help="With RUNS, where to write; else the run itself.")
 @click.option("--methods", default="", help="Rows to show: a,b. Default: all that the folders hold.")
 @click.option("--drift", default="", metavar="NAME", help="Table 1 of drifts by one definition, such as start_end_15.")
+@click.option("--scale", type=click.Choice(["vbench"]), help="Table 1 on VBench's final scale.")
 @click.option("--sort", default="", metavar="METRIC", help="Order rows by it. Default: the published table's order.")
 @click.option(
     "--bundle", type=click.Path(path_type=Path), metavar="FILE.zip", help="Pack all but the videos, to share."
 )
-def report(runs: tuple[str, ...], out: str | None, methods: str, drift: str, sort: str, bundle: Path | None) -> None:
+def report(
+    runs: tuple[str, ...], out: str | None, methods: str, drift: str, scale: str | None, sort: str, bundle: Path | None
+) -> None:
     """Write tables, curves, frames and one page that shows them all; of several RUNS or bundles in one table."""
     from bench.locations import open_store
     from bench.report import write_report
@@ -67,7 +70,9 @@ def report(runs: tuple[str, ...], out: str | None, methods: str, drift: str, sor
             for number, run in enumerate(runs or [out or str(latest(Path("results")))])
         ]
         folder = Path(out) if runs and out else None
-        page = write_report(*stores, folder=folder, methods=methods, drift=drift, sort=sort, bundle=bundle)
+        page = write_report(
+            *stores, folder=folder, methods=methods, drift=drift, scale=scale or "", sort=sort, bundle=bundle
+        )
         click.echo(f"Open {stores[0].published(page)}" + (f"; packed into {bundle}" if bundle else ""))
         for store in stores:
             store.records()  # the page says what is damaged, and so does the end of the command

@@ -13,6 +13,7 @@ Example: three frames whose features turn by 60 degrees each time.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,8 +32,9 @@ LAGS = (1, 2, 4, 8, 16, 32, 64, 128)
 class _Consistency(FeatureReader):
     """What both consistencies share; they differ in the feature they read."""
 
+    @abstractmethod
     def _feature(self) -> DinoFeatures | ClipFeatures:
-        raise NotImplementedError
+        """Returns the feature whose frames are compared."""
 
     def features(self) -> tuple[Feature, ...]:
         """Returns the pass of the image features."""

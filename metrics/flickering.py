@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from metrics.api import Score, Series, mean_or_none, metric
+from metrics.api import Part, Score, Series, mean_or_none, metric
 from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts, listed
 from metrics.features.frame_statistics import FrameStatistics
+from metrics.static_filter import StaticPairs, stands_still
 
 
 @metric(name="flickering", title="Flickering", unit="1 - difference / 255", better="higher", version="1")
@@ -21,19 +22,34 @@ class Flickering(FeatureReader):
     """(255 - mean absolute difference of consecutive frames) / 255: VBench's temporal flickering.
 
     It rewards standstill, since motion differs from frame to frame as flicker does; VBench therefore lets only static
-    videos in (its static filter is `metrics.dynamic_degree.is_static`). Read it beside the dynamic degree.
+    videos in. Read it beside the dynamic degree.
 
     Series (index i is the pair of frames i and i + 1): `difference`, grey levels.
 
-    Source: VBench 45e79ec, `vbench/temporal_flickering.py:30-49`.
+    Attributes:
+        static_filter: "raft_large" or "mini" gives a value only to videos that VBench's static filter lets in, by the
+            flow of that network; `parts` then holds `static`. Empty is off. Of what it lets in, VBench takes the first
+            five videos a prompt: here all count.
+        filter_weights: weights file of the filter's network, empty for those VBench uses in torch's hub cache; folder
+            of "mini".
+        device: a torch device, for the filter alone.
+
+    Source: VBench 45e79ec, `vbench/temporal_flickering.py:30-49`, `vbench/cli/static_filter.py:40-84`.
     """
 
+    static_filter: str = ""
+    filter_weights: str = ""
+    device: str = "cpu"
+
     def features(self) -> tuple[Feature, ...]:
-        """Returns the frame statistics."""
-        return (FrameStatistics(),)
+        """Returns the frame statistics, and the flow of the filter where it is on."""
+        return (FrameStatistics(), *([self._filter()] if self.static_filter else []))
+
+    def _filter(self) -> StaticPairs:
+        return StaticPairs(self.static_filter, self.filter_weights, device=self.device)
 
     def window(self, series: Series, start: int, stop: int) -> float | None:
-        """Returns the value of frames start <= i < stop, None without pairs."""
+        """Returns the value of frames start <= i < stop, None without pairs; the filter is of whole videos."""
         mean = mean_or_none(series["difference"][start : max(stop - 1, start)])
         return None if mean is None else (255 - mean) / 255
 
@@ -41,4 +57,12 @@ class Flickering(FeatureReader):
         """Returns the score of the video."""
         series = {"difference": listed(tables[FrameStatistics()]["difference"])}
         value = self.window(series, 0, video.num_frames)
-        return Score(value, {}, series, "" if value is not None else "flickering compares pairs and needs two frames")
+        if value is None:
+            return Score(None, {}, series, "flickering compares pairs and needs two frames")
+        if not self.static_filter:
+            return Score(value, {}, series)
+        static = stands_still(tables[self._filter()])
+        parts: dict[str, Part] = {"static": static, "unfiltered": value}
+        if static is None:
+            return Score(None, parts, series, "the frames are too small for the flow network of the static filter")
+        return Score(value if static else None, parts, series, "" if static else "the static filter: it moves")

@@ -11,6 +11,7 @@ Example: where a video of 48 frames at 10 a second is cut.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -38,17 +39,17 @@ class _LongConsistency(FeatureReader):
 
     published_zero: bool
 
+    @abstractmethod
     def _within(self) -> DinoFeatures | ClipFeatures:
         """Returns the feature compared inside of clips."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _between(self) -> DinoFeatures | ClipFeatures:
         """Returns the feature compared between clips."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _table(self) -> tuple[float, ...]:
         """Returns the remapping of clip-to-clip scores 0.00, 0.01 … 1.00."""
-        raise NotImplementedError
 
     def features(self) -> tuple[Feature, ...]:
         """Returns the passes of the image features."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.errors import StoreError
+from bench.errors import ConfigError, StoreError
 from bench.store import Store
 
 
@@ -21,6 +21,7 @@ def write_report(
     folder: Path | None = None,
     methods: str = "",
     drift: str = "",
+    scale: str = "",
     sort: str = "",
     bundle: Path | None = None,
 ) -> Path:
@@ -32,19 +33,23 @@ def write_report(
         folder: where everything is written; None for `report` in the first run folder.
         methods: names of the rows to show, separated by commas; empty for all that the folders hold.
         drift: a name of `metrics.drift.DRIFTS` whose drifts take the place of the scores in Table 1; empty for scores.
+        scale: "vbench" for Table 1 on VBench's final scale; empty for the metrics' own.
         bundle: a ZIP file that takes page, pictures, previews, tables and records; None for none.
         sort: metric by whose mean the rows of each block stand; empty for the order of the published table.
 
     Raises:
-        ConfigError: there is no such row or drift, or the run has no metric of the name `sort`.
+        ConfigError: there is no such row or drift, the run has no metric of the name `sort` or none of the scale, or
+            both drift and scale are asked for.
         StoreError: the store cannot be read, or the report cannot be written.
     """
     from bench.report.sources import gather
-    from bench.report.write import write
+    from bench.report.write import TableChoice, write
 
+    if drift and scale:
+        raise ConfigError("--drift and --scale both choose the columns of Table 1: give one of them")
     folder = folder or stores[0].path / "report"
     try:
-        return write(gather(stores, methods), folder, drift, sort, bundle)
+        return write(gather(stores, methods), folder, TableChoice(drift, scale, sort), bundle)
     except OSError as cause:
         raise StoreError(
             f"{folder}: the report cannot be written ({cause.strerror or cause}); make room, or choose another --out"

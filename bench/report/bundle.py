@@ -69,8 +69,13 @@ def pack(sources: Sources, report: Path, page: str, target: Path) -> None:
             bundle.writestr(entry, content, zipfile.ZIP_DEFLATED if small else zipfile.ZIP_STORED)
 
 
-def unpack(bundle: Path, into: Path) -> Store:
+def unpack(bundle: Path, into: Path, records_only: bool = False) -> Store:
     """Returns the run folder in a bundle, unpacked below `into` after every file was compared with its hash.
+
+    Args:
+        bundle: the ZIP file.
+        into: an existing folder.
+        records_only: leave out page, pictures and previews.
 
     Raises:
         StoreError: it is no bundle, or a file in it is not the one that was packed.
@@ -81,7 +86,8 @@ def unpack(bundle: Path, into: Path) -> Store:
             digests = _digests(bundle, archive)
             if sum(entry.file_size for entry in archive.infolist()) > LARGEST_BUNDLE:
                 raise StoreError(f"{bundle}: unpacks to more than {LARGEST_BUNDLE / 2**30:g} GiB; no report does")
-            for name, digest in digests.items():
+            wanted = ("run.json", "cells/") if records_only else ("",)
+            for name, digest in ((n, d) for n, d in digests.items() if n.startswith(wanted)):
                 content = archive.read(name)
                 if hashlib.sha256(content).hexdigest() != digest:
                     raise StoreError(f"{bundle}: {name!r} is not the file that was packed; get the bundle again")

@@ -114,7 +114,7 @@ def draw_sheets(sources: Sources, findings: ReportData, worst: Sequence[WorstMom
     pictures: dict[str, SheetPicture] = {}
     (folder / "strips").mkdir(exist_ok=True)
     first = next(((record.prompt_key, record.seed) for record in findings.records), None)
-    metrics = {column.name: column.title for column in findings.columns}
+    metrics = {name: metric.title for name, metric in findings.by_name.items()}
     for row in findings.rows:
         strips = []
         for record in (record for record in findings.records if record.method == row.method):

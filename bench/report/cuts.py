@@ -7,6 +7,7 @@ Example:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from bench.records import Record
@@ -40,6 +41,26 @@ def matched(
 def cuts_csv(records: Sequence[Record]) -> str:
     """Returns every cut of the videos that both detectors have scored, one row each, with who sees it."""
     rows: list[list[object]] = []
+    for record, found in _opinions(records):
+        rows += [[record.method, record.prompt.id, record.seed, int(cut), by] for cut, by in found]
+    return write_csv(["method", "prompt", "seed", "frame", "seen_by"], rows)
+
+
+def cuts_notes(records: Sequence[Record]) -> tuple[str, ...]:
+    """Returns a sentence about how far the detectors agree, nothing where no video has both opinions."""
+    opinions = _opinions(records)
+    if not opinions:
+        return ()
+    seen = Counter(by for _, found in opinions for _, by in found)
+    return (
+        f"Of the cuts in {len(opinions)} videos that SCuts and TCuts both scored, both see {seen['both']}, SCuts alone "
+        f"{seen['scuts']}, TCuts alone {seen['tcuts']}: `cuts.csv` names them.",
+    )
+
+
+def _opinions(records: Sequence[Record]) -> list[tuple[Record, list[tuple[float, str]]]]:
+    """Returns the videos that both detectors have scored, each with its cuts and who sees them, ascending."""
+    opinions = []
     for record in records:
         scores = [record.scores.get(name) for name in ("scuts", "tcuts")]
         if any(score is None or score.value is None for score in scores):
@@ -48,5 +69,5 @@ def cuts_csv(records: Sequence[Record]) -> str:
         both, only_scuts, only_tcuts = matched(scuts, tcuts)
         found = [(cut, "both") for cut, _ in both]
         found += [(cut, "scuts") for cut in only_scuts] + [(cut, "tcuts") for cut in only_tcuts]
-        rows += [[record.method, record.prompt.id, record.seed, int(cut), by] for cut, by in sorted(found)]
-    return write_csv(["method", "prompt", "seed", "frame", "seen_by"], rows)
+        opinions.append((record, sorted(found)))
+    return opinions

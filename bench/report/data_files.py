@@ -105,7 +105,7 @@ def write_parquet(findings: ReportData, videos: Mapping[str, str], path: Path) -
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = {column.name: column for column in findings.columns}
+    columns = findings.by_name
     rows = [row for record in findings.records for row in _long_rows(record, columns, videos.get(record.key, ""))]
     schema = pa.schema(
         [(name, pa.string()) for name in ("method", "title", "prompt_id", "prompt")]

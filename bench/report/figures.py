@@ -108,7 +108,7 @@ def draw_figures(findings: ReportData, curves: Curves, profiles: Sequence[SeamPr
     """
     import matplotlib as mpl
 
-    columns = {column.name: column for column in findings.columns}
+    columns = findings.by_name
     with mpl.rc_context(STYLE):
         drawn = {}
         for name in dict.fromkeys(curve.metric for curve in curves.prefixes):

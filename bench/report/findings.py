@@ -176,6 +176,7 @@ class ReportData:
         notes: sentences that belong under the table.
         comparable: True if the scores may be read beside the published ones.
         published: the published table.
+        measured: metrics of the run where the columns are something else, such as drifts; curves speak of these.
     """
 
     info: RunInfo
@@ -190,6 +191,12 @@ class ReportData:
     notes: tuple[str, ...]
     comparable: bool
     published: Published
+    measured: tuple[MetricInfo, ...] = ()
+
+    @property
+    def by_name(self) -> dict[str, MetricInfo]:
+        """Every metric that tables or curves speak of, by name, the columns first."""
+        return {metric.name: metric for metric in (*self.columns, *self.measured)}
 
     def shared_frames(self, record: Record) -> int:
         """Returns how many frames of a video are the shared first chunk: 0 where it has none, or where none is known.

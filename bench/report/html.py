@@ -17,11 +17,13 @@ from markupsafe import Markup, escape
 from bench.report import tables
 from bench.report.contact import Sheets
 from bench.report.curves import Curves
+from bench.report.definitions import DEFINITIONS
 from bench.report.figures import BANDS, Figures
 from bench.report.findings import COSTS, SIGNIFICANT, TABLE_1, Comparison, Power, ReportData
 from bench.report.judged import Judged
 from bench.report.notes import OWN_START, TIED
 from bench.report.previews import Previews
+from bench.report.published_runs import PublishedRun
 from bench.report.ranking import is_significant
 from bench.report.viewer import as_script, viewer_data
 from metrics.api import MetricInfo
@@ -43,6 +45,7 @@ class Content:
         previews: the videos there that a browser plays.
         links: address of the lossless video, by key of its record; videos that are not here have none.
         judged: what judges said; None if nobody was asked.
+        published_runs: runs of others that are shown beside this one.
     """
 
     findings: ReportData
@@ -52,6 +55,7 @@ class Content:
     previews: Previews
     links: Mapping[str, str]
     judged: Judged | None = None
+    published_runs: Sequence[PublishedRun] = ()
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def page(content: Content) -> str:
     environment.globals |= {"name": tables.name, "blocks": tables.blocks, "tie": tables.tie}
     environment.globals |= {"block_titles": tables.BLOCK_TITLES, "tied": TIED, "own_start": OWN_START}
     findings, curves = content.findings, content.curves
-    columns = {column.name: column for column in findings.columns}
+    columns = findings.by_name
     return environment.get_template("index.html.j2").render(
         css=_text("page.css"),
         scripts=[_text(script) for script in SCRIPTS],
@@ -117,6 +121,8 @@ def page(content: Content) -> str:
         previews=content.previews,
         links=content.links,
         judged=content.judged,
+        published_runs=content.published_runs,
+        cards={card.name: card for card in DEFINITIONS},
         drifts={(drift.method, drift.metric): drift for drift in curves.drifts},
         drifting=[column for metric, column in columns.items() if any(d.metric == metric for d in curves.drifts)],
         ends_seconds=LONGEST_END,

@@ -46,7 +46,9 @@ def viewer_data(findings: ReportData, curves: Curves, previews: Previews) -> dic
             {"name": row.method, "title": name(row), "block": row.block, "colour": colours[row.method]}
             for row in findings.rows
         ],
-        "metrics": [{"name": c.name, "title": c.title, "unit": c.unit, "better": c.better} for c in findings.columns],
+        "metrics": [
+            {"name": c.name, "title": c.title, "unit": c.unit, "better": c.better} for c in findings.by_name.values()
+        ],
         "prompts": [{"id": prompt.id, "text": prompt.text} for prompt in prompts.values()],
         "videos": [
             {

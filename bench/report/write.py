@@ -1,14 +1,14 @@
 """The order in which a report is made: findings, then files, then the page that links them.
 
 Example:
-    >>> write(gather([Store("results/mini-1a2b3c")]), Path("results/mini-1a2b3c/report"))   # doctest: +SKIP
-    PosixPath('results/mini-1a2b3c/report/index.html')
+    >>> write(gather([Store("results/run")]), Path("results/run/report"), TableChoice(sort="mawe"))   # doctest: +SKIP
+    PosixPath('results/run/report/index.html')
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -28,33 +28,59 @@ from bench.report import (
     html,
     latex,
     previews,
+    scale,
     seams,
+    segments,
     tables,
 )
 from bench.report.derive import report_data
 from bench.report.findings import ReportData
 from bench.report.judged import judged
 from bench.report.published import load_published
+from bench.report.published_runs import published_folder, published_runs
 from bench.report.sources import Sources
 from bench.terminal import printable
 from bench.tidy import tidy
 
 
-def write(
-    sources: Sources, folder: Path, drift_name: str = "", sort: str = "", bundle_path: Path | None = None
-) -> Path:
+@dataclass(frozen=True)
+class TableChoice:
+    """What Table 1 shows.
+
+    Attributes:
+        drift: a name of `metrics.drift.DRIFTS` whose drifts take the place of the scores; empty for scores.
+        scale: "vbench" for its final scale in place of the metrics' own; empty for theirs.
+        sort: metric by whose mean the rows of each block stand; empty for the order of the published table.
+    """
+
+    drift: str = ""
+    scale: str = ""
+    sort: str = ""
+
+    @property
+    def is_other(self) -> bool:
+        """Whether the columns are not the metrics of the run."""
+        return bool(self.drift or self.scale)
+
+
+def write(sources: Sources, folder: Path, choice: TableChoice, bundle_path: Path | None = None) -> Path:
     """Returns the path of the page it wrote into `folder`; see `bench.report.write_report`."""
     info, records = sources.info, sources.records
     found, missing = _plugins(info)
     classes = {name: plugin.cls for name, plugin in found.metrics.items()}
     published, stamps = load_published(), {name: plugin.info for name, plugin in found.methods.items()}
-    findings = report_data(info, records, published, stamps, "" if drift_name else sort)
+    findings = report_data(info, records, published, stamps, "" if choice.is_other else choice.sort)
     over_time = curves.trace(findings, classes)
-    drifts = drift.drift_table(findings, classes)
-    if drift_name:
-        drifted = drift.with_drift(info, records, classes, drift_name)
-        findings = report_data(*drifted, published, stamps, sort)
-    findings = replace(findings, notes=findings.notes + sources.notes + missing + over_time.notes + drifts.notes)
+    drifts, pieces = drift.drift_table(findings, classes), segments.segments(findings, classes)
+    drift_text = drift.drift_markdown(findings, drifts) + segments.segments_markdown(findings, pieces)
+    if choice.is_other:
+        shown = (
+            drift.with_drift(info, records, classes, choice.drift) if choice.drift else scale.with_scale(info, records)
+        )
+        findings = replace(report_data(*shown, published, stamps, choice.sort), measured=info.metrics)
+    others, unread = published_runs(findings, published_folder())
+    notes = sources.notes + missing + over_time.notes + drifts.notes + cuts.cuts_notes(records) + unread
+    findings = replace(findings, notes=findings.notes + notes)
     profiles = seams.seam_profiles(findings)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,14 +89,17 @@ def write(
             f"{folder}: cannot be written ({cause.strerror}); make the folder of the run writable"
         ) from cause
     _write_tables(sources, findings, over_time, profiles, folder)
-    _write_text(folder / "drift.md", drift.drift_markdown(findings, drifts))
+    _write_text(folder / "drift.md", drift_text)
     _write_text(folder / "drift.csv", drift.drift_csv(drifts))
-    _write_text(folder / "cuts.csv", cuts.cuts_csv(records))
     _write_text(folder / "drift-tests.csv", drift.drift_tests_csv(drifts))
+    _write_text(folder / "segments.csv", segments.segments_csv(pieces))
+    _write_text(folder / "cuts.csv", cuts.cuts_csv(records))
     drawn = figures.draw_figures(findings, over_time, profiles, folder)
     sheets = contact.draw_sheets(sources, findings, close_ups(over_time), folder)
     made = previews.make_previews(sources, folder)
-    content = html.Content(findings, over_time, drawn, sheets, made, links(sources, folder), judged(sources, findings))
+    content = html.Content(
+        findings, over_time, drawn, sheets, made, links(sources, folder), judged(sources, findings), others
+    )
     _write_text(folder / "index.html", html.page(content))
     if bundle_path is not None:
         bundle.pack(sources, folder, html.page(replace(content, links={})), bundle_path)

@@ -63,7 +63,7 @@ class DoseTask:
     Attributes:
         instruments: with what.
         scene: number of the scene; everything about it follows from it.
-        network: whether MAWE is measured by the flow network, too.
+        network: whether the slow networks measure, too.
         kinds: which faults.
     """
 
@@ -94,7 +94,7 @@ def dose_table(
     Args:
         instruments: with what.
         scenes: how many, >= 1.
-        network_scenes: in how many of them MAWE is measured by the flow network, too, which takes ten times as long.
+        network_scenes: in how many of them the slow networks measure, too, which takes four times as long.
         cores: where it runs.
         say: is told how far it is.
     """

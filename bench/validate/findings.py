@@ -22,7 +22,7 @@ class Counts:
 
     Attributes:
         scenes: of the dose-response table.
-        network_scenes: of these, in how many the flow network measures, too.
+        network_scenes: of these, in how many the slow networks measure, too.
         cut_videos: with 0 to 4 hard cuts.
         pan_videos: per speed.
         flow_clips: per flow estimator.
@@ -39,7 +39,7 @@ class Counts:
     invariance_videos: int
 
 
-FULL = Counts(20, 4, 200, 20, 60, 20, 8)
+FULL = Counts(20, 2, 200, 20, 60, 20, 8)
 """What the pages in the repository were made with."""
 
 QUICK = Counts(2, 1, 20, 2, 6, 3, 2)

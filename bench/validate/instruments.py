@@ -23,12 +23,14 @@ from metrics.consistency import BackgroundConsistency, SubjectConsistency
 from metrics.drift import DRIFTS
 from metrics.dynamic_degree import DynamicDegree
 from metrics.exposure import Exposure
+from metrics.features.transnet import package_version
 from metrics.flickering import Flickering
 from metrics.mawe import Mawe
 from metrics.repetition import Repetition, SinkCollapse
 from metrics.scuts import SceneCuts
 from metrics.seams import Seams
 from metrics.stillness import Stillness
+from metrics.tcuts import TransNetCuts
 from metrics.vbench_long import BackgroundConsistencyLong, SubjectConsistencyLong
 
 FLOW_SIZE = 128
@@ -123,7 +125,11 @@ class Instruments:
     encoder: str = ""
 
     def metrics(self, network: bool = False) -> dict[str, Metric]:
-        """Returns metrics by tool name: all that need no flow network, and MAWE by the flow network where asked for."""
+        """Returns metrics by tool name.
+
+        Args:
+            network: whether those of a slow network are among them: RAFT, TransNetV2, the encoder between long clips.
+        """
         # With CLIP weights, seams read the same CLIP pass as the CLIP score; an empty model leaves it out.
         clip_model = ClipScore.model if self.clip else ""
         seams = Seams(flow="dis", size=FLOW_SIZE, clip_model=clip_model, clip_weights=self.clip)
@@ -143,7 +149,10 @@ class Instruments:
             found["background_long"] = BackgroundConsistencyLong(weights=self.clip)
         if self.encoder:
             found["subject"] = SubjectConsistency(weights=self.encoder)
+        if network and self.encoder:
             found["subject_long"] = SubjectConsistencyLong(weights=self.encoder, long_weights=self.encoder)
+        if network and package_version() != "missing":
+            found["tcuts"] = TransNetCuts()
         if network and self.raft:
             found["mawe_mini"] = Mawe(flow="mini", flow_weights=self.raft, size=FLOW_SIZE)
             found["dynamic"] = DynamicDegree(flow="mini", flow_weights=self.raft)

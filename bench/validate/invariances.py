@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -49,6 +50,21 @@ KINDS = (
     Fault("seam", 8, DOSE_CHUNK, DOSE_CHUNK),
 )
 """What is in the videos, in turn: nothing, a cut, a frozen span, seams. So every metric has something to say."""
+
+ABSOLUTE: Mapping[str, float] = MappingProxyType(
+    {
+        "scuts": 0.0,
+        "clip": 0.5,
+        "stillness": 2.0,
+        "repeated": 0.05,
+        "exposure": 1.0,
+        "flickering": 0.005,
+        "collapse": 5.0,
+        "subject": 0.02,
+        "background": 0.02,
+    }
+)
+"""What is tolerated of scores that may be zero or lie near one, in their unit; of the others, a share."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +111,8 @@ def tolerance_of(reading: str, group: str) -> Tolerance:
     """Returns what is tolerated: nothing of chunking, little of the rest."""
     if group == "chunking":
         return Tolerance(0.0, relative=False)
-    if reading in ("scuts", "clip", "stillness", "repeated"):
-        amounts = {"scuts": 0.0, "clip": 0.5, "stillness": 2.0, "repeated": 0.05}
-        return Tolerance(amounts[reading], relative=False)
+    if reading in ABSOLUTE:
+        return Tolerance(ABSOLUTE[reading], relative=False)
     return Tolerance(0.1 if group == "resolution" else 0.25, relative=True)
 
 
@@ -198,7 +213,9 @@ def _read(metrics: Mapping[str, Metric], text: str, chunks: Iterable[Frames]) ->
     for frames in chunks:
         scorer.update(frames)
     scores = scorer.compute(SEAMS)
-    return {reading.name: reading.of(scores) for reading in MEASUREMENTS if reading.tool in scores}
+    # Every definition of drift reads the series that `exposure` stands for.
+    readings = [reading for reading in MEASUREMENTS if reading.tool in scores and not reading.drift]
+    return {reading.name: reading.of(scores) for reading in readings}
 
 
 def _batches(instruments: Instruments) -> Iterable[Invariance]:

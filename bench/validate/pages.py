@@ -15,8 +15,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench.report.answer import in_words
+from bench.report.definitions import DEFINITIONS, Definition
+from bench.validate.cover import MOST_COLUMNS, column_cover
 from bench.validate.cuts import CUT_FRAMES, MOST_CUTS, Detection
-from bench.validate.definitions import DEFINITIONS, Definition
 from bench.validate.doses import DOSE_FRAMES, STRENGTHS
 from bench.validate.figures import draw_card_figures, drawn_readings
 from bench.validate.findings import FULL, ValidationResults
@@ -94,10 +96,11 @@ def _index(findings: ValidationResults) -> str:
         "## The dose-response table",
         f"{counts.scenes} scenes x {len(STRENGTHS)} faults x {len(STRENGTHS['freeze'])} strengths, "
         f"{DOSE_FRAMES} frames each, against the same scene without a fault. "
-        + (f"MAWE by the flow network in {counts.network_scenes} of the scenes." if counts.network_scenes else ""),
+        + (f"The slow networks measured in {counts.network_scenes} of the scenes." if counts.network_scenes else ""),
         "![answers](answers.png)",
         _answer_table(findings),
         _legend(),
+        _cover_sentence(findings),
         "Doses: " + "; ".join(f"{k} {', '.join(f'{s:g}' for s in STRENGTHS[k])} {UNITS[k]}" for k in STRENGTHS) + ".",
         "## Optical flow",
         _flow_table(findings),
@@ -246,6 +249,15 @@ def _overview(findings: ValidationResults) -> str:
         blind += [f"{kind} (no value)" for kind in kinds["undefined"]]
         rows.append((link, ", ".join(seen), ", ".join(blind), ", ".join(kinds["rewards"])))
     return markdown_table(rows)
+
+
+def _cover_sentence(findings: ValidationResults) -> str:
+    """Returns which columns to read together."""
+    found = column_cover(findings.doses)
+    titles = {reading.name: reading.title for reading in MEASUREMENTS}
+    columns = in_words([f"*{titles[name]}*" for name in found.columns])
+    rest = f"all faults but {in_words(sorted(found.unseen))}" if found.unseen else "every fault"
+    return f"**Read together.** Of all choices of {MOST_COLUMNS} columns, {columns} see the most: {rest}."
 
 
 def _scenes(findings: ValidationResults, reading: Measurement) -> str:

@@ -21,6 +21,7 @@ from metrics.dynamic_degree import (
     top_mean,
 )
 from metrics.flow.raft_streaming import RaftFlow
+from metrics.static_filter import LoadedStaticPairs, stands_still
 from tests.conftest import golden
 from tests.parity.quality_networks import NETWORKS
 
@@ -114,16 +115,13 @@ def test_the_static_filter_through_the_network(expected, network):
     """Its last two pairs go from the first frame to the last one, and back."""
     path = golden("metrics", "clips", "rotate.mkv")
     frames = np.concatenate(list(read_frames(path)))
-    pixels = padded(torch.from_numpy(frames).permute(0, 3, 1, 2))
-    wrapped = torch.stack([pixels[0], pixels[-1], pixels[0]])
-    tops = []
-    for pictures in (pixels, wrapped):
-        stream = network.stream()
-        pairs = [*stream.push(pictures), *stream.flush()]
-        tops += [top_mean(flow, 0.02) for found in pairs for flow in found.flow]
+    pass_ = LoadedStaticPairs(network, "cpu").begin("")
+    for start in range(0, len(frames), 7):
+        pass_.update(frames[start : start + 7])
+    arrays = pass_.arrays()
+    tops = np.concatenate([arrays["pairs"], arrays["wrap"]])
     np.testing.assert_allclose(tops, expected["raft__rotate__static_filter_top2"], rtol=1e-4)
-    limit = threshold(*frames.shape[1:3], 3)
-    assert is_static(tops[:-2], (tops[-2], tops[-1]), len(frames), limit) == bool(expected["raft__rotate__static"])
+    assert stands_still(arrays) == bool(expected["raft__rotate__static"])
 
 
 def test_frames_too_small_for_the_network_are_undefined_and_not_static(network):

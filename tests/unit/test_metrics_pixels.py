@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from metrics.errors import SettingError
 from metrics.exposure import Exposure
 from metrics.flickering import Flickering
+from metrics.flow.api import FlowPairs
 from metrics.repetition import Repetition, SinkCollapse, norepeat
 from metrics.scoring import VideoScorer
 
@@ -99,3 +101,49 @@ def test_sink_frames_are_one_to_three():
 
 def test_norepeat_of_a_video_shorter_than_its_period():
     assert norepeat(MOVING[:20], expected=40, radius=4) is None
+
+
+class GivenFlow:
+    """Stands for the flow network: a stream whose flow is so many pixels everywhere."""
+
+    smallest_side = 16
+
+    def __init__(self, length):
+        self.length = length
+
+    def stream(self):
+        return self
+
+    def push(self, frames):
+        return self._pairs(frames)
+
+    def _pairs(self, frames):
+        flow = torch.zeros(len(frames), 2, *frames.shape[-2:])
+        flow[:, 0] = self.length
+        yield FlowPairs(frames, frames, flow)
+
+    def flush(self):
+        return iter(())
+
+
+def filtered(monkeypatch, frames, length):
+    monkeypatch.setattr("metrics.flow.estimators.load_vbench_raft", lambda *settings: GivenFlow(length))
+    accumulator = Flickering(static_filter="mini").begin("", 10.0)
+    accumulator.update(frames)
+    return accumulator.compute()
+
+
+def test_the_static_filter_lets_only_still_videos_in(monkeypatch):
+    side = 64  # 3 pixels at 256 are 0.75 here
+    still, moving = (filtered(monkeypatch, walk(20, side=side), length) for length in (0.7, 0.8))
+    assert still.value == still.parts["unfiltered"] == Flickering().window(still.series, 0, 20)
+    assert still.parts["static"] is True
+    assert moving.value is None
+    assert moving.parts["static"] is False
+    assert "static filter" in moving.reason
+
+
+def test_the_static_filter_has_no_say_about_small_frames(monkeypatch):
+    score = filtered(monkeypatch, np.zeros((4, 8, 8, 3), np.uint8), 0.0)
+    assert score.value is None
+    assert "too small" in score.reason

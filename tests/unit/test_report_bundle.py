@@ -20,7 +20,10 @@ from bench.judgements import JUDGEMENT_FORMAT, judged_strengths, read_judgements
 from bench.records import Record, RunInfo, StoredScore
 from bench.report import write_report
 from bench.report.bundle import unpack
+from bench.report.derive import report_data
 from bench.report.previews import PREVIEW_GROUP, encode_preview, preview_size
+from bench.report.published import load_published
+from bench.report.published_runs import published_runs
 from bench.report.viewer import as_script
 from bench.spec import SCHEMA, Prompt
 from bench.store import Store
@@ -216,3 +219,31 @@ def test_judgements_of_something_else_are_refused(
         read_judgements(export(tmp_path / "j.json", answer), store.records())
     with pytest.raises(ConfigError, match="not judgements of version"):
         read_judgements(export(tmp_path / "k.json", form="other"), store.records())
+
+
+def test_published_bundles_stand_below_the_table_with_what_differs(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "published"
+    folder.mkdir()
+    monkeypatch.setattr("bench.report.write.published_folder", lambda: folder)
+    write_report(store, folder=tmp_path / "first", bundle=folder / "theirs.zip")
+    (folder / "torn.zip").write_bytes(b"PK")
+    run = store.info()
+    store.open(replace(run, metrics=(*run.metrics, MetricInfo("other", "Other", "px", "lower", "1"))))
+    text = write_report(store, folder=tmp_path / "second").read_text()
+    assert "Published: run" in text
+    assert "begun" in text
+    assert "A published run is not shown" in text
+    findings = report_data(store.info(), store.records(), load_published())
+    (found,), (note,) = published_runs(findings, folder)
+    assert "torn.zip" in note
+    assert [(row.method, row.ranked, set(row.scores)) for row in found.rows] == [
+        ("one", False, {"wobble"}),
+        ("two", False, {"wobble"}),
+    ]
+    assert found.differs == ()
+    changed = [replace(r, num_frames=31, scores={"wobble": StoredScore(1.0, version="2")}) for r in store.records()]
+    other = report_data(replace(store.info(), profile="paper"), changed, load_published())
+    (apart,), _ = published_runs(other, folder)
+    assert apart.differs == ("profile mini", "30 frames", "other settings of Wobble")

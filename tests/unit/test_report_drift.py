@@ -7,13 +7,17 @@ import pytest
 
 from bench.errors import ConfigError
 from bench.records import Record, RunInfo, StoredScore
-from bench.report.cuts import cuts_csv, matched
+from bench.report.cuts import cuts_csv, cuts_notes, matched
 from bench.report.derive import report_data
 from bench.report.drift import column_name, drift_csv, drift_table, with_drift
 from bench.report.published import load_published
-from bench.spec import SCHEMA, Prompt
+from bench.report.scale import with_scale
+from bench.report.segments import segments, segments_csv, segments_markdown
+from bench.spec import SCHEMA, Prompt, TextChange
 from metrics.clip import ClipScore
+from metrics.consistency import SubjectConsistency
 from metrics.drift import DRIFTS
+from metrics.dynamic_degree import DynamicDegree
 
 PROMPTS = tuple(Prompt(f"p{i}", f"prompt {i}") for i in range(4))
 METHODS = ("steady", "falling")
@@ -75,6 +79,40 @@ def test_drifts_take_the_place_of_scores(run):
         with_drift(*run, {"clip": ClipScore}, "start-end")
 
 
+def test_segments_are_those_of_the_texts_or_ten_seconds(run):
+    info, records = run
+    changing = replace(PROMPTS[0], changes=(TextChange(60, "then this"), TextChange(999, "never")))
+    records = [replace(r, prompt=changing) if r.prompt == PROMPTS[0] else r for r in records]
+    findings = report_data(info, records, load_published())
+    found = segments(findings, {"clip": ClipScore})
+    of = [s for s in found if s.record.method == "falling" and s.record.prompt == changing]
+    assert [(s.start, s.stop, s.text) for s in of] == [(0, 60, "prompt 0"), (60, 200, "then this")]
+    assert of[0].value - of[1].value == pytest.approx(100 * 0.0005 * 100)
+    assert {(s.start, s.stop) for s in found if s.record.prompt == PROMPTS[1]} == {(0, 100), (100, 200)}
+    rows = list(csv.DictReader(segments_csv(found).splitlines()))
+    assert len(rows) == len(METHODS) * len(PROMPTS) * 2
+    assert "segment 2" in segments_markdown(findings, found)
+
+
+def test_table_on_vbenchs_scale(run):
+    info, records = run
+    moving = StoredScore(1.7, {"dynamic": True}, version="1")
+    still = StoredScore(0.9, {"dynamic": False}, version="1")
+    alike = StoredScore(0.95, version="1")
+    records = [
+        replace(r, scores={"dynamic_degree": moving if r.method == "falling" else still, "subject_consistency": alike})
+        for r in records
+    ]
+    info = replace(info, metrics=(DynamicDegree.info, SubjectConsistency.info, ClipScore.info))
+    findings = report_data(*with_scale(info, records), load_published())
+    assert [c.name for c in findings.columns] == ["dynamic_degree@vbench", "subject_consistency@vbench"]
+    means = {row.method: row.scores["dynamic_degree@vbench"].mean for row in findings.rows}
+    assert means == {"steady": 0.0, "falling": 1.0}
+    assert findings.rows[0].scores["subject_consistency@vbench"].mean == pytest.approx(0.9414, abs=1e-4)
+    with pytest.raises(ConfigError, match="--metrics vbench"):
+        with_scale(*run)
+
+
 def test_a_metric_that_stumbles_over_its_series_is_a_note(run):
     class Broken(ClipScore):
         def window(self, series, start, stop):
@@ -98,3 +136,5 @@ def test_agreement_of_the_detectors_as_csv():
     one = replace(record("steady", PROMPTS[1]), scores={"scuts": cuts([5.0])})
     rows = list(csv.DictReader(cuts_csv([both, one]).splitlines()))
     assert [(row["frame"], row["seen_by"]) for row in rows] == [("20", "both"), ("60", "tcuts")]
+    assert "both see 1, SCuts alone 0, TCuts alone 1" in cuts_notes([both, one])[0]
+    assert cuts_notes([one]) == ()

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from bench.errors import ConfigError
 from bench.ffv1 import VideoWriter, file_digest
 from bench.records import Record, RunInfo, StoredScore
 from bench.report import write_report
@@ -305,6 +306,14 @@ def test_text_of_others_is_no_formula_and_no_missing_letter() -> None:
     figure = _figure(2.0, 1.0)
     figure.suptitle(_literal(r"$\frac{$"))
     figure.savefig(io.BytesIO())
+
+
+def test_a_page_of_drifts_keeps_the_curves_of_the_metrics(store: Store, tmp_path: Path) -> None:
+    text = write_report(store, folder=tmp_path, drift="start_end_15").read_text()
+    assert "Wobble, start_end_15" in text
+    assert (tmp_path / "curve-wobble.png").is_file()
+    with pytest.raises(ConfigError, match="give one of them"):
+        write_report(store, folder=tmp_path, drift="start_end_15", scale="vbench")
 
 
 def test_latex_is_booktabs_with_everything_escaped(findings: ReportData, report: Path) -> None:

@@ -8,10 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli import cli
+from bench.report.definitions import DEFINITIONS
 from bench.validate import pages
 from bench.validate.cores import Cores
+from bench.validate.cover import Cover, smallest_cover
 from bench.validate.cuts import CUT_FRAMES, Cuts, CutVideo, Detection, detect, detections, random_cuts
-from bench.validate.definitions import DEFINITIONS
 from bench.validate.doses import STRENGTHS, DoseTable, DoseTask, dose, measure_doses
 from bench.validate.findings import QUICK, ValidationResults
 from bench.validate.flow_error import EstimatorError, Floor, FlowErrors
@@ -130,6 +131,7 @@ def test_pages_say_what_is_blind_absent_and_outside(tmp_path):
     assert "weights absent" in index
     assert "A reduced run" in index
     assert "**outside**" in index
+    assert "**Read together.**" in index
     assert "It has no value under freeze." in (tmp_path / "mawe.md").read_text()
     assert "Not measured" in (tmp_path / "clip.md").read_text()
     for page in tmp_path.glob("*.md"):
@@ -137,6 +139,13 @@ def test_pages_say_what_is_blind_absent_and_outside(tmp_path):
             assert (tmp_path / target.split(")")[0]).is_file(), (page.name, target[:40])
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     assert numbers["doses"]["answers"]["scuts"]["blur"]["verdict"] == findings.doses.answers["scuts"]["blur"].verdict
+
+
+def test_columns_to_read_together_see_the_most():
+    seen = {"a": {"blur"}, "b": {"blur", "cut"}, "c": {"dip"}, "d": {"cut", "dip"}}
+    assert smallest_cover(seen, {"blur", "cut", "dip"}, 3) == Cover(("a", "d"), frozenset())
+    assert smallest_cover(seen, {"blur", "cut", "dip", "freeze"}, 1) == Cover(("b",), frozenset({"dip", "freeze"}))
+    assert smallest_cover({"a": set()}, {"cut"}, 3) == Cover((), frozenset({"cut"}))
 
 
 def test_the_same_findings_give_the_same_bytes(tmp_path):
