@@ -1,159 +1,181 @@
-"""What each memory buys: the table and the figures of docs/streaming-t2v.md from a finished run and training logs.
+"""What each memory buys: runs the grids behind docs/streaming-t2v.md and prints their tables.
+
+A grid that was stopped goes on where it was; one that is finished is only read.
 
 Example:
-    python -m bench run --methods streaming_t2v,ablations,naive,still,svd,truth --prompts 8 --out results/ablations
-    python -m bench.studies.ablations results/ablations
-    python -m bench.studies.ablations results/ablations --cache generators/mini/cache   (after a training)
+    python -m bench.studies.ablations memories results/ablations
+    python -m bench.studies.ablations forgetting results/forgetting
+    python -m bench.studies.ablations transformer results/transformer
+    python -m bench.studies.ablations losses generators/mini/cache        (after a training)
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from matplotlib.figure import Figure
-
+from bench.catalog import find_plugins
+from bench.plan import plan
+from bench.profile import load_profile
 from bench.records import Record
-from bench.stats import Summary, summarise
+from bench.run import execute
 from bench.store import Store
-from metrics.api import Series
-from metrics.clip import ClipScore
-from metrics.curves import first_against_last
-
-Read = Callable[[Record], float | None]
-
-WINDOW, STRIDE = 32, 8
-"""Frames in a sliding mean of the figure, and between two."""
+from bench.studies.ablation_figures import draw_contact_sheets, draw_losses, draw_over_time
+from bench.studies.ablation_scores import (
+    ABLATION_COLUMNS,
+    Read,
+    Records,
+    ablation_table,
+    clip_at_end,
+    clip_drift,
+    motion,
+    paired_table,
+    ratio,
+    value,
+)
+from bench.studies.identity import IDENTITY, LAST_SECONDS, identities
 
 DOCUMENT = Path("docs/streaming-t2v")
 """Where the figures and logs of the document lie, from the root of the repository."""
 
-SMOOTHED = 25
-"""Steps in a running mean of the losses."""
+SCORED = "run.metrics=['mawe','scuts','clip','seams','stillness']"
+"""What the tables read of a video of usual length."""
 
 
-def value(metric: str) -> Read:
-    """Returns what reads a metric's score from a record."""
-    return lambda record: record.scores[metric].value
+@dataclass(frozen=True)
+class Study:
+    """A grid and what is read from it.
+
+    Attributes:
+        methods: its methods, as `bench run --methods` takes them; the first one is what the others are compared with.
+        prompts: how many prompts, unless the command says otherwise.
+        seeds: likewise.
+        settings: of the mini profile that differ.
+        goals: says how the goals are met.
+    """
+
+    methods: str
+    prompts: int
+    seeds: tuple[int, ...]
+    settings: tuple[str, ...]
+    goals: Callable[[Records], str]
+
+    @property
+    def first(self) -> str:
+        """The method that the others are compared with."""
+        return self.methods.partition(",")[0]
 
 
-def motion(record: Record) -> float | None:
-    """Returns the optical flow score: the mean length of the flow, in pixels of the flow's size."""
-    found = record.scores["mawe"].parts["mean_motion"]
-    assert found is None or isinstance(found, float | int)
-    return found
+def memory_goals(records: Records) -> str:
+    """Returns by how much seams and motion meet what they are held to."""
+    lines = []
+    if "naive" in records:
+        lines.append(f"seam contrast: {ratio(records, 'streaming_t2v', 'naive', value('seams')):.2f} of naive's")
+    if "truth" in records:
+        lines.append(f"optical flow score: {ratio(records, 'streaming_t2v', 'truth', motion):.0%} of the truth's")
+    return "; ".join(lines)
 
 
-def clip_drift(record: Record) -> float | None:
-    """Returns the CLIP score of the last seconds minus that of the first."""
-    ends = first_against_last(ClipScore(), record.scores["clip"].series, record.num_frames, record.fps)
-    return None if ends is None else ends.change
+def transformer_goals(records: Records) -> str:
+    """Returns the seam contrast over OpenSora's, goal at most 0.7."""
+    found = ratio(records, "streaming_opensora", "opensora", value("seams"))
+    return f"seam contrast: {found:.2f} of OpenSora's, goal at most 0.7: {'reached' if found <= 0.7 else 'MISSED'}"
 
 
-ABLATION_COLUMNS: Mapping[str, Read] = {
-    "MAWE ↓": value("mawe"),
-    "seam contrast ↓": value("seams"),
-    "optical flow score": motion,
-    "CLIP ↑": value("clip"),
-    "CLIP drift": clip_drift,
-    "SCuts ↓": value("scuts"),
-    "frozen pairs, % ↓": value("stillness"),
+def no_goals(records: Records) -> str:
+    """Returns nothing: the study asks what a memory does, and holds it to nothing."""
+    return ""
+
+
+STUDIES: Mapping[str, Study] = {
+    "memories": Study("streaming_t2v,ablations,naive,still,truth", 16, (0, 1), (SCORED,), memory_goals),
+    "forgetting": Study(
+        "streaming_t2v,streaming_t2v_no_apm", 8, (0,), ("run.metrics=['clip']", "video.num_frames=1200"), no_goals
+    ),
+    "transformer": Study("opensora,streaming_opensora", 8, (0,), (SCORED,), transformer_goals),
 }
 
 
-def with_interval(summary: Summary) -> str:
-    """Returns a mean with half the width of its 95 % interval."""
-    if summary.mean is None:
-        return "–"
-    if summary.low is None or summary.high is None:
-        return f"{summary.mean:.3g}"
-    return f"{summary.mean:.3g} ± {(summary.high - summary.low) / 2:.2g}"
+def finished(study: Study, folder: Path, settings: Sequence[str], prompts: int, seeds: Sequence[int]) -> Records:
+    """Returns the finished videos of a study by method, after making and scoring those that are missing.
+
+    Args:
+        study: which grid.
+        folder: of the run.
+        settings: further settings of the profile.
+        prompts: how many.
+        seeds: which.
+    """
+    catalog = find_plugins()
+    profile = load_profile("mini", [*study.settings, *settings])
+    spec = plan(catalog, profile, methods=study.methods, prompts=str(prompts), seeds=tuple(seeds))
+    store = Store(folder)
+    summary = execute(spec, catalog, store, folder.name)
+    for remark in summary.remarks():
+        print(remark)
+    found: dict[str, list[Record]] = {}
+    for cell in spec.cells:
+        record = store.find(cell)
+        if record is not None and record.status == "ok":
+            found.setdefault(record.method, []).append(record)
+    return found
 
 
-def ablation_table(records: Mapping[str, Sequence[Record]]) -> str:
-    """Returns the Markdown table, one method a row."""
-    lines = ["| method | " + " | ".join(ABLATION_COLUMNS) + " |", "|---" * (len(ABLATION_COLUMNS) + 1) + "|"]
-    for method, videos in records.items():
-        prompts = [video.prompt_key for video in videos]
-        cells = [
-            with_interval(summarise([read(video) for video in videos], prompts)) for read in ABLATION_COLUMNS.values()
-        ]
-        lines.append(f"| `{method}` | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def identity_columns(store: Store, records: Records, kept: Path) -> dict[str, Read]:
+    """Returns the columns of the long videos: CLIP at their end, drift, and whether things kept colour and shape."""
+    known = identities(store, [record for videos in records.values() for record in videos], kept)
+
+    def named(word: str) -> Read:
+        return lambda record: known[f"{record.method}/{record.key}"][word]
+
+    return {
+        f"CLIP of the last {LAST_SECONDS:g} s ↑": clip_at_end(LAST_SECONDS),
+        "CLIP drift": clip_drift,
+        **{f"{word} named rightly, % ↑": named(word) for word in IDENTITY},
+    }
 
 
-def goals(records: Mapping[str, Sequence[Record]]) -> str:
-    """Returns by how much seams and motion meet what they are held to."""
-
-    def mean(method: str, read: Read) -> float:
-        found = [score for score in map(read, records[method]) if score is not None]
-        return float(np.mean(found))
-
-    seams = mean("streaming_t2v", value("seams")) / mean("naive", value("seams"))
-    kept = mean("streaming_t2v", motion) / mean("truth", motion)
-    return f"seam contrast: {seams:.2f} of naive's; optical flow score: {kept:.0%} of the rendered truth's"
-
-
-def smoothed(series: Series, name: str) -> np.ndarray:
-    """Returns sliding means of a per-frame series."""
-    values = np.array([np.nan if entry is None else entry for entry in series[name]], dtype=float)
-    return np.array([np.nanmean(values[i : i + WINDOW]) for i in range(0, len(values) - WINDOW + 1, STRIDE)])
+def run_study(name: str, options: argparse.Namespace) -> None:
+    """Runs or reads a study, prints its tables and draws its figures."""
+    study, folder = STUDIES[name], options.run
+    records = finished(study, folder, options.set, options.prompts or study.prompts, options.seeds or list(study.seeds))
+    store, columns = Store(folder), ABLATION_COLUMNS
+    if name == "forgetting":
+        columns = identity_columns(store, records, folder / "identity.json")
+    print(
+        ablation_table(records, columns), paired_table(records, study.first, columns), study.goals(records), sep="\n\n"
+    )
+    options.figures.mkdir(parents=True, exist_ok=True)
+    draw_over_time(records, options.figures / f"{name}.png")
+    draw_contact_sheets(store, records, options.figures)
 
 
-def draw_over_time(records: Mapping[str, Sequence[Record]], path: Path) -> None:
-    """Draws seam contrast against motion, and the CLIP score over time."""
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for number, (method, videos) in enumerate(records.items()):
-        colour, mark = f"C{number % 10}", "osD^vPX*h"[number % 9]
-        seams = [video.scores["seams"].value for video in videos]
-        points = [(motion(v), s) for v, s in zip(videos, seams, strict=True) if s is not None]
-        if points:
-            x, y = np.array(points, dtype=float).T
-            left.plot(x, y, mark, color=colour, alpha=0.3, markersize=4)
-            left.plot(x.mean(), y.mean(), mark, color=colour, markersize=9, label=method)
-        curves = np.stack([smoothed(video.scores["clip"].series, "cosine") for video in videos])
-        right.plot(np.arange(curves.shape[1]) * STRIDE + WINDOW / 2, curves.mean(axis=0), color=colour, label=method)
-    left.set(xlabel="optical flow score (more motion →)", ylabel="seam contrast (1 = no seam)", yscale="log")
-    right.set(xlabel="frame", ylabel=f"CLIP score, mean of {WINDOW} frames")
-    left.legend(fontsize=7)
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+def keep_losses(cache: Path, figures: Path) -> None:
+    """Copies the logs of training runs beside the document and draws them."""
+    for log in cache.glob("streaming_*/log.jsonl"):
+        shutil.copyfile(log, figures / f"{log.parent.name}.jsonl")
+    draw_losses(sorted(figures.glob("streaming_t2v*.jsonl")), figures / "losses.png")
 
 
-def draw_losses(logs: Sequence[Path], path: Path) -> None:
-    """Draws the training losses of the method and its ablations, which see the same windows and noise."""
-    figure = Figure(figsize=(6, 3), layout="constrained")
-    axes = figure.subplots()
-    for log in logs:
-        entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-        means = np.convolve([entry["loss"] for entry in entries], np.full(SMOOTHED, 1 / SMOOTHED), "valid")
-        axes.plot([entry["step"] for entry in entries[SMOOTHED - 1 :]], means, linewidth=1.2, label=log.stem)
-    axes.set(yscale="log", xlabel="step", ylabel=f"loss, mean of {SMOOTHED} steps")
-    axes.legend(fontsize=7)
-    figure.savefig(path, dpi=120, metadata={"Software": None})
-
-
-def main() -> None:
-    """Prints the table and what the goals say, and draws the figures of the document."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="folder of the run")
-    parser.add_argument("--cache", type=Path, help="folder of training runs whose logs replace those kept here")
-    options = parser.parse_args()
-    store = Store(options.run)
-    done = [record for record in store.records() if record.status == "ok"]
-    records = {m: [r for r in done if r.method == m] for m in store.info().methods if any(r.method == m for r in done)}
-    print(ablation_table(records))
-    print()
-    print(goals(records))
-    draw_over_time(records, DOCUMENT / "ablations.png")
-    if options.cache is not None:
-        for log in options.cache.glob("streaming_t2v*/log.jsonl"):
-            shutil.copyfile(log, DOCUMENT / f"{log.parent.name}.jsonl")
-    draw_losses(sorted(DOCUMENT.glob("streaming_t2v*.jsonl")), DOCUMENT / "losses.png")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the study that the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m bench.studies.ablations", description=__doc__)
+    parser.add_argument("study", choices=(*STUDIES, "losses"))
+    parser.add_argument("run", type=Path, help="folder of the run; for `losses`, that of the training runs")
+    parser.add_argument("--prompts", type=int, default=0, help="16 for memories, 8 for the others")
+    parser.add_argument("--seeds", type=int, nargs="+", help="0 1 for memories, 0 for the others")
+    parser.add_argument(
+        "--set", action="append", default=[], help="a setting of the mini profile, such as run.workers=1"
+    )
+    parser.add_argument("--figures", type=Path, default=DOCUMENT, help="where figures go")
+    options = parser.parse_args(arguments)
+    if options.study == "losses":
+        keep_losses(options.run, options.figures)
+    else:
+        run_study(options.study, options)
 
 
 if __name__ == "__main__":
