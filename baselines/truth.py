@@ -1,7 +1,7 @@
 """The ceiling: the scene a prompt of the miniature world describes, rendered instead of generated.
 
-What a perfect model of that world could show. Only the miniature world can be rendered, so only a profile of its size
-offers this row.
+What a perfect model of that world could show. Only the miniature world can be rendered, and its frames are square, so
+only a profile of such videos offers this row.
 
 Example:
     >>> frames = next(Truth().generate(Request("a red circle bouncing up and down on grass", 0, 8, 64, 64, 10.0), None))
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from generators.api import Frames, Request, Start, UnsupportedRequestError, method
 from generators.mini.grammar import Scene, parse
-from generators.mini.world import SIZE, Clip
+from generators.mini.world import Clip
 
 
 @method(name="truth", title="Rendered truth", paper="", licence="none", continues_start=False, group="ceiling")
@@ -36,13 +36,13 @@ class Truth:
         Raises:
             UnsupportedRequestError: the prompt or the size is not of the miniature world.
         """
-        yield from Clip(_scene(request), request.seed).stream(request.num_frames, self.chunk)
+        yield from Clip(_scene(request), request.seed).stream(request.num_frames, self.chunk, request.height)
 
 
 def _scene(request: Request) -> Scene:
-    if (request.height, request.width) != (SIZE, SIZE):
+    if request.height != request.width:
         raise UnsupportedRequestError(
-            f"truth renders {SIZE} × {SIZE} pixels only, not {request.width} × {request.height}; leave it out"
+            f"truth renders square frames only, not {request.width} × {request.height} pixels; leave it out"
         )
     try:
         return parse(request.prompt)

@@ -54,7 +54,9 @@ class FirstChunk(ImageVaeSettings):
         base_height: height at which the model draws, in pixels; a multiple of 8.
         base_width: width at which the model draws, in pixels; a multiple of 8.
         refiner: location of the refiner's weights; empty to enlarge by bicubic resizing where sizes differ.
+        refiner_start: noise level the refiner starts from, a timestep of 1000.
         refiner_steps: solver steps of the refiner.
+        refiner_guidance_scale: weight of the refiner's guidance; 1 or less turns it off, at half the cost.
         canvas_height: rows in pixels the refiner works on; the frame lies centred on black.
         canvas_width: columns in pixels the refiner works on.
     """
@@ -68,7 +70,9 @@ class FirstChunk(ImageVaeSettings):
     base_height: int = 256
     base_width: int = 256
     refiner: str = ""
+    refiner_start: int = 599
     refiner_steps: int = 30
+    refiner_guidance_scale: float = 7.5
     canvas_height: int = 720
     canvas_width: int = 1280
 
@@ -143,7 +147,9 @@ class FirstChunk(ImageVaeSettings):
             overlap=self.num_frames // 2,
             canvas_height=self.canvas_height,
             canvas_width=self.canvas_width,
+            start=self.refiner_start,
             steps=self.refiner_steps,
+            guidance_scale=self.refiner_guidance_scale,
         )
 
     def _encode(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor | None]:

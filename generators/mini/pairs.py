@@ -108,7 +108,7 @@ def blurred(frames: Tensor, sigma: float) -> Tensor:
     return frames
 
 
-def enlarged(frames: Tensor, random: StepRandom) -> Tensor:
+def enlarged_clip(frames: Tensor, random: StepRandom) -> Tensor:
     """Returns frames [T, 3, LARGE, LARGE] in -1..1, by the refiner's bicubic filter or a bilinear one."""
     mode = "bicubic" if random.scenes.random() < 0.5 else "bilinear"
     return interpolate(frames, size=(LARGE, LARGE), mode=mode, antialias=True).clamp(-1, 1)
@@ -123,7 +123,7 @@ def _make(path: Path, clips: int, weights: Path, device: torch.device) -> None:
     for number, (large, small, caption) in enumerate(_rendered(clips)):
         random = StepRandom(number, StepRandom.of("pairs-spoilt", number).scenes, noise)
         clean.append(codec.encode(to_tensor(large)).half().cpu())
-        worse = enlarged(worsened(to_tensor(small).to(device), codec, random), random)
+        worse = enlarged_clip(worsened(to_tensor(small).to(device), codec, random), random)
         spoilt.append(codec.encode(worse).half().cpu())
         captions.append(caption)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from generators.api import Frames, Request, Start, method
-from generators.frames import to_frames
+from generators.frames import resize, to_frames
 from generators.pipelines import PipelineSettings
 from generators.seeds import chunk_seed
 from generators.weights import resolve_weights
@@ -44,7 +44,8 @@ class StreamingT2V(PipelineSettings):
         weights: location of the streaming network (see `generators.weights.resolve_weights`).
         base_weights: location of the base model: tokenizer, noise schedule, and what `weights` lacks.
         image_weights: location of a folder with `image_encoder`, if neither of those has one.
-        refiner_weights: location of the refiner; read only where the video is larger than the base model's.
+        refiner_weights: location of the refiner; read only where the video is larger than the base model's; empty to
+            enlarge by bicubic resizing there.
         base_height: rows of the base model's frames in pixels.
         base_width: columns of the base model's frames in pixels.
         num_inference_steps: DDIM steps a window.
@@ -52,7 +53,9 @@ class StreamingT2V(PipelineSettings):
         guidance_scale: weight of classifier-free guidance; 1 or less turns it off, at half the cost.
         negative_prompt: what the unconditional branch reads.
         blending: "released" or "paper"; for the ablation of fig. 4 "shared_noise" or "independent".
+        refiner_start: noise level the refiner starts from, a timestep of 1000.
         refiner_steps: solver steps of the refiner.
+        refiner_guidance_scale: weight of the refiner's guidance; 1 or less turns it off, at half the cost.
         refiner_chunk: frames of a refiner chunk.
         refiner_overlap: frames two refiner chunks share.
         canvas_height: rows in pixels the refiner works on.
@@ -76,7 +79,9 @@ class StreamingT2V(PipelineSettings):
     guidance_scale: float = 7.5
     negative_prompt: str = ""
     blending: Literal["released", "paper", "shared_noise", "independent"] = "released"
+    refiner_start: int = 599
     refiner_steps: int = 30
+    refiner_guidance_scale: float = 7.5
     refiner_chunk: int = 24
     refiner_overlap: int = 8
     canvas_height: int = 720
@@ -105,15 +110,20 @@ class StreamingT2V(PipelineSettings):
         seed = chunk_seed(request.seed, request.prompt, 1)
         stage = self._stage
         windows = _stream(stage, request, stage.begin(small, seed), len(start.frames))
-        if (request.height, request.width) == (self.base_height, self.base_width):
-            for window in windows:
-                yield to_frames(window.frames)
-            return
-        made = (frame * 2 - 1 for window in windows for frame in window.frames)
-        pieces = self._refiner.refine(
-            chain(small, made), request.prompt, request.height, request.width, seed, known=self._tensor(start.frames)
-        )
-        yield from _skip(map(to_frames, pieces), len(start.frames))
+        pieces: Iterator[Frames] = (to_frames(window.frames) for window in windows)
+        refined = self._refined_size(request)
+        if refined is not None:
+            made = (frame * 2 - 1 for window in windows for frame in window.frames)
+            known = self._tensor(resize(start.frames, *refined))
+            large = self._refiner.refine(chain(small, made), request.prompt, *refined, seed, known)
+            pieces = _skip(map(to_frames, large), len(start.frames))
+        for piece in pieces:
+            yield resize(piece, request.height, request.width)
+
+    def _refined_size(self, request: Request) -> tuple[int, int] | None:
+        """Height and width the refiner makes; None where nothing is refined."""
+        wanted = (request.height, request.width)
+        return None if wanted == (self.base_height, self.base_width) or not self.refiner_weights else wanted
 
     def _check(self, request: Request, start: Start) -> None:
         if request.num_frames < len(start.frames):
@@ -190,7 +200,9 @@ class StreamingT2V(PipelineSettings):
             self.refiner_overlap,
             self.canvas_height,
             self.canvas_width,
+            start=self.refiner_start,
             steps=self.refiner_steps,
+            guidance_scale=self.refiner_guidance_scale,
         )
 
 
@@ -210,6 +222,26 @@ def _skip(pieces: Iterator[Frames], count: int) -> Iterator[Frames]:
         if count < len(piece):
             yield piece[count:]
         count = max(0, count - len(piece))
+
+
+@method(
+    name="streaming_t2v_refined", title="StreamingT2V, enhanced", paper=PAPER, licence=LICENCE, continues_start=True,
+    group="enhancement", follows_prompts=True,
+)  # fmt: skip
+@dataclass(kw_only=True)
+class StreamingT2VRefined(StreamingT2V):
+    """With the enhancement stage whatever the size of the video is, whose frames are resized from what it makes.
+
+    Attributes:
+        refined_height: rows of the refiner's frames in pixels.
+        refined_width: columns of the refiner's frames in pixels.
+    """
+
+    refined_height: int = 720
+    refined_width: int = 720
+
+    def _refined_size(self, request: Request) -> tuple[int, int] | None:
+        return self.refined_height, self.refined_width
 
 
 @method(

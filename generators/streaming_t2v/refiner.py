@@ -148,7 +148,7 @@ class Refiner:
         canvas_width: columns in pixels the network works on.
         start: noise level, a timestep of 1000.
         steps: solver steps.
-        guidance_scale: weight of classifier-free guidance.
+        guidance_scale: weight of classifier-free guidance; 1 or less turns it off, at half the cost.
         guidance_rescale: how far its spread is pulled back, 0..1.
         prompt_suffix: put behind every prompt.
         negative_prompt: what the unconditional branch reads.
@@ -197,42 +197,73 @@ class Refiner:
         Raises:
             ValueError: sizes the network or its canvas cannot take, an overlap of more than half a chunk.
         """
-        factor, levels = self.codec.factor, len(self.unet.config.block_out_channels)
-        place = Placement(height, width, self.canvas_height, self.canvas_width)
-        check_latent_size(self.canvas_height // factor, self.canvas_width // factor, levels)
-        noise = FrameNoise(seed, per_chunk=self.blending == "independent")
-        denoiser = self._denoiser(prompt, noise, place, known)
-        thresholds = random_thresholds(self.blending, self.overlap, seed)
-        blender = Blender(denoiser, self.blending, self.overlap, thresholds)
-        for latents in wavefront(self._noisy_chunks(frames, place, seed, denoiser), blender):
-            canvas = self.codec.decode(latents.transpose(0, 1).to(self.codec.vae.device))
+        place = self.placement(height, width)
+        pinned = None if known is None else self._encode(known, place)
+        for latents in self.denoise(self.latents(frames, place, seed), prompt, seed, pinned):
+            canvas = self.codec.decode(latents.to(self.codec.vae.device))
             yield (place.crop(canvas).float() + 1) / 2
 
-    def _denoiser(self, prompt: str, noise: FrameNoise, place: Placement, known: Tensor | None) -> SDEdit:
-        context = self.encode_text([self.negative_prompt, prompt + self.prompt_suffix]).to(self.unet.dtype)
+    def placement(self, height: int, width: int) -> Placement:
+        """Where frames of height x width pixels lie on the canvas.
+
+        Raises:
+            ValueError: sizes the network or its canvas cannot take.
+        """
+        factor, levels = self.codec.factor, len(self.unet.config.block_out_channels)
+        check_latent_size(self.canvas_height // factor, self.canvas_width // factor, levels)
+        return Placement(height, width, self.canvas_height, self.canvas_width)
+
+    def latents(self, frames: Iterable[Tensor], place: Placement, seed: int) -> Iterator[Tensor]:
+        """Yields latents [C, h, w] of the enlarged frames on the CPU, sampled from the posterior."""
+        posterior = torch.Generator().manual_seed(seed)
+        for frame in frames:
+            yield self._encode(frame[None], place, posterior)[0]
+
+    def denoise(
+        self, latents: Iterable[Tensor], prompt: str, seed: int, known: Tensor | None = None
+    ) -> Iterator[Tensor]:
+        """Yields pieces [T, C, h, w] of the refined latents on the CPU, in order, each as soon as it is finished.
+
+        Args:
+            latents: of the enlarged video, frame by frame.
+            prompt: what it shows.
+            seed: fixes the noise and the thresholds.
+            known: latents [T, C, h, w] the refined video begins with; None if all are to be made.
+
+        Raises:
+            ValueError: an overlap of more than half a chunk.
+        """
+        noise = FrameNoise(seed, per_chunk=self.blending == "independent")
+        denoiser = self._denoiser(prompt, noise, known)
+        blender = Blender(denoiser, self.blending, self.overlap, random_thresholds(self.blending, self.overlap, seed))
+
+        def noisy() -> Iterator[LatentChunk]:
+            for chunk in cut(latents, self.chunk, self.overlap):
+                denoiser.begin(chunk)
+                yield chunk
+
+        for piece in wavefront(noisy(), blender):
+            yield piece.transpose(0, 1)
+
+    def _denoiser(self, prompt: str, noise: FrameNoise, known: Tensor | None) -> SDEdit:
+        prompts = [prompt + self.prompt_suffix]
+        if self.guidance_scale > 1:
+            prompts.insert(0, self.negative_prompt)
+        context = self.encode_text(prompts).to(self.unet.dtype)
 
         @torch.no_grad()
         def velocity(latents: Tensor, timestep: int) -> tuple[Tensor, Tensor]:
             clip = latents[None].to(context.device, context.dtype)
             moment = torch.tensor(timestep, device=context.device)
             out = decode(self.unet, encode(self.unet, clip, moment, context), context)
-            negative, positive = out.float().cpu()
-            return negative, positive
+            branches = out.float().cpu()
+            return branches[0], branches[-1]  # without guidance the same one twice
 
-        latents = torch.empty(0, 0) if known is None else self._encode(known, place).transpose(0, 1)
+        pinned = torch.empty(0, 0) if known is None else known.transpose(0, 1)
         return PinnedSDEdit(
             velocity, noise, refiner_sigmas(), self.start, self.steps, self.guidance_scale, self.guidance_rescale,
-            known=latents,
+            known=pinned,
         )  # fmt: skip
-
-    def _noisy_chunks(
-        self, frames: Iterable[Tensor], place: Placement, seed: int, denoiser: SDEdit
-    ) -> Iterator[LatentChunk]:
-        posterior = torch.Generator().manual_seed(seed)
-        latents = (self._encode(frame[None], place, posterior)[0] for frame in frames)
-        for chunk in cut(latents, self.chunk, self.overlap):
-            denoiser.begin(chunk)
-            yield chunk
 
     def _encode(self, frames: Tensor, place: Placement, posterior: torch.Generator | None = None) -> Tensor:
         """Latents [N, C, h, w] on the CPU; a sample of the posterior if a generator is given."""

@@ -31,7 +31,7 @@ def test_metrics_prompts_and_profiles_are_listed(capsys: pytest.CaptureFixture[s
     assert any(line.startswith("mawe ") and "lower" in line for line in lines(capsys, "list", "metrics"))
     assert any(line.startswith("long50 ") and " 50 " in line for line in lines(capsys, "list", "prompts"))
     profiles = [line.split()[0] for line in lines(capsys, "list", "profiles")]
-    assert profiles == ["name", "mini", "modern", "modern-1min", "paper"]
+    assert profiles == ["name", "mini", "mini-refined", "modern", "modern-1min", "paper"]
 
 
 def test_systems_that_are_sections_are_listed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -83,17 +83,18 @@ def test_stamped_modules_import_without_torch() -> None:
 
 def test_truth_is_the_scene_of_the_prompt_and_makes_its_own_start() -> None:
     prompt = "a red circle bouncing up and down on grass"
-    frames = np.concatenate(list(Truth().generate(Request(prompt, 3, 20, 64, 64, 10.0), None)))
-    assert (frames == Clip(parse(prompt), 3).render(0, 20)).all()
+    for size in (64, 128):
+        frames = np.concatenate(list(Truth().generate(Request(prompt, 3, 20, size, size, 10.0), None)))
+        assert (frames == Clip(parse(prompt), 3).render(0, 20, size)).all()
 
 
 @pytest.mark.parametrize(
-    ("prompt", "size", "words"),
+    ("prompt", "width", "words"),
     [
         ("An otter dreams", 64, "not a caption of the miniature world"),
-        ("a red circle spinning on sand", 720, "64 × 64"),
+        ("a red circle spinning on sand", 96, "square frames only, not 96 × 64"),
     ],
 )
-def test_truth_refuses_what_it_cannot_render(prompt: str, size: int, words: str) -> None:
+def test_truth_refuses_what_it_cannot_render(prompt: str, width: int, words: str) -> None:
     with pytest.raises(UnsupportedRequestError, match=words):
-        next(Truth().generate(Request(prompt, 0, 8, size, size, 10.0), None))
+        next(Truth().generate(Request(prompt, 0, 8, 64, width, 10.0), None))

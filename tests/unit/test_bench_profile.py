@@ -10,13 +10,13 @@ from bench.profile import load_profile, packaged_profiles
 
 
 def test_packaged_profiles_say_what_the_paper_says() -> None:
-    assert packaged_profiles() == ["mini", "modern", "modern-1min", "paper"]
+    assert packaged_profiles() == ["mini", "mini-refined", "modern", "modern-1min", "paper"]
     assert load_profile("mini").video == dataclasses.replace(load_profile("paper").video, height=64, width=64)
     assert load_profile("paper").video.num_frames == 240
     assert load_profile("mini").run.metrics[:3] == ("mawe", "scuts", "clip")
 
 
-@pytest.mark.parametrize("name", ["mini", "paper"])
+@pytest.mark.parametrize("name", ["mini", "mini-refined", "paper"])
 def test_naive_is_the_first_chunk_model_and_nothing_else(name: str) -> None:
     profile = load_profile(name)
     naive = dict(profile.methods["naive"])
@@ -24,7 +24,7 @@ def test_naive_is_the_first_chunk_model_and_nothing_else(name: str) -> None:
     assert naive == profile.first_chunk
 
 
-@pytest.mark.parametrize("name", ["mini", "paper"])
+@pytest.mark.parametrize("name", ["mini", "mini-refined", "paper"])
 def test_every_value_states_its_source(name: str) -> None:
     path = Path(__file__).parents[2] / "bench" / "profiles" / f"{name}.toml"
     copies = {"[methods.naive]", "[metrics.seams]", "[metrics.stillness]"}  # their head says of what
@@ -41,6 +41,21 @@ def test_ablations_differ_from_the_method_in_their_weights_only(change: str) -> 
     methods = load_profile("mini").methods
     name = f"streaming_t2v_{change}"
     assert methods[name] == {**methods["streaming_t2v"], "weights": f"mini:{name}"}
+
+
+def test_the_enhanced_method_differs_from_the_method_in_its_enhancement_only() -> None:
+    methods = load_profile("mini").methods
+    changed = methods["streaming_t2v_refined"].items() - methods["streaming_t2v"].items()
+    assert {name.partition("_")[0] for name, _ in changed} == {"refiner", "refined", "canvas"}
+
+
+def test_the_refined_profile_refines_every_start_as_the_method_refines() -> None:
+    profile, wanted = load_profile("mini-refined"), load_profile("mini").methods["streaming_t2v_refined"]
+    assert (profile.video.height, profile.video.width) == (wanted["refined_height"], wanted["refined_width"])
+    assert profile.first_chunk["refiner"] == wanted["refiner_weights"]
+    for name in ("refiner_start", "refiner_steps", "refiner_guidance_scale", "canvas_height", "canvas_width"):
+        assert profile.first_chunk[name] == wanted[name]
+    assert "streaming_t2v_refined" in profile.run.also
 
 
 def test_overrides_reach_every_level() -> None:
@@ -85,7 +100,7 @@ def test_senseless_settings_are_refused(override: str, words: str) -> None:
 
 
 def test_profile_files_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there are mini, modern, modern-1min, paper"):
+    with pytest.raises(ConfigError, match="there are mini, mini-refined, modern, modern-1min, paper"):
         load_profile("huge")
     with pytest.raises(ConfigError, match="no profile at"):
         load_profile(str(tmp_path / "missing.toml"))

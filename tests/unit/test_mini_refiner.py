@@ -11,7 +11,7 @@ from torch import Tensor
 
 from generators.mini import pairs as pairs_module
 from generators.mini.data import to_tensor
-from generators.mini.pairs import FRAMES, LARGE, Pairs, blurred, enlarged, load_pairs, render_both, worsened
+from generators.mini.pairs import FRAMES, LARGE, Pairs, blurred, enlarged_clip, load_pairs, render_both, worsened
 from generators.mini.tasks import refiner as module
 from generators.mini.tasks.refiner import RefinerTask, seen_by_solver
 from generators.mini.training import StepRandom, train_task
@@ -47,7 +47,7 @@ def test_both_sizes_show_the_same_clip() -> None:
 def test_an_outline_is_one_pixel_soft_at_either_size() -> None:
     """A frame rendered at twice the size is sharper than one enlarged to it."""
     large, small, _ = render_both(3)
-    grown = enlarged(to_tensor(small[:1]), StepRandom.of("test", 0))
+    grown = enlarged_clip(to_tensor(small[:1]), StepRandom.of("test", 0))
     steepest = [float(frame.diff(dim=-1).abs().amax()) for frame in (to_tensor(large[:1]), grown)]
     assert steepest[0] > 1.2 * steepest[1]
 

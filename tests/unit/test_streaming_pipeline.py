@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from generators.api import Request, Start
-from generators.frames import to_frames
+from generators.frames import resize, to_frames
 from generators.streaming_t2v import method
-from generators.streaming_t2v.method import StreamingT2V, StreamingT2VNoApm
+from generators.streaming_t2v.method import StreamingT2V, StreamingT2VNoApm, StreamingT2VRefined
 from generators.streaming_t2v.network import CheckpointError, NetworkConfig, StreamingNetwork
 from generators.streaming_t2v.pipeline import StreamState, tensor_frames
 from generators.streaming_t2v.refiner import Placement, check_latent_size
@@ -38,6 +38,7 @@ VARIANTS = {
     "concat": replace(SIZES, short_term="concat"),
     "sparse": replace(SIZES, short_term="sparse"),
 }
+REFINED = {"refined_height": 64, "refined_width": 64, "canvas_width": 64}
 METHODS = {
     "streaming_t2v": method.StreamingT2V,
     "no_apm": method.StreamingT2VNoApm,
@@ -218,6 +219,50 @@ def test_refinement_is_fixed_by_the_seed(weights: Path) -> None:
     assert np.array_equal(one, same)
     other = np.concatenate(list(build(weights).generate(replace(wanted, seed=9), start(64))))
     assert not np.array_equal(one, other)
+
+
+def refined(weights: Path, **settings: Any) -> StreamingT2VRefined:
+    plain = build(weights)
+    shared = {field.name: getattr(plain, field.name) for field in fields(plain)}
+    return StreamingT2VRefined(**(shared | REFINED | settings))
+
+
+def test_the_enhanced_method_refines_a_video_of_any_size(weights: Path) -> None:
+    """At its refiner's size it is what the plain method is there; at another one its frames are resized."""
+    wanted = request(21, size=64)
+    large = np.concatenate(list(refined(weights).generate(wanted, start(64))))
+    assert np.array_equal(large, np.concatenate(list(build(weights, canvas_width=64).generate(wanted, start(64)))))
+    small = np.concatenate(list(refined(weights).generate(request(21), start())))
+    assert small.shape == (5, 32, 32, 3)
+    known = Start(resize(start().frames, 64, 64), start().base)
+    large = np.concatenate(list(refined(weights).generate(wanted, known)))
+    assert np.array_equal(small, resize(large, 32, 32))
+    assert not np.array_equal(small, np.concatenate(list(build(weights).generate(request(21), start()))))
+
+
+def test_without_a_refiner_a_larger_video_is_enlarged(weights: Path) -> None:
+    plain = np.concatenate(list(build(weights).generate(request(), start())))
+    large = np.concatenate(list(build(weights, refiner_weights="").generate(request(size=64), start(64))))
+    assert np.array_equal(large, resize(plain, 64, 64))
+
+
+@pytest.mark.parametrize("change", [{"refiner_start": 300}, {"refiner_guidance_scale": 1.0}])
+def test_settings_of_the_refiner_reach_it(weights: Path, change: dict[str, Any]) -> None:
+    wanted = request(21, size=64)
+    plain, changed = (
+        np.concatenate(list(build(weights, **settings).generate(wanted, start(64)))) for settings in ({}, change)
+    )
+    assert not np.array_equal(plain, changed)
+
+
+def test_guidance_of_one_is_no_guidance(weights: Path) -> None:
+    """Both give what the prompt alone predicts, one of them at half the cost."""
+    refiner, small = build(weights)._refiner, tensor_frames(torch.from_numpy(start().base))
+    off, barely = (
+        torch.cat(list(replace(refiner, guidance_scale=scale).refine(small, "a ball", 64, 96, seed=0)))
+        for scale in (1.0, 1.0 + 1e-6)
+    )
+    assert torch.allclose(off, barely, atol=1e-3)
 
 
 def test_refining_one_clip_alone(weights: Path) -> None:
