@@ -17,10 +17,9 @@ from types import FrameType
 
 import pytest
 
-from bench.cli import main
 from tests.chaos.conftest import Extent
-from tests.chaos.grid import lay_out, lay_starts, words
 from tests.chaos.storm import image, litter, plugin
+from tests.tiny_grid import arguments, call, lay_out, lay_starts
 
 pytestmark = pytest.mark.chaos
 
@@ -88,13 +87,9 @@ def alarm(seconds: int, what: str) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def call(*arguments: str) -> int:
-    with alarm(600, arguments[0]):
-        try:
-            main(arguments)
-        except SystemExit as ended:
-            return int(ended.code or 0)
-    return 0
+def called(*words: str) -> int:
+    with alarm(600, words[0]):
+        return call(*words)
 
 
 def fingerprint(folder: Path) -> dict[str, tuple[int, int, int]]:
@@ -107,9 +102,9 @@ def test_damage_storm(tmp_path: Path, extent: Extent, monkeypatch: pytest.Monkey
     lay_starts(tmp_path, "clean")
     monkeypatch.chdir(tmp_path)
     again = ["--set", "metrics.brightness.gain=2.0"]
-    assert call(*words(methods="walk,still", out="clean")[3:]) == 0
+    assert called(*arguments(methods="walk,still", out="clean")) == 0
     shutil.copytree("clean", "wanted")
-    assert call(*words(*again, methods="walk,still", out="wanted")[3:]) == 0
+    assert called(*arguments(*again, methods="walk,still", out="wanted")) == 0
     wanted = image(Path("wanted"))
     rng = random.Random(extent.seed)
     ways = [(kind, hurt) for kind in KINDS for hurt in HURTS if kind != "folder" or hurt in ("missing", "pipe", "loop")]
@@ -123,11 +118,11 @@ def test_damage_storm(tmp_path: Path, extent: Extent, monkeypatch: pytest.Monkey
         HURTS[hurt](target, rng)
         before = fingerprint(Path("out"))
         where = f"{hurt} of {target}"
-        verified = call("verify", "out")
+        verified = called("verify", "out")
         assert verified in (0, 4), where
         assert fingerprint(Path("out")) == before, where
         assert verified == 4 or hurt == "missing" or (hurt, kind) in (("flip", "run.json"), ("flip", "start")), where
-        code = call(*words(*again, methods="walk,still", out="out")[3:])
+        code = called(*arguments(*again, methods="walk,still", out="out"))
         if kind == "folder" and hurt != "missing":
             assert code == 4, where  # not ours to remove: named, and nothing else happens
             seen["named"] += 1
@@ -137,9 +132,9 @@ def test_damage_storm(tmp_path: Path, extent: Extent, monkeypatch: pytest.Monkey
         else:
             assert code == 0, where
             assert image(Path("out")) == wanted, where
-            assert call("verify", "out") == 0, where
+            assert called("verify", "out") == 0, where
         assert litter(Path("out")) == [], where
         seen[kind] += 1
         if number % 8 == 0:
-            assert call("report", "--out", "out") in (0, 4), where
+            assert called("report", "--out", "out") in (0, 4), where
     print(f"{sum(seen.values())} damaged files: {dict(seen)}")

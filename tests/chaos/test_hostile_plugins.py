@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from bench.store import Store
-from tests.chaos.grid import lay_out, lay_starts, run, videos, words
+from tests.chaos.grid import run, words
 from tests.chaos.hostile import METHODS, METRICS, plugin
+from tests.tiny_grid import lay_out, lay_starts, videos
 
 pytestmark = pytest.mark.chaos
 
@@ -20,7 +21,7 @@ EXECUTORS = {
 
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_hostile_methods(tmp_path: Path, executor: str) -> None:
-    lay_out(tmp_path, plugin(), "a red circle\n")
+    lay_out(tmp_path, plugin(), prompts="a red circle\n")
     chosen = [name for name, hostile in METHODS.items() if executor == "processes" or not hostile.kills]
     for out in ("clean", "out"):
         lay_starts(tmp_path, out)

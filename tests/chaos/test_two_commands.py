@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from bench.store import Store
-from tests.chaos.grid import environment, lay_out, lay_starts, run, words
+from tests.chaos.grid import environment, run, words
 from tests.chaos.storm import image, litter, plugin
+from tests.tiny_grid import lay_out, lay_starts
 
 pytestmark = pytest.mark.chaos
 

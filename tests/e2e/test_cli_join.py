@@ -12,60 +12,14 @@ import pytest
 
 from bench import load
 from bench.catalog import find_plugins
-from bench.cli import main
 from bench.ffv1 import VideoWriter
 from bench.plan import plan
 from bench.profile import load_profile
 from bench.store import Store
 from generators.api import Start
+from tests.tiny_grid import BRIGHTNESS, PROFILE, call, lay_out
 
-PROFILE = """
-name = "tiny"
-[video]
-num_frames = 12
-height = 16
-width = 24
-fps = 8.0
-[run]
-executor = "serial"
-workers = 1
-threads = 1
-device = "cpu"
-dtype = "float32"
-prompts = "long50"
-num_prompts = 2
-seeds = [0]
-metrics = ["brightness"]
-[metrics.brightness]
-gain = 2.0
-"""
-
-PLUGIN = """
-from dataclasses import dataclass
-from metrics.api import Score, mean_or_none, metric
-
-@metric(name="brightness", title="Brightness", unit="0..255", better="higher", version="1")
-@dataclass
-class Brightness:
-    gain: float = 1.0
-
-    def begin(self, prompt, fps):
-        return Sum(self)
-
-    def window(self, series, start, stop):
-        return mean_or_none(series["grey"][start:stop])
-
-class Sum:
-    def __init__(self, metric):
-        self.metric, self.grey = metric, []
-
-    def update(self, frames):
-        self.grey += [self.metric.gain * float(f.mean()) for f in frames]
-
-    def compute(self, seams=()):
-        series = {"grey": self.grey}
-        return Score(self.metric.window(series, 0, len(self.grey)), {}, series)
-"""
+SHORT = PROFILE.replace("num_frames = 21", "num_frames = 12") + "[metrics.brightness]\ngain = 2.0\n"
 
 CIRCLE, SQUARE = "a red circle", "a blue square"
 
@@ -74,9 +28,7 @@ CIRCLE, SQUARE = "a red circle", "a blue square"
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run of `still` in `out`, and videos of level 10, 20 and 30 made elsewhere."""
     monkeypatch.chdir(tmp_path)
-    Path("tiny.toml").write_text(PROFILE)
-    Path("plugin.py").write_text(PLUGIN)
-    Path("p.txt").write_text(f"{CIRCLE}\n{SQUARE}\n")
+    lay_out(tmp_path, BRIGHTNESS, SHORT, f"{CIRCLE}\n{SQUARE}\n")
     spec = plan(
         find_plugins(), load_profile("tiny.toml", ["run.metrics=[]", "metrics={}"]), methods="still", prompts="p.txt"
     )
@@ -89,14 +41,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         with VideoWriter(Path(f"{level}.mkv"), 8.0) as video:
             video.write(np.full((12, 16, 24, 3), level, np.uint8))
     return tmp_path
-
-
-def call(*words: str) -> int:
-    try:
-        main(list(words))
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 def run(methods: str, prompts: str = "p.txt") -> int:
@@ -229,7 +173,7 @@ def test_a_row_that_another_command_overwrote_in_run_json_is_put_back(here: Path
     """Two commands read run.json, then both write it: the one that ends last sees that its row is gone."""
     shutil.copy("out/run.json", "before.json")
     Path("plugin.py").write_text(
-        PLUGIN.replace(
+        BRIGHTNESS.replace(
             "return Sum(self)", "import shutil; shutil.copy('before.json', 'out/run.json'); return Sum(self)"
         )
     )

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -18,59 +18,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.catalog import find_plugins
-from bench.cli import main
 from bench.ffv1 import file_digest, read_video
-from bench.plan import plan
-from bench.profile import load_profile
 from bench.store import Store
-from generators.api import Start
+from tests.tiny_grid import BRIGHTNESS, WALK, arguments, call, lay_out, lay_starts, videos
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PROFILE = """
-name = "tiny"
-[video]
-num_frames = 21
-height = 16
-width = 24
-fps = 8.0
-[run]
-executor = "serial"
-workers = 2
-threads = 1
-device = "cpu"
-dtype = "float32"
-prompts = "long50"
-num_prompts = 2
-seeds = [0]
-metrics = ["brightness"]
-"""
-
-PLUGIN = """
-import os, time
-from dataclasses import dataclass
-import numpy as np
-from generators.api import method
+PLUGIN = (
+    WALK
+    + BRIGHTNESS
+    + """
+import os
 from generators.weights import MissingWeightsError
-from metrics.api import Score, mean_or_none, metric
-
-@method(name="walk", title="Walk", paper="", licence="none", continues_start=True)
-@dataclass
-class Walk:
-    '''A random walk of the last frame, chunk by chunk.'''
-    chunk: int = 5
-    pause: float = 0.0
-
-    def generate(self, request, start):
-        rng = np.random.default_rng(request.seed)
-        last, missing = start.frames[-1].astype(int), request.num_frames - len(start.frames)
-        while missing > 0:
-            size = min(self.chunk, missing)
-            steps = rng.integers(-9, 10, (size, *last.shape)).cumsum(axis=0)
-            yield np.clip(last + steps, 0, 255).astype(np.uint8)
-            last, missing = last + steps[-1], missing - size
-            time.sleep(self.pause)
 
 @method(name="faulty", title="Faulty", paper="", licence="none", continues_start=False, group="faults")
 @dataclass
@@ -101,17 +60,6 @@ class Faulty:
             }.get(self.fault, frames)
         yield frames
 
-@metric(name="brightness", title="Brightness", unit="0..255", better="higher", version="1")
-@dataclass
-class Brightness:
-    gain: float = 1.0
-
-    def begin(self, prompt, fps):
-        return _Sum(self)
-
-    def window(self, series, start, stop):
-        return mean_or_none(series["grey"][start:stop])
-
 @metric(name="darkness", title="Darkness", unit="0..255", better="lower", version="1")
 @dataclass
 class Darkness(Brightness):
@@ -121,67 +69,32 @@ class Darkness(Brightness):
     def begin(self, prompt, fps):
         if self.breaks == "begin":
             raise KeyError("begin")
-        return _Sum(self, self.breaks)
+        return BreakingSum(self)
 
-class _Sum:
-    def __init__(self, metric, breaks=""):
-        self.metric, self.grey, self.breaks = metric, [], breaks
-
+class BreakingSum(Sum):
     def update(self, frames):
-        self.grey += [self.metric.gain * float(f.mean()) for f in frames]
-        if self.breaks == "update" and len(self.grey) > 10:
+        super().update(frames)
+        if self.metric.breaks == "update" and len(self.grey) > 10:
             raise KeyError("update")
 
     def compute(self, seams=()):
-        if self.breaks == "compute":
+        if self.metric.breaks == "compute":
             raise KeyError("compute")
-        series = {"grey": self.grey}
-        return Score(self.metric.window(series, 0, len(self.grey)), {"seams": len(seams)}, series)
+        return super().compute(seams)
 """
+)
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    Path("tiny.toml").write_text(PROFILE)
-    Path("plugin.py").write_text(PLUGIN)
-    Path("p.txt").write_text("a red circle\na blue square\n")
+    lay_out(tmp_path, PLUGIN)
     return tmp_path
 
 
-def arguments(*options: str, out: str = "out", methods: str = "walk") -> list[str]:
-    fixed = ["--profile", "tiny.toml", "--plugin", "plugin.py", "--prompts", "p.txt"]
-    if "--metrics" not in options:  # else every metric of the plugin is scored, the one that breaks too
-        fixed += ["--metrics", "brightness"]
-    return ["run", "--methods", methods, "--out", out, *fixed, *options]
-
-
-def lay_starts(out: str, overrides: Sequence[str] = ()) -> None:
-    """Stores first chunks, so that no text-to-video model is needed."""
-    profile = load_profile("tiny.toml", ["run.metrics=[]", *overrides])
-    spec = plan(find_plugins(), profile, methods="still", prompts="p.txt", seeds=[0, 1])
-    (Path(out) / "starts").mkdir(parents=True, exist_ok=True)
-    for cell in spec.cells:
-        rng = np.random.default_rng([cell.seed, len(cell.prompt.text)])
-        frames = rng.integers(0, 256, (8, 16, 24, 3), dtype=np.uint8)
-        Store(out).save_start(cell.start_key, Start(frames, frames[:, ::2, ::2]), 8.0)
-
-
 def command(*options: str, out: str = "out", methods: str = "walk") -> int:
-    lay_starts(out)
-    return call(arguments(*options, out=out, methods=methods))
-
-
-def call(words: list[str]) -> int:
-    try:
-        main(words)
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
-
-
-def videos(out: str) -> dict[str, str]:
-    return {path.relative_to(out).as_posix(): file_digest(path) for path in Path(out).glob("cells/*/*.mkv")}
+    lay_starts(Path(), out)
+    return call(*arguments(*options, out=out, methods=methods))
 
 
 def scores(out: str) -> list[tuple[str, str, dict[str, Any]]]:
@@ -229,10 +142,10 @@ def test_the_same_command_again_does_nothing_and_loads_nothing(here: Path) -> No
 
 def test_the_default_folder_is_found_again(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [w for w in arguments() if w not in ("--out", "out")]
-    call(words)
+    call(*words)
     (folder,) = Path("results").iterdir()
     assert folder.name.startswith("tiny-")
-    call([*words, "--workers", "1"])
+    call(*words, "--workers", "1")
     assert list(Path("results").iterdir()) == [folder]
 
 
@@ -246,7 +159,7 @@ def test_processes_give_the_bytes_of_serial(here: Path) -> None:
 
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(here: Path) -> None:
     assert command("--seeds", "0,1", out="whole") == 0
-    lay_starts("killed")
+    lay_starts(Path(), "killed")
     slow = [*arguments("--seeds", "0,1", out="killed"), "--set", "methods.walk.pause=0.2"]
     words = [sys.executable, "-m", "bench", *slow]
     with subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -258,7 +171,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(here: Path) -> None:
     finished = len(list(Path("killed").glob("cells/walk/*.json")))
     assert 1 <= finished < 4
     assert list(Path("killed").rglob(".tmp-*")), "the kill came between two cells: nothing was tested"
-    assert call(slow) == 0
+    assert call(*slow) == 0
     assert sorted(videos("killed").values()) == sorted(videos("whole").values())
     assert scores("killed") == scores("whole")
     assert not list(Path("killed").rglob(".tmp-*"))
@@ -362,7 +275,7 @@ def test_a_faulty_metric_loses_its_own_score_only(here: Path, capsys: pytest.Cap
 
 def test_without_weights_for_the_first_chunk_every_cell_says_so(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--set", "first_chunk.weights=mini:none_such"]
-    assert call(arguments(*options)) == 1
+    assert call(*arguments(*options)) == 1
     assert "out: 0 videos ok, 2 skipped" in capsys.readouterr().out
     assert all("first chunk: no miniature weights" in record.reason for record in Store("out").records())
 
@@ -374,7 +287,7 @@ def test_torn_files_are_made_anew_and_named(here: Path, capsys: pytest.CaptureFi
     first.write_text(first.read_text()[:100])
     second.with_suffix(".mkv").write_bytes(second.with_suffix(".mkv").read_bytes()[:500])
     capsys.readouterr()
-    assert call(["report", "--out", "out"]) == 4
+    assert call("report", "--out", "out") == 4
     assert f"error: {first}: torn or unreadable" in capsys.readouterr().err
     assert command() == 0
     notes = capsys.readouterr().err
@@ -386,9 +299,9 @@ def test_torn_files_are_made_anew_and_named(here: Path, capsys: pytest.CaptureFi
 def test_another_list_of_prompts_in_the_same_folder_keeps_the_means(here: Path) -> None:
     for texts in ("A\nB\nC\nD\n", "B\nC\nD\nE\n"):
         Path("p.txt").write_text(texts)
-        lay_starts("out")
-        assert call(arguments()) == 0
-    assert call(["report", "--out", "out"]) == 0
+        lay_starts(Path())
+        assert call(*arguments()) == 0
+    assert call("report", "--out", "out") == 0
     (row,) = csv.DictReader(Path("out/report/table1.csv").read_text().splitlines())
     grid = json.loads(Path("out/run.json").read_text())["cells"]
     files = [json.loads(Path(f"out/cells/{cell}.json").read_text()) for cell in grid]
@@ -399,7 +312,7 @@ def test_another_list_of_prompts_in_the_same_folder_keeps_the_means(here: Path) 
 
 def test_a_prompt_twice_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("p.txt").write_text("A\nB\nA\n")
-    assert call(arguments()) == 2
+    assert call(*arguments()) == 2
     assert "p.txt, line 3: the same prompt as on line 1" in capsys.readouterr().err
 
 
@@ -410,7 +323,7 @@ def test_a_damaged_score_is_computed_anew_on_the_same_video(here: Path, capsys: 
     content = json.loads(path.read_text())
     content["scores"]["brightness"]["value"] = "abc"
     path.write_text(json.dumps(content))
-    assert call(["report", "--out", "out"]) == 4
+    assert call("report", "--out", "out") == 4
     assert f"{path}: the score of brightness is damaged" in capsys.readouterr().err
     assert command() == 0
     assert f"note: {path}: the score of brightness is damaged" in capsys.readouterr().err
@@ -422,7 +335,7 @@ def test_a_torn_run_json_is_written_anew(here: Path, capsys: pytest.CaptureFixtu
     assert command() == 0
     before = json.loads(Path("out/run.json").read_text())
     Path("out/run.json").write_text("")
-    assert call(["report", "--out", "out"]) == 4
+    assert call("report", "--out", "out") == 4
     assert "the same `run` command makes it anew" in capsys.readouterr().err
     assert command() == 0
     assert "note: out/run.json: torn or unreadable" in capsys.readouterr().err
@@ -452,7 +365,7 @@ def test_a_damaged_video_is_made_anew_when_it_is_read_again(
     (video, _) = sorted(Path("out").glob("cells/walk/*.mkv"))
     damage(video)
     capsys.readouterr()
-    assert call(["verify", "out"]) == 4
+    assert call("verify", "out") == 4
     assert capsys.readouterr().out.splitlines() == [
         f"{video}: damaged, its SHA-256 is not the one in its record; it is made anew",
         "out: 2 records, 1 videos, 4 first chunks: 1 damaged",
@@ -463,7 +376,7 @@ def test_a_damaged_video_is_made_anew_when_it_is_read_again(
     assert f"{video}: damaged" in output.err
     assert videos("out") == before
     assert scores("out") == scores("clean")
-    assert call(["verify", "out"]) == 0
+    assert call("verify", "out") == 0
     assert capsys.readouterr().out == "out: 2 records, 2 videos, 4 first chunks: all whole\n"
 
 
@@ -471,7 +384,7 @@ def test_sheets_show_no_damaged_video(here: Path) -> None:
     assert command() == 0
     (video, _) = sorted(Path("out").glob("cells/walk/*.mkv"))
     flip_a_bit(video)
-    assert call(["report", "--out", "out"]) == 0
+    assert call("report", "--out", "out") == 0
     assert f"{video.name}: damaged" in Path("out/report/index.html").read_text()
 
 
@@ -484,7 +397,7 @@ def test_verify_reads_everything_and_changes_nothing(here: Path, capsys: pytest.
     os.mkfifo("out/cells/walk/pipe.json")
     before = {p: (p.lstat().st_mtime_ns, p.lstat().st_size) for p in Path("out").rglob("*")}
     capsys.readouterr()
-    assert call(["verify", "out"]) == 4
+    assert call("verify", "out") == 4
     said = capsys.readouterr().out
     for path in ("out/run.json", str(record), "out/cells/walk/pipe.json", str(start.with_suffix(".mkv"))):
         assert f"{path}: " in said
@@ -494,7 +407,7 @@ def test_verify_reads_everything_and_changes_nothing(here: Path, capsys: pytest.
 
 @pytest.mark.parametrize("damage", ["torn", "header", "flip", "pipe", "folder"])
 def test_a_damaged_first_chunk_is_not_handed_to_a_method(here: Path, damage: str) -> None:
-    lay_starts("out")
+    lay_starts(Path())
     for path in Path("out/starts").glob("*.base.mkv"):
         content = path.read_bytes()
         path.unlink()
@@ -510,13 +423,13 @@ def test_a_damaged_first_chunk_is_not_handed_to_a_method(here: Path, damage: str
                 os.mkfifo(path)
             case "folder":
                 path.mkdir()
-    assert call(arguments("--set", "first_chunk.weights=mini:none_such")) == 1
+    assert call(*arguments("--set", "first_chunk.weights=mini:none_such")) == 1
     assert {record.status for record in Store("out").records()} == {"skipped"}
 
 
 def test_a_start_longer_than_the_video_is_cut(here: Path) -> None:
-    lay_starts("out", ["video.num_frames=5"])
-    assert call(arguments("--frames", "5")) == 0
+    lay_starts(Path(), overrides=["video.num_frames=5"])
+    assert call(*arguments("--frames", "5")) == 0
     assert [(record.num_frames, record.seams) for record in Store("out").records()] == [(5, ())] * 2
 
 
@@ -547,7 +460,7 @@ def test_bad_input_is_one_sentence_and_the_right_exit_code(
 ) -> None:
     Path("empty.txt").write_text("\n \n")
     Path("raises.py").write_text("raise RuntimeError('no cheese')")
-    assert call([*arguments(), *options]) == code
+    assert call(*arguments(), *options) == code
     error = capsys.readouterr().err
     assert words in error.replace(str(here) + "/", "")
     assert "Traceback" not in error

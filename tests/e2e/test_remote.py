@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from bench.catalog import find_plugins
-from bench.cli import main
 from bench.errors import ConfigError
 from bench.ffv1 import VideoWriter
 from bench.locations import open_store
@@ -17,6 +16,7 @@ from bench.plan import plan
 from bench.profile import load_profile
 from bench.store import Store
 from generators.api import Start
+from tests.tiny_grid import call
 
 GRID = ["--methods", "still,pan", "--prompts", "1", "--frames", "20", "--set", "run.metrics=['scuts']"]
 GRID += ["--set", "video.height=32", "--set", "video.width=32"]
@@ -61,14 +61,6 @@ def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> It
     files.mkdir("bench-test")
     yield "s3://bench-test"
     files.rm("bench-test", recursive=True)
-
-
-def call(*words: str) -> int:
-    try:
-        main(list(words))
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 def lay_start(location: str) -> None:
