@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from bench.plan import plan
 from bench.profile import load_profile
 from bench.store import Store
 from generators.api import Start
+from tests.conftest import REPOSITORY
 
 PROFILE = """
 name = "tiny"
@@ -126,3 +128,8 @@ def call(*words: str) -> int:
 def videos(folder: str | Path) -> dict[str, str]:
     """Returns the hash of every video of a run by its name."""
     return {path.relative_to(folder).as_posix(): file_digest(path) for path in Path(folder).glob("cells/*/*.mkv")}
+
+
+def environment() -> dict[str, str]:
+    """Returns the environment of a command that finds this checkout from another folder."""
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}

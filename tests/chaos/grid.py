@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import REPOSITORY
-from tests.tiny_grid import arguments
+from tests.tiny_grid import arguments, environment
 
 
 def words(*options: str, methods: str, out: str = "out") -> list[str]:
     """Returns the command line of a run."""
     return [sys.executable, "-m", "bench", *arguments(*options, methods=methods, out=out)]
-
-
-def environment() -> dict[str, str]:
-    """Returns the environment of a command that finds this checkout from another folder."""
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
 
 
 def run(folder: Path, command: list[str], timeout: float = 900) -> subprocess.CompletedProcess[str]:

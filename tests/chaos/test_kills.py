@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from tests.chaos.conftest import Extent
-from tests.chaos.grid import environment, run, words
+from tests.chaos.grid import run, words
 from tests.chaos.storm import image, litter, plugin
-from tests.tiny_grid import lay_out, lay_starts
+from tests.tiny_grid import environment, lay_out, lay_starts
 
 pytestmark = pytest.mark.chaos
 

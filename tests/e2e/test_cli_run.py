@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -20,9 +21,7 @@ import pytest
 
 from bench.ffv1 import file_digest, read_video
 from bench.store import Store
-from tests.tiny_grid import BRIGHTNESS, WALK, arguments, call, lay_out, lay_starts, videos
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.tiny_grid import BRIGHTNESS, WALK, arguments, call, environment, lay_out, lay_starts, videos
 
 PLUGIN = (
     WALK
@@ -131,13 +130,19 @@ def test_the_same_command_again_does_nothing_and_loads_nothing(here: Path) -> No
     script = (
         f"import sys; from bench.cli import main\ntry: main({arguments()!r})\nfinally: print('torch' in sys.modules)"
     )
-    began = time.perf_counter()
+    began = processor_seconds()
     answer = subprocess.run(
         [sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=True
     )
-    assert time.perf_counter() - began < 3
+    assert processor_seconds() - began < 3
     assert answer.stdout == "out: 2 videos ok. Next: python -m bench report --out out\nFalse\n"
     assert before == {path: path.stat().st_mtime_ns for path in Path("out").glob("cells/*/*")}
+
+
+def processor_seconds() -> float:
+    """Returns what children that have ended took of the processor, which does not depend on what else runs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_the_default_folder_is_found_again(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -196,10 +201,9 @@ def test_changed_settings_of_a_metric_are_scored_again(here: Path) -> None:
 
 
 def test_a_new_version_of_a_metric_is_scored_again_on_the_same_videos(here: Path) -> None:
-    head, _, tail = PLUGIN.partition("@method(")
-    metrics = head + tail[tail.index("@metric(") :].replace("brightness", "shine").replace("darkness", "gloom")
+    shine = BRIGHTNESS.replace("brightness", "shine")
     for version in ("1", "2"):
-        Path("metric.py").write_text(metrics.replace('version="1"', f'version="{version}"'))
+        Path("metric.py").write_text(shine.replace('version="1"', f'version="{version}"'))
         before = videos("out")
         assert command("--plugin", "metric.py", "--metrics", "shine") == 0
         assert {record.scores["shine"].version for record in Store("out").records()} == {version}
@@ -476,10 +480,6 @@ def test_help_and_lists_load_nothing_heavy(words: list[str]) -> None:
     options: dict[str, Any] = {"env": environment(), "capture_output": True, "text": True, "check": True}
     answer = subprocess.run([sys.executable, "-c", script], **options)
     assert answer.stdout.endswith("[]\n")
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
 def test_run_json_is_written_before_the_first_cell(here: Path) -> None:
