@@ -28,7 +28,7 @@ from bench.profile import Run, Settings, checked
 from bench.released_weights import from_folder
 from generators.weights import MissingWeightsError, resolve_weights
 
-SCHEMES = ("mini:", "hub:")
+SCHEMES = ("mini:", "hub:", "unreleased:")
 """How a setting that names weights begins; see `generators.weights`."""
 
 

@@ -1,9 +1,9 @@
 """The weights door: what every system of Table 1 and every scorer needs, under which licence, and where it lies.
 
 Methods name weights by location: "mini:NAME" is a folder inside this package, "hub:OWNER/NAME[@REVISION][/PATH]" a
-repository of the Hugging Face hub that was fetched before (or a part of it), anything else a path. `resolve_weights`
-turns a location into a folder and never touches the network; `generators.weights_fetch` is the one place that
-downloads.
+repository of the Hugging Face hub that was fetched before (or a part of it), "unreleased:WHAT" says that nobody has
+published any, anything else is a path. `resolve_weights` turns a location into a folder and never touches the network;
+`generators.weights_fetch` is the one place that downloads.
 
 Example:
     >>> [entry.repository for entry in needed("svd")]
@@ -48,7 +48,7 @@ def resolve_weights(location: str, weights_dir: str = "", revision: str = "") ->
     """Returns the folder or file at a location, without touching the network.
 
     Args:
-        location: "mini:NAME", "hub:OWNER/NAME[@REVISION][/PATH]" or a path.
+        location: "mini:NAME", "hub:OWNER/NAME[@REVISION][/PATH]", "unreleased:WHAT" or a path.
         weights_dir: where "hub:" repositories lie as folders owner/name; looked at before the hub cache.
         revision: branch, tag or commit of a "hub:" location, for those with a slash in their name; empty for that of
             the location or of the table.
@@ -61,6 +61,8 @@ def resolve_weights(location: str, weights_dir: str = "", revision: str = "") ->
         return _miniature(name)
     if kind == "hub":
         return _fetched(name, weights_dir, revision)
+    if kind == "unreleased":
+        raise MissingWeightsError(f"nobody has released {name}")
     path = Path(location).expanduser()
     if not location or not path.exists():
         raise MissingWeightsError(f'no weights at "{location}": give an existing path, "mini:NAME" or "hub:OWNER/NAME"')

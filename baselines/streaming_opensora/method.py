@@ -19,7 +19,7 @@ from baselines.autoregressive import continue_video
 from baselines.opensora.method import STRETCH, OpenSora
 from generators.api import Frames, Request, Start, method
 from generators.pipelines import PipelineSettings, cpu_generator, torch_dtype
-from generators.weights import MissingWeightsError, resolve_weights
+from generators.weights import resolve_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,11 +41,15 @@ class StreamingOpenSora(OpenSora):
     """OpenSora's transformer with CAM and APM.
 
     Attributes:
-        memories: location of a folder with `network`: what differs from OpenSora's transformer, which `weights` is.
+        memories: location of a folder with `network`: what differs from OpenSora's transformer, which `weights` is; the
+            paper's were never released.
         image_weights: location of a folder with `image_encoder`, which reads the anchor frame.
     """
 
-    memories: str = ""
+    memories: str = (
+        "unreleased:weights of StreamingT2V on OpenSora: train a network with "
+        "`python -m baselines.streaming_opensora.train` and point `memories` at its folder"
+    )
     image_weights: str = "hub:PAIR/StreamingT2V"
 
     def __post_init__(self) -> None:
@@ -106,11 +110,6 @@ class StreamingOpenSora(OpenSora):
         from baselines.opensora.continuation import load_stdit3
         from baselines.streaming_opensora.network import StreamingSTDiT3
 
-        if not self.memories:
-            raise MissingWeightsError(
-                "nobody has released weights of StreamingT2V on OpenSora: train a network with "
-                "`python -m baselines.streaming_opensora.train`, and point `memories` at its folder"
-            )
-        base = load_stdit3(resolve_weights(self.weights, self.weights_dir), "cpu", torch.float32)
         folder = resolve_weights(self.memories, self.weights_dir) / "network"
+        base = load_stdit3(resolve_weights(self.weights, self.weights_dir), "cpu", torch.float32)
         return StreamingSTDiT3.load(folder, torch_dtype(self.dtype), self.device, base.state_dict())

@@ -12,7 +12,7 @@ from diffusers import UNet3DConditionModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from generators.streaming_t2v.conditional_attention import FrameEncoder, TemporalMerger
+from generators.streaming_t2v.conditional_attention import FrameEncoder, TemporalMerger, frame_positions
 from generators.streaming_t2v.network import (
     BASE_NOTE,
     CONFIG_FILE,
@@ -242,6 +242,33 @@ def test_each_frame_finds_its_counterpart_from_the_first_step_on() -> None:
     similar = torch.nn.functional.cosine_similarity(read[:, None], features[None], dim=2).mean((2, 3))
     assert torch.equal(similar.argmax(dim=1), torch.arange(8))
     assert float(similar.diagonal().min()) > 0.6
+
+
+@torch.no_grad()
+def test_positions_tell_frames_apart_that_look_alike() -> None:
+    """Without them the order of the conditioning frames changes nothing; with them each frame finds its number."""
+    torch.manual_seed(0)
+    plain, numbered = (TemporalMerger(32, head_dim=16, norm_groups=8, positions=on) for on in (False, True))
+    for merger in (plain, numbered):
+        torch.nn.init.eye_(merger.proj_out.weight)
+    features, memory = torch.randn(16, 32, 4, 4), torch.randn(8, 32, 4, 4)
+    torch.testing.assert_close(plain(features, memory.flip(0), 16, 8), plain(features, memory, 16, 8))
+    assert not torch.allclose(numbered(features, memory.flip(0), 16, 8), numbered(features, memory, 16, 8), atol=0.1)
+    alike = torch.randn(1, 32, 4, 4).repeat(8, 1, 1, 1) + 0.01 * torch.randn(8, 32, 4, 4)
+    read, places = (numbered(alike, alike, 8, 8) - alike).mean((2, 3)), frame_positions(8, torch.zeros(32))
+    read, places = read - read.mean(dim=0), places - places.mean(dim=0)
+    similar = torch.nn.functional.cosine_similarity(read[:, None], places[None], dim=2)
+    assert torch.equal(similar.argmax(dim=1), torch.arange(8))
+
+
+def test_at_initialisation_positions_change_nothing() -> None:
+    state, (latents, times, conditioning) = base_model().state_dict(), inputs()
+    torch.manual_seed(0)
+    plain = StreamingNetwork.from_base(SIZES, state).eval()
+    numbered = StreamingNetwork.from_base(replace(SIZES, cam_positions=True), state).eval()
+    with torch.no_grad():
+        expected = plain(latents, times, plain.prepare(**conditioning))
+        assert torch.equal(numbered(latents, times, numbered.prepare(**conditioning)), expected)
 
 
 def test_merger_sizes_that_do_not_divide() -> None:
