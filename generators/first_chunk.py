@@ -133,7 +133,7 @@ class FirstChunk(ImageVaeSettings):
 
     @cached_property
     def _refiner(self) -> Refiner:
-        """The refiner over one chunk, as the authors call it for 16 frames; autoencoder and text encoder are shared."""
+        """The refiner over one chunk, as the authors call it for 16 frames; what it lacks is the base model's."""
         from generators.streaming_t2v import loading
         from generators.streaming_t2v.refiner import Refiner
 

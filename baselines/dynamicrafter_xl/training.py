@@ -51,7 +51,7 @@ class DynamiCrafterXlTask:
     """
 
     name = "dynamicrafter_xl"
-    recipe = Recipe(steps=1000, batch=32, learning_rate=1.5e-3, average=0.995)
+    recipe = Recipe(steps=700, batch=8, learning_rate=1.5e-3, average=0.995)
     compiled: tuple[str, ...] = ()
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class FirstFrames:
     def __init__(self, library: Library, weights: Path = WEIGHTS) -> None:
         self._library = library
         device = torch.get_default_device()
-        vae = AutoencoderKL.from_pretrained(weights / "text_to_video" / "vae", torch_dtype=torch.float32).eval()
+        vae = AutoencoderKL.from_pretrained(weights / library.autoencoder, torch_dtype=torch.float32).eval()
         self._vae = vae.to(device)
         self._tower: CLIPVisionModel = load_image_tower(weights / "svd", PipelineSettings(device=str(device)))
         self._known: dict[tuple[int, int] | None, Tensor] = {}

@@ -50,7 +50,7 @@ class FreeNoiseTask:
     """
 
     name = "freenoise"
-    recipe = Recipe(steps=1000, batch=32, learning_rate=1.5e-3, average=0.995)
+    recipe = Recipe(steps=700, batch=8, learning_rate=1.5e-3, average=0.995)
     compiled: tuple[str, ...] = ()
     num_frames = 16
 

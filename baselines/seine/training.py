@@ -26,7 +26,7 @@ from generators.mini.denoising import (
     levels,
     start_from_image_model,
 )
-from generators.mini.latents import load_library
+from generators.mini.latents import SHARED, load_library
 from generators.mini.training import Recipe, StepRandom
 
 NUM_FRAMES = 16
@@ -58,14 +58,14 @@ class SeineTask:
     """
 
     name = "seine"
-    recipe = Recipe(steps=1000, batch=32, learning_rate=1.5e-3, average=0.995)
+    recipe = Recipe(steps=700, batch=8, learning_rate=1.5e-3, average=0.995)
     compiled: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.library = load_library(CACHE, WEIGHTS)
         self.text = FrozenText()
         self.alphas = torch.cumprod(1 - linear_betas(), dim=0).float()
-        self.grey = latents_of_grey(WEIGHTS / "text_to_video" / "vae")
+        self.grey = latents_of_grey(WEIGHTS / SHARED)
 
     def build(self) -> nn.Module:
         """Returns the network as the text-to-image network, its temporal attentions adding nothing yet."""

@@ -55,7 +55,7 @@ class SparseCtrlTask:
     """
 
     name = "sparsectrl"
-    recipe = Recipe(steps=1000, batch=32, learning_rate=1.5e-3, average=0.995)
+    recipe = Recipe(steps=700, batch=8, learning_rate=1.5e-3, average=0.995)
     compiled: tuple[str, ...] = ()
 
     def __init__(self) -> None:

@@ -45,19 +45,9 @@ def draw_stills(library: Library, random: StepRandom, batch: int) -> tuple[Tenso
     return library.stills[torch.as_tensor(rows)].float(), [library.still_captions[i] for i in rows]
 
 
-def draw_clips(
-    library: Library, random: StepRandom, batch: int, num_frames: int, odds: NDArray[np.float64] | None = None
-) -> tuple[Tensor, list[str]]:
-    """Returns neighbouring frames [batch, num_frames, 4, 8, 8] of random clips, and their captions.
-
-    Args:
-        library: the clips.
-        random: draws clips and places.
-        batch: how many.
-        num_frames: frames of each.
-        odds: probability of each clip, [CLIPS]; None = all alike.
-    """
-    rows = random.scenes.choice(len(library.clips), size=batch, p=odds)
+def draw_clips(library: Library, random: StepRandom, batch: int, num_frames: int) -> tuple[Tensor, list[str]]:
+    """Returns neighbouring frames [batch, num_frames, 4, 8, 8] of random clips, and their captions."""
+    rows = random.scenes.integers(len(library.clips), size=batch)
     starts = random.scenes.integers(library.clips.shape[1] - num_frames + 1, size=batch)
     return neighbours(library.clips, rows, starts, num_frames).float(), [library.clip_captions[i] for i in rows]
 

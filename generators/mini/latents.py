@@ -24,6 +24,9 @@ from transformers import CLIPVisionModelWithProjection
 from generators.mini.rendered import CLIPS, STILLS, as_pixels, load_captions, load_rendered
 from generators.mini.tasks.clip import normalise
 
+SHARED, LIGHT = "text_to_video/vae", "refiner/vae"
+"""Folders of the two autoencoders in `weights/` (see `generators.mini.tasks.autoencoder`)."""
+
 LOOK_EVERY = 5
 """Every how many frames of a clip its image embedding is kept."""
 
@@ -39,6 +42,7 @@ class Library:
         stills: [STILLS, 4, 8, 8] float16.
         still_captions: one per still.
         scaling_factor: of the autoencoder; latents divided by it are what the encoder gives.
+        autoencoder: its folder in `weights/`.
     """
 
     clips: Tensor
@@ -47,13 +51,14 @@ class Library:
     stills: Tensor
     still_captions: list[str]
     scaling_factor: float
+    autoencoder: str = SHARED
 
 
-def load_library(cache: Path, weights: Path) -> Library:
+def load_library(cache: Path, weights: Path, autoencoder: str = SHARED) -> Library:
     """Returns the latents, made (from rendered frames and two networks in `weights`) if not in `cache`."""
-    path = cache / "latents.safetensors"
+    path = cache / f"latents_{autoencoder.replace('/', '_')}.safetensors"
     if not path.exists():
-        _make(path, weights)
+        _make(path, weights, autoencoder)
     with safe_open(path, framework="pt", device=str(torch.get_default_device())) as file:
         return Library(
             file.get_tensor("clips"),
@@ -62,13 +67,14 @@ def load_library(cache: Path, weights: Path) -> Library:
             file.get_tensor("stills"),
             load_captions(cache, "still", STILLS),
             float(file.metadata()["scaling_factor"]),
+            autoencoder,
         )
 
 
 @torch.no_grad()
-def _make(path: Path, weights: Path) -> None:
+def _make(path: Path, weights: Path, autoencoder: str) -> None:
     device = torch.get_default_device()
-    vae = AutoencoderKL.from_pretrained(weights / "text_to_video" / "vae", torch_dtype=torch.float32).eval().to(device)
+    vae = AutoencoderKL.from_pretrained(weights / autoencoder, torch_dtype=torch.float32).eval().to(device)
     vae.to(memory_format=torch.channels_last)
     encoder = CLIPVisionModelWithProjection.from_pretrained(
         weights / "svd" / "image_encoder", torch_dtype=torch.float32

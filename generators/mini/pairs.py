@@ -32,6 +32,7 @@ from torch.nn.functional import conv2d, interpolate, pad
 
 from generators.api import Frames
 from generators.mini.data import random_clip, to_tensor
+from generators.mini.latents import LIGHT
 from generators.mini.training import StepRandom
 from generators.mini.windows import spoil_latents
 from generators.streaming_t2v.encoders import LatentCodec
@@ -116,7 +117,7 @@ def enlarged_clip(frames: Tensor, random: StepRandom) -> Tensor:
 
 @torch.no_grad()
 def _make(path: Path, clips: int, weights: Path, device: torch.device) -> None:
-    vae = AutoencoderKL.from_pretrained(weights / "text_to_video" / "vae", torch_dtype=torch.float32).eval()
+    vae = AutoencoderKL.from_pretrained(weights / LIGHT, torch_dtype=torch.float32).eval()
     codec = LatentCodec(vae.to(device, memory_format=torch.channels_last), batch=FRAMES)
     noise = torch.Generator(device).manual_seed(0)
     clean, spoilt, captions = [], [], []

@@ -110,7 +110,7 @@ def load_views(library: Library, cache: Path = CACHE, weights: Path = WEIGHTS) -
         cache: where they are kept.
         weights: folder of the miniature weights: autoencoder and image encoder.
     """
-    path = cache / "views.safetensors"
+    path = cache / f"views_{library.autoencoder.replace('/', '_')}.safetensors"
     if not path.exists():
         _make(path, library, weights)
     state = load_file(path, str(torch.get_default_device()))
@@ -120,7 +120,7 @@ def load_views(library: Library, cache: Path = CACHE, weights: Path = WEIGHTS) -
 @torch.no_grad()
 def _make(path: Path, library: Library, weights: Path) -> None:
     device = torch.get_default_device()
-    vae = AutoencoderKL.from_pretrained(weights / "text_to_video" / "vae", torch_dtype=torch.float32).eval().to(device)
+    vae = AutoencoderKL.from_pretrained(weights / library.autoencoder, torch_dtype=torch.float32).eval().to(device)
     codec = LatentCodec(vae.to(memory_format=torch.channels_last), batch=10 * SHOWN)
     encoder = CLIPVisionModelWithProjection.from_pretrained(
         weights / "svd" / "image_encoder", torch_dtype=torch.float32

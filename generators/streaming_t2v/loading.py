@@ -136,6 +136,11 @@ def load_scheduler(folders: Sequence[Path]) -> DDIMScheduler:
         return DDIMScheduler.from_config(config, clip_sample=False)
 
 
+def has_component(name: str, folder: Path) -> bool:
+    """Whether a folder has a component of its own."""
+    return (folder / name / "config.json").is_file()
+
+
 def load_refiner_unet(folder: Path, settings: PipelineSettings) -> UNet3DConditionModel:
     """The refiner's network with its asymmetric downsampling."""
     unet = load_network(UNet3DConditionModel, find_component("unet", [folder]), settings)

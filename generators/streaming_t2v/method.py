@@ -191,10 +191,15 @@ class StreamingT2V(PipelineSettings):
         from generators.streaming_t2v.refiner import Refiner
 
         folder = loading.refiner_folder(self.refiner_weights, self.weights_dir)
+        vae, text = self._stage.codec.vae, self._stage.encode_text  # the base model's, where the refiner has none
+        if loading.has_component("vae", folder):
+            vae = loading.load_codec([folder], self, 1).vae
+        if loading.has_component("text_encoder", folder):
+            text = loading.load_text_encoder([folder], self)
         return Refiner(
             loading.load_refiner_unet(folder, self),
-            LatentCodec(self._stage.codec.vae, batch=1),
-            self._stage.encode_text,
+            LatentCodec(vae, batch=1),
+            text,
             self.blending,
             self.refiner_chunk,
             self.refiner_overlap,

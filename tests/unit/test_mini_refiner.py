@@ -11,6 +11,7 @@ from torch import Tensor
 
 from generators.mini import pairs as pairs_module
 from generators.mini.data import to_tensor
+from generators.mini.latents import LIGHT
 from generators.mini.pairs import FRAMES, LARGE, Pairs, blurred, enlarged_clip, load_pairs, render_both, worsened
 from generators.mini.tasks import refiner as module
 from generators.mini.tasks.refiner import RefinerTask, seen_by_solver
@@ -75,12 +76,12 @@ def test_a_worsened_clip_has_eight_bits_and_depends_on_the_seed_only() -> None:
 
 def test_pairs_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pairs_module, "_rendered", lambda clips: map(render_both, range(clips)))  # no processes
-    tiny_vae().save_pretrained(tmp_path / "text_to_video" / "vae")
+    tiny_vae().save_pretrained(tmp_path / LIGHT)
     pairs = load_pairs(2, tmp_path / "cache", tmp_path, torch.device("cpu"))
     assert pairs.clean.shape == pairs.spoilt.shape == (2, FRAMES, 4, LARGE // 8, LARGE // 8)
     assert pairs.captions == [render_both(number)[2] for number in range(2)]
     assert not torch.equal(pairs.clean, pairs.spoilt)
-    (tmp_path / "text_to_video" / "vae" / "config.json").unlink()
+    (tmp_path / LIGHT / "config.json").unlink()
     assert torch.equal(load_pairs(2, tmp_path / "cache", tmp_path, torch.device("cpu")).spoilt, pairs.spoilt)
 
 

@@ -42,7 +42,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     small = Library(clips, [CIRCLE, SQUARE], looks, stills, [CIRCLE, SQUARE], 1.0)
     for module in (animatediff_training, sparsectrl_training, seine_training):
-        monkeypatch.setattr(module, "load_library", lambda cache, weights: small)
+        monkeypatch.setattr(module, "load_library", lambda *_: small)
 
 
 @pytest.fixture(scope="module")

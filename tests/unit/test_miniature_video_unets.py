@@ -45,7 +45,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         scaling_factor=0.5,
     )
     for module in (i2vgen_training, freenoise_training, dynamicrafter_training):
-        monkeypatch.setattr(module, "load_library", lambda cache, weights: small)
+        monkeypatch.setattr(module, "load_library", lambda *_: small)
     return small
 
 

@@ -1,7 +1,7 @@
 """The refiner of the miniature world: MS-Vid2Vid-XL's class on 16x16 latents of 24 frames, which are 128x128 pixels.
 
-It shares text encoder and autoencoder with the base model, and is taught what the refinement stage asks of it: to find
-the clean clip in a noisy one that started as an enlarged, spoilt one.
+It has an autoencoder and a text encoder of its own, as the released one has, and is taught what the refinement stage
+asks of it: to find the clean clip in a noisy one that started as an enlarged, spoilt one.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ class RefinerTask:
     """
 
     name = "refiner"
-    recipe = Recipe(steps=3500, batch=24, learning_rate=1.5e-3, average=0.998)
+    recipe = Recipe(steps=317, batch=16, learning_rate=1.5e-3, average=0.998)
     compiled: tuple[str, ...] = ()
 
-    def __init__(self, clips: int = 3000, cache: Path = CACHE, weights: Path = WEIGHTS) -> None:
+    def __init__(self, clips: int = 2000, cache: Path = CACHE, weights: Path = WEIGHTS) -> None:
         self.clips, self.cache, self.weights = clips, cache, weights
         self._data: _OnDevice | None = None
 
@@ -103,7 +103,7 @@ class RefinerTask:
         """Returns the data on a device, made and moved there at the first call."""
         if self._data is None or self._data.clean.device != device:
             pairs = load_pairs(self.clips, self.cache, self.weights, device)
-            folder = self.weights / "text_to_video" / "text_encoder"
+            folder = self.weights / "refiner" / "text_encoder"
             model = CLIPTextModel.from_pretrained(folder, torch_dtype=torch.float32).eval().to(device)
             encode, read = (
                 TextEncoder(build_tokenizer(), model),
