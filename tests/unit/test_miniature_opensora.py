@@ -107,8 +107,9 @@ def test_given_latents_are_shown_clean() -> None:
 
 
 def test_single_frames_are_all_to_make() -> None:
-    seen, _ = shown(opensora_training.OpenSoraTask(), 0)
-    assert seen.arguments[0].shape == (96, 4, 1, 8, 8)
+    task = opensora_training.OpenSoraTask()
+    seen, _ = shown(task, 0)
+    assert seen.arguments[0].shape == (task.recipe.batch * task.stills_each, 4, 1, 8, 8)
     assert bool(seen.x_mask.all())
 
 
