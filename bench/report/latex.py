@@ -25,8 +25,11 @@ from bench.report.tables import (
 )
 from metrics.api import MetricInfo
 
-ACROSS = 5
+ACROSS = 4
 """Metrics that fit beside each other on the full width of a two-column page."""
+
+NARROW = r"\setlength{\tabcolsep}{3pt}"
+"""Half of the usual space between columns at least; the tables fill the width anyway."""
 
 LATIN_END = 0x250
 """First code point behind Unicode's Latin letters."""
@@ -61,19 +64,20 @@ _LATEX = str.maketrans(
 def latex(findings: ReportData) -> str:
     """Returns Table 1, then further tables of the same rows for the metrics that do not fit beside the first ones."""
     columns = findings.columns
-    groups = [columns[i : i + ACROSS] for i in range(0, len(columns), ACROSS)] or [()]
+    first = ACROSS - findings.comparable  # the published values take the room of a metric
+    groups = [columns[:first], *(columns[i : i + ACROSS] for i in range(first, len(columns), ACROSS))]
     tables = [_scores(findings, group, first=index == 0) for index, group in enumerate(groups)]
     return "\n".join([r"% \usepackage{booktabs,textcomp}", *(line for table in tables for line in table)])
 
 
 def costs_latex(findings: ReportData) -> str:
     """Returns the table of costs."""
-    heads = [r"\shortstack[r]{" + tex(title).replace(", ", r",\\") + "}" for title in COSTS.values()]
+    heads = [_stacked(title) for title in COSTS.values()]
     return "\n".join(
         [
             r"% \usepackage{booktabs,textcomp}",
             r"\begin{table*}",
-            r"\centering\footnotesize",
+            rf"\centering\footnotesize{NARROW}",
             r"\caption{Costs: means over videos, memory the largest of any video.}",
             rf"\begin{{tabular*}}{{\textwidth}}{{@{{\extracolsep{{\fill}}}}l{'r' * len(COSTS)}@{{}}}}",
             r"\toprule",
@@ -113,7 +117,7 @@ def _scores(findings: ReportData, columns: Sequence[MetricInfo], first: bool) ->
         lines += [" & ".join(_row(row, columns, shown)) + r" \\[2pt]" for row in members]
     return [
         r"\begin{table*}",
-        r"\centering\small",
+        rf"\centering\small{NARROW}",
         rf"\caption{{{_caption(findings) if first else 'Further metrics of the same videos.'}}}",
         rf"\begin{{tabular*}}{{\textwidth}}{{@{{\extracolsep{{\fill}}}}l{'r' * (width - 1)}@{{}}}}",
         r"\toprule",
@@ -124,15 +128,24 @@ def _scores(findings: ReportData, columns: Sequence[MetricInfo], first: bool) ->
     ]
 
 
+def _stacked(title: str) -> str:
+    """Returns a column head in two lines, broken at the space that leaves the shorter longest line."""
+    words = title.split(" ")
+    splits = [(" ".join(words[:i]), " ".join(words[i:])) for i in range(1, len(words))] or [(title,)]
+    lines = min(splits, key=lambda split: max(map(len, split)))
+    return r"\shortstack[r]{" + r"\\".join(map(tex, lines)) + "}"
+
+
 def _end() -> list[str]:
     return [r"\bottomrule", r"\end{tabular*}", r"\end{table*}", ""]
 
 
 def _row(row: TableRow, columns: Sequence[MetricInfo], published: bool) -> list[str]:
-    flags = "".join(rf" {{\scriptsize\emph{{({tex(flag.word)})}}}}" for flag in row.flags)
+    flags = " ".join(rf"\emph{{({tex(flag.word)})}}" for flag in row.flags)
+    title = rf"\shortstack[l]{{{tex(name(row))}\\[-1pt] {{\tiny {flags}}}}}" if flags else tex(name(row))
     values = [f"{row.published[metric]:g}" for metric in TABLE_1] if row.published else []
-    beside = [rf"{{\footnotesize {tex(' / '.join(values) or '–')}}}"] if published else []
-    return [tex(name(row)) + flags, *(_score(row, column) for column in columns), f"{row.ok}/{row.planned}", *beside]
+    beside = [rf"{{\tiny {tex(' / '.join(values) or '–')}}}"] if published else []
+    return [title, *(_score(row, column) for column in columns), f"{row.ok}/{row.planned}", *beside]
 
 
 def _score(row: TableRow, column: MetricInfo) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -24,14 +26,15 @@ from bench.report.contact import MARGIN, SHEET_COLUMNS, TEXT_WIDTH, frames_over_
 from bench.report.curves import windows_for
 from bench.report.derive import report_data
 from bench.report.figures import COLOURS, MARKERS, _figure, _legend, _literal
-from bench.report.findings import ReportData, TableRow
+from bench.report.findings import Flag, ReportData, TableRow
 from bench.report.html import with_code
-from bench.report.latex import latex, tex
+from bench.report.latex import costs_latex, latex, tex
 from bench.report.published import load_published
 from bench.report.rows import other_start
 from bench.report.seams import seam_profiles
 from bench.report.tables import markdown, shown_value
 from bench.spec import SCHEMA, Prompt
+from bench.stats import Summary
 from bench.store import Store
 from metrics.api import MetricInfo
 
@@ -325,6 +328,40 @@ def test_latex_is_booktabs_with_everything_escaped(findings: ReportData, report:
     assert r"a\_b \& 50\%" in text
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
     assert r"\textbf{28.00}" in (report / "table1.tex").read_text()
+
+
+DOCUMENT = r"""
+\documentclass[twocolumn,10pt,letterpaper]{article}
+\usepackage[margin=1in]{geometry}
+\usepackage{booktabs,textcomp}
+\begin{document}
+\input{table1.tex}\input{costs.tex}Text.
+\end{document}
+"""
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here (texlive-latex-recommended)")
+def test_latex_compiles_without_an_overfull_box(findings: ReportData, tmp_path: Path) -> None:
+    """Eight metrics with wide numbers and intervals, long names and flags, on the text width of a narrow page."""
+    columns = tuple(MetricInfo(f"m{i}", f"Metric {i}", "px", "lower", "1") for i in range(8))
+    score = Summary(6069.7, 6069.7, 1.0, 5123.4, 7123.4, 4, 0)
+    flags = (Flag("frozen 12/50", "of its videos, some are frozen."), Flag("mixed lengths", "it has 24 and 48 frames."))
+    rows = tuple(
+        replace(row, title="FreeNoise (AnimateDiff)", flags=flags, marks={"m1": "best", "m2": "second"},
+                scores={c.name: score for c in columns}, cost=dict.fromkeys(row.cost, 12345.6))
+        for row in findings.rows
+    )  # fmt: skip
+    wide = replace(findings, columns=columns, rows=rows, comparable=True)
+    (tmp_path / "table1.tex").write_text(latex(wide))
+    (tmp_path / "costs.tex").write_text(costs_latex(wide))
+    (tmp_path / "all.tex").write_text(DOCUMENT)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "all.tex"]
+    made = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, "TEXMFVAR": str(tmp_path), "HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert made.returncode == 0, made.stdout[-2000:]
+    assert "Overfull" not in made.stdout, made.stdout
 
 
 def test_parquet_is_long_and_complete(report: Path) -> None:
