@@ -131,7 +131,7 @@ def _scores(findings: ReportData, columns: Sequence[MetricInfo], first: bool) ->
 def _stacked(title: str) -> str:
     """Returns a column head in two lines, broken at the space that leaves the shorter longest line."""
     words = title.split(" ")
-    splits = [(" ".join(words[:i]), " ".join(words[i:])) for i in range(1, len(words))] or [(title,)]
+    splits = [[" ".join(words[:i]), " ".join(words[i:])] for i in range(1, len(words))] or [words]
     lines = min(splits, key=lambda split: max(map(len, split)))
     return r"\shortstack[r]{" + r"\\".join(map(tex, lines)) + "}"
 
