@@ -32,7 +32,7 @@ from baselines.opensora.rectified_flow import transform_timesteps
 from baselines.opensora.stdit3 import STDiT3, STDiT3Config
 from baselines.opensora.vae import STRETCH_FRAMES, STRETCH_LATENTS, OpenSoraVAE
 from generators.mini.denoising import CACHE, WEIGHTS
-from generators.mini.latents import LIGHT, load_library
+from generators.mini.latents import SHARED, load_library
 from generators.mini.training import Recipe, StepRandom
 
 CONFIG = {
@@ -58,21 +58,21 @@ class OpenSoraTask:
     """The velocity from noise to data of the latents that are not given; one caption in ten is the empty text."""
 
     name = "opensora"
-    recipe = Recipe(steps=1663, batch=48, learning_rate=1.5e-3, average=0.998)
+    recipe = Recipe(steps=7000, batch=8, learning_rate=1.5e-3, average=0.998)
     compiled: tuple[str, ...] = ()
-    still_steps = 425
+    still_steps = 2000
     """Steps on single frames, before those on chunks."""
 
     stills_each = 12
     """Single frames for each chunk of the batch, so that either kind of step holds about as many tokens."""
 
     def __init__(self) -> None:
-        library = load_library(CACHE, WEIGHTS, LIGHT)
+        library = load_library(CACHE, WEIGHTS)
         vae = load_opensora_vae(
             WEIGHTS / "opensora" / "vae",
             str(torch.get_default_device()),
             torch.float32,
-            frame_vae=WEIGHTS / LIGHT,
+            frame_vae=WEIGHTS / SHARED,
         )
         self.stills, self.still_captions = unit_latents(vae, library.stills[:, :, None]), library.still_captions
         self.chunk_captions = library.clip_captions

@@ -1,7 +1,7 @@
 """OpenSora's temporal autoencoder in miniature: 17 frames of image latents to 5 latent frames and back.
 
-The image autoencoder under it is the miniature world's light one, frozen, as the released one stands on Stable
-Diffusion XL's; so only the temporal half is trained and stored, and it never sees a pixel.
+The image autoencoder under it is the miniature world's own, frozen, as the released one stands on Stable Diffusion
+XL's; so only the temporal half is trained and stored, and it never sees a pixel.
 
 Example:
     >>> network = TemporalVAE(TemporalVAEConfig.from_json(CONFIG))
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from baselines.opensora.vae import STRETCH_FRAMES, TemporalVAE, TemporalVAEConfig, drawn
 from generators.mini.denoising import CACHE, WEIGHTS, draw_clips
-from generators.mini.latents import LIGHT, load_library
+from generators.mini.latents import SHARED, load_library
 from generators.mini.training import Recipe, StepRandom
 
 CONFIG = {"filters": 32, "num_res_blocks": 1, "channel_multipliers": [1, 1, 1, 1], "num_groups": 8}
@@ -35,13 +35,13 @@ class OpenSoraVaeTask:
     """Reconstruction of stretches of image latents: L1 + 2 MSE, and a little divergence."""
 
     name = "opensora_vae"
-    recipe = Recipe(steps=764, batch=128, learning_rate=2e-3, average=0.995, half=True)
+    recipe = Recipe(steps=1150, batch=32, learning_rate=2e-3, average=0.995, half=True)
     compiled: tuple[str, ...] = ()
     single_every = 8
     """Every eighth step sees single frames, which the transformer learns looks from."""
 
     def __init__(self) -> None:
-        self.library = load_library(CACHE, WEIGHTS, LIGHT)
+        self.library = load_library(CACHE, WEIGHTS)
 
     def build(self) -> nn.Module:
         """Returns the network at initialisation."""
@@ -66,7 +66,7 @@ class OpenSoraVaeTask:
         video = self.library.clips[:256, :STRETCH_FRAMES].float().transpose(1, 2)
         mean = torch.cat([network.encode(part)[0] for part in torch.split(video, 16)])
         spread, centre = torch.std_mean(mean, dim=(0, 2, 3, 4))
-        image = AutoencoderKL.load_config(weights / LIGHT)
+        image = AutoencoderKL.load_config(weights / SHARED)
         taken = ("block_out_channels", "layers_per_block", "norm_num_groups", "latent_channels", "scaling_factor")
         config = {
             "vae_2d": {name: image[name] for name in taken},

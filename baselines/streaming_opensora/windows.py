@@ -29,7 +29,7 @@ from baselines.opensora.training import NUM_FRAMES
 from baselines.opensora.vae import STRETCH_FRAMES, OpenSoraVAE
 from baselines.streaming_opensora.network import MemoryConfig, known_frames
 from generators.api import Frames
-from generators.mini.latents import LIGHT, load_library
+from generators.mini.latents import SHARED, load_library
 from generators.mini.rendered import as_pixels, by_all_cores, scene_of
 from generators.mini.windows import load_views
 
@@ -73,7 +73,7 @@ def load_windows(sizes: MemoryConfig, cache: Path, weights: Path) -> FlowWindows
         cache: where they are kept.
         weights: folder of the miniature weights.
     """
-    library = load_library(cache, weights, LIGHT)
+    library = load_library(cache, weights)
     views = load_views(library, cache, weights)
     count = len(views.anchors)
     path = cache / f"streaming_opensora_{sizes.known_latents}.safetensors"
@@ -95,7 +95,7 @@ def _make(path: Path, weights: Path, clips: Tensor, before: int) -> None:
         weights / "opensora" / "vae",
         str(torch.get_default_device()),
         torch.float32,
-        frame_vae=weights / LIGHT,
+        frame_vae=weights / SHARED,
     )
     earlier = np.concatenate(by_all_cores(partial(render_before, frames=before), len(clips))) if before else None
     parts: dict[str, list[Tensor]] = {"latents": [], "known": [], "memory": []}

@@ -26,7 +26,7 @@ from baselines.train import BASELINE_TASKS
 from generators.api import Request, Start
 from generators.mini.denoising import WEIGHTS
 from generators.mini.grammar import caption, random_scene
-from generators.mini.latents import LIGHT, Library
+from generators.mini.latents import SHARED, Library
 from generators.mini.rendered import Rendered, as_pixels, scene_of
 from generators.mini.train import load_task
 from generators.mini.training import StepRandom, train_task
@@ -161,7 +161,7 @@ def test_every_part_is_trained_and_exported(name: str, tmp_path: Path) -> None:
 def sora_beside(folder: Path, settings: dict[str, Any]) -> OpenSora:
     """OpenSora with a transformer and the repository's autoencoders."""
     return OpenSora(
-        weights=str(folder / "opensora" / "transformer"), vae="mini:opensora/vae", frame_vae="mini:refiner/vae",
+        weights=str(folder / "opensora" / "transformer"), vae="mini:opensora/vae", frame_vae="mini:text_to_video/vae",
         num_frames=34, num_inference_steps=1, **settings,
     )  # fmt: skip
 
@@ -176,10 +176,10 @@ def plan_beside(folder: Path, settings: dict[str, Any]) -> OpenSoraPlan:
 
 
 def test_the_temporal_autoencoder_is_trained_and_exported(tmp_path: Path) -> None:
-    (tmp_path / LIGHT).parent.mkdir()
-    (tmp_path / LIGHT).symlink_to(WEIGHTS / LIGHT)
+    (tmp_path / SHARED).parent.mkdir()
+    (tmp_path / SHARED).symlink_to(WEIGHTS / SHARED)
     assert trained("opensora_vae", tmp_path, steps=3, batch=2) == []
-    vae = load_opensora_vae(tmp_path / "opensora" / "vae", "cpu", torch.float32, tmp_path / LIGHT)
+    vae = load_opensora_vae(tmp_path / "opensora" / "vae", "cpu", torch.float32, tmp_path / SHARED)
     clips = opensora_vae_training.OpenSoraVaeTask().library.clips
     latents = opensora_training.unit_latents(vae, clips[:, :17].transpose(1, 2))
     spread, centre = torch.std_mean(latents, dim=(0, 2, 3, 4))
@@ -201,7 +201,7 @@ def test_the_causal_autoencoder_is_trained_and_exported(tmp_path: Path, monkeypa
 def test_both_autoencoders_show_the_world() -> None:
     """Weights of the repository on clips they have not seen: well above what a blurred frame gives."""
     video = as_pixels(pixels(4, 17)).transpose(1, 2)
-    frame_vae = WEIGHTS / LIGHT
+    frame_vae = WEIGHTS / SHARED
     sora = load_opensora_vae(WEIGHTS / "opensora" / "vae", "cpu", torch.float32, frame_vae)
     plan = load_causal_vae(WEIGHTS / "opensora_plan" / "vae", "cpu", torch.float32)
     for again, least in ((sora.decode(sora.encode(video), 17), 22.0), (plan.decode(plan.encode(video)[0]), 19.0)):

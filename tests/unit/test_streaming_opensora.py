@@ -31,7 +31,7 @@ from baselines.streaming_opensora.training import FlowObjective, choose_memories
 from baselines.streaming_opensora.windows import FlowWindows, encode_before, encode_window, load_windows, render_before
 from generators.api import Request, Start
 from generators.mini.denoising import WEIGHTS
-from generators.mini.latents import LIGHT, Library
+from generators.mini.latents import SHARED, Library
 from generators.mini.rendered import scene_of
 from generators.mini.windows import Views
 from generators.streaming_t2v.network import CheckpointError
@@ -203,7 +203,7 @@ def miniature(sizes: MemoryConfig | None = None) -> tuple[StreamingSTDiT3, dict[
 
 
 SETTINGS: dict[str, Any] = {
-    "weights": "mini:opensora/transformer", "vae": "mini:opensora/vae", "frame_vae": "mini:refiner/vae",
+    "weights": "mini:opensora/transformer", "vae": "mini:opensora/vae", "frame_vae": "mini:text_to_video/vae",
     "text_encoder": "mini:opensora/text_encoder", "text_dtype": "float32", "dtype": "float32", "num_frames": 34,
     "num_inference_steps": 1, "guidance_scale": 2.0, "prompt_suffix": "", "fps": 10.0,
 }  # fmt: skip
@@ -307,7 +307,7 @@ def test_what_frames_share_is_spoilt_alike() -> None:
 
 
 def test_windows_are_cut_where_streaming_cuts_them() -> None:
-    vae = load_opensora_vae(WEIGHTS / "opensora" / "vae", "cpu", torch.float32, frame_vae=WEIGHTS / LIGHT)
+    vae = load_opensora_vae(WEIGHTS / "opensora" / "vae", "cpu", torch.float32, frame_vae=WEIGHTS / SHARED)
     images = draw(1, 4, 8 + 51, 8, 8)
     with torch.no_grad():
         parts = encode_window(vae, images, before=17 - known_frames(3))
@@ -318,7 +318,7 @@ def test_windows_are_cut_where_streaming_cuts_them() -> None:
 
 def test_windows_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two clips of a library, the frames before them rendered in this process."""
-    vae = load_opensora_vae(WEIGHTS / "opensora" / "vae", "cpu", torch.float32, frame_vae=WEIGHTS / LIGHT)
+    vae = load_opensora_vae(WEIGHTS / "opensora" / "vae", "cpu", torch.float32, frame_vae=WEIGHTS / SHARED)
     scenes = [scene_of(number) for number in range(2)]
     video = torch.stack([torch.from_numpy(clip.render_at(begin + np.arange(51))) for clip, _, begin in scenes])
     with torch.no_grad():

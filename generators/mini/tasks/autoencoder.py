@@ -1,8 +1,7 @@
 """The autoencoders of the miniature world: diffusers' `AutoencoderKL`, 64x64 frames to 8x8 latents of 4 channels.
 
-There are two. The U-Nets that start from the text-to-image model share the first one, in whose latents it draws. SVD,
-OpenSora (whose temporal autoencoder works on its latents) and the refiner have the light one: trained longer, it shows
-frames better at a quarter of the price.
+There are two. All U-Nets at 64 pixels share the first one, and OpenSora's temporal autoencoder works on its latents.
+The refiner has the light one: trained longer, it shows frames better at a quarter of the price.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from diffusers import EulerDiscreteScheduler, UNetSpatioTemporalConditionModel
 from torch import Tensor, nn
 
 from generators.mini.denoising import draw_from_looks
-from generators.mini.latents import LIGHT, load_library
+from generators.mini.latents import load_library
 from generators.mini.training import Recipe, StepRandom
 
 HERE = Path(__file__).parents[1]
@@ -59,11 +59,11 @@ class SvdTask:
     """
 
     name = "svd"
-    recipe = Recipe(steps=1217, batch=16, learning_rate=1.5e-3, average=0.998)
+    recipe = Recipe(steps=1900, batch=4, learning_rate=1.5e-3, average=0.998)
     compiled: tuple[str, ...] = ()
 
     def __init__(self) -> None:
-        self.library = load_library(HERE / "cache", HERE / "weights", LIGHT)
+        self.library = load_library(HERE / "cache", HERE / "weights")
 
     def build(self) -> nn.Module:
         """Returns the network at initialisation."""
