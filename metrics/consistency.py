@@ -64,7 +64,14 @@ class _Consistency(FeatureReader):
         return Score(value, parts, series)
 
 
-@metric(name="subject_consistency", title="Subject", unit="cosine", better="higher", version="1")
+@metric(
+    name="subject_consistency",
+    title="Subject",
+    unit="cosine",
+    better="higher",
+    version="1",
+    definition="How alike the frames are to the first one and to the one before, by DINO: what the subject is.",
+)
 @dataclass
 class SubjectConsistency(_Consistency):
     """VBench's subject consistency: mean of the cosines of DINO features to the frame before and to the first frame.
@@ -88,7 +95,14 @@ class SubjectConsistency(_Consistency):
         return DinoFeatures(self.weights, "vbench", self.device)
 
 
-@metric(name="background_consistency", title="Background", unit="cosine", better="higher", version="1")
+@metric(
+    name="background_consistency",
+    title="Background",
+    unit="cosine",
+    better="higher",
+    version="1",
+    definition="How alike the frames are to the first one and to the one before, by CLIP: what the scene is.",
+)
 @dataclass
 class BackgroundConsistency(_Consistency):
     """VBench's background consistency: as `SubjectConsistency`, on CLIP ViT-B/32 image features.

@@ -28,7 +28,14 @@ RAFT_UPDATES = 20
 """Updates of the flow. Source: VBench 45e79ec, `vbench/dynamic_degree.py`."""
 
 
-@metric(name="dynamic_degree", title="Dynamic", unit="× VBench's threshold", better="higher", version="1")
+@metric(
+    name="dynamic_degree",
+    title="Dynamic",
+    unit="× VBench's threshold",
+    better="higher",
+    version="1",
+    definition="How fast the fastest twentieth of the picture moves; 1 is where VBench calls a pair moving.",
+)
 @dataclass
 class DynamicDegree:
     """Mean over pairs of the length of the fastest 5 % of the flow, as a multiple of VBench's threshold.

@@ -24,7 +24,14 @@ from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts, li
 from metrics.features.frame_statistics import EXPOSURE, FrameStatistics
 
 
-@metric(name="exposure", title="Exposure", unit="% of the range", better="lower", version="1")
+@metric(
+    name="exposure",
+    title="Exposure",
+    unit="% of the range",
+    better="lower",
+    version="1",
+    definition="Largest change of brightness, saturation or clipped area, first 15 % of the frames to the last.",
+)
 @dataclass
 class Exposure(FeatureReader):
     """Drift of exposure: 100 times the largest change, first 15 % of the frames against the last, of three quantities.

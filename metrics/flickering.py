@@ -16,7 +16,14 @@ from metrics.features.frame_statistics import FrameStatistics
 from metrics.static_filter import StaticPairs, stands_still
 
 
-@metric(name="flickering", title="Flickering", unit="1 - difference / 255", better="higher", version="1")
+@metric(
+    name="flickering",
+    title="Flickering",
+    unit="1 - difference / 255",
+    better="higher",
+    version="1",
+    definition="How little each frame differs from the one before; a frozen video scores 1.",
+)
 @dataclass
 class Flickering(FeatureReader):
     """(255 - mean absolute difference of consecutive frames) / 255: VBench's temporal flickering.

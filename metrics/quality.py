@@ -25,7 +25,14 @@ from metrics.features.clip import ClipFeatures
 from metrics.features.musiq import MusiqScores
 
 
-@metric(name="imaging_quality", title="Imaging", unit="0..100", better="higher", version="1")
+@metric(
+    name="imaging_quality",
+    title="Imaging",
+    unit="0..100",
+    better="higher",
+    version="1",
+    definition="Mean over frames of MUSIQ's judgement of a photograph: blur, noise, exposure.",
+)
 @dataclass
 class ImagingQuality(FeatureReader):
     """Mean of MUSIQ's score over frames.
@@ -57,7 +64,14 @@ class ImagingQuality(FeatureReader):
         return Score(value, {}, series, "" if value is not None else "there is no frame with a finite score")
 
 
-@metric(name="aesthetic_quality", title="Aesthetic", unit="0..1", better="higher", version="1")
+@metric(
+    name="aesthetic_quality",
+    title="Aesthetic",
+    unit="0..1",
+    better="higher",
+    version="1",
+    definition="Mean over frames of the LAION predictor's judgement of how a picture pleases.",
+)
 @dataclass
 class AestheticQuality(FeatureReader):
     """Mean of the LAION aesthetic predictor over frames, divided by 10.

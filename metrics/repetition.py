@@ -25,7 +25,14 @@ LONGEST_LAG = 600
 """Longest lag searched for, in frames; it bounds the time that a very long video takes."""
 
 
-@metric(name="collapse", title="Collapse", unit="% of the farthest distance", better="lower", version="1")
+@metric(
+    name="collapse",
+    title="Collapse",
+    unit="% of the farthest distance",
+    better="lower",
+    version="1",
+    definition="How far a video falls back towards its first frames after it had left them.",
+)
 @dataclass
 class SinkCollapse(FeatureReader):
     """Sink collapse: by how much a video falls back towards its first frames, in percent.
@@ -82,7 +89,14 @@ def collapse(distances: Sequence[float]) -> tuple[float, int]:
     return 100 * float(drops[frame]), frame
 
 
-@metric(name="repetition", title="Repeats at", unit="RMS grey levels", better="higher", version="1")
+@metric(
+    name="repetition",
+    title="Repeats at",
+    unit="RMS grey levels",
+    better="higher",
+    version="1",
+    definition="Difference of frames at the lag at which the video comes nearest to repeating itself; 0 is a loop.",
+)
 @dataclass
 class Repetition(FeatureReader):
     """How near a video comes to repeating itself: the smallest mean difference between frames one lag apart.

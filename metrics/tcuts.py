@@ -18,7 +18,14 @@ from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts, li
 from metrics.features.transnet import ShotBoundaries, package_version
 
 
-@metric(name="tcuts", title="TCuts", unit="cuts", better="lower", version="1")
+@metric(
+    name="tcuts",
+    title="TCuts",
+    unit="cuts",
+    better="lower",
+    version="1",
+    definition="How many shot boundaries TransNetV2, trained on real cuts, finds in the video.",
+)
 @dataclass
 class TransNetCuts(FeatureReader):
     """Number of shot boundaries by TransNetV2 with its released weights.

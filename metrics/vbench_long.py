@@ -99,7 +99,14 @@ class _LongConsistency(FeatureReader):
         return Score(value, parts, series, reason)
 
 
-@metric(name="subject_consistency_long", title="Subject, long", unit="cosine, fused", better="higher", version="1")
+@metric(
+    name="subject_consistency_long",
+    title="Subject, long",
+    unit="cosine, fused",
+    better="higher",
+    version="1",
+    definition="Subject consistency inside of two-second clips, and of their first frames against each other.",
+)
 @dataclass
 class SubjectConsistencyLong(_LongConsistency):
     """VBench-Long's subject consistency: DINO inside of clips, DINOv2 between their first frames, fused half and half.
@@ -140,7 +147,12 @@ class SubjectConsistencyLong(_LongConsistency):
 
 
 @metric(
-    name="background_consistency_long", title="Background, long", unit="cosine, fused", better="higher", version="1"
+    name="background_consistency_long",
+    title="Background, long",
+    unit="cosine, fused",
+    better="higher",
+    version="1",
+    definition="Background consistency inside of two-second clips, and of their first frames against each other.",
 )
 @dataclass
 class BackgroundConsistencyLong(_LongConsistency):

@@ -39,7 +39,9 @@ def viewer_data(findings: ReportData, curves: Curves, previews: Previews) -> dic
     for line in curves.lines:
         points = [[point.start + LOCAL_FRAMES // 2, _short(point.value)] for point in line.points]
         lines.setdefault(line.record.key, {})[line.metric] = points
-    colours = {method: COLOURS[index % len(COLOURS)] for index, method in enumerate(findings.info.methods)}
+    # Black is the ink of the page: in the dark the page's own colour stands for it.
+    seen = [colour if colour != "#000000" else "currentColor" for colour in COLOURS]
+    colours = {method: seen[index % len(seen)] for index, method in enumerate(findings.info.methods)}
     return {
         "run": findings.info.name,
         "methods": [
