@@ -1,6 +1,9 @@
 """`python -m bench.studies.mini_networks`: held-out figures of the miniature networks, each beside the one to reach.
 
 Held out means seeds that no training step draws from. The networks are loaded as users load them, from `weights/`.
+
+Example:
+    python -m bench.studies.mini_networks --run results/default     # with the CLIP scores of a run's rows
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench.profile import load_profile
+from bench.studies.mini_motion import MovingThing, camera_path, covered, estimate, name_camera, name_motion
 from generators.api import Frames, Request
 from generators.first_chunk import FirstChunk
 from generators.mini import grammar
@@ -30,6 +34,9 @@ from metrics.flow.warping import resize_frames
 
 HELD_OUT = 7_000_000_001
 """Seed of everything below; training seeds are (32-bit hash of a task's name, step)."""
+
+SHOWN = 0.03
+"""Share of a frame that a thing covers, at least: half of the smallest's."""
 
 ATTRIBUTES = ("colour", "shape", "texture", "background", "motion", "camera")
 
@@ -73,6 +80,25 @@ def autoencoder(count: int = 400) -> Iterator[Figure]:
     yield Figure("autoencoder, PSNR in dB", float(10 * torch.log10(4 / torch.stack(errors).mean())), 27)
 
 
+@torch.no_grad()
+def plan_autoencoder(namer: Namer, count: int = 8) -> Iterator[Figure]:
+    """Yields what rendered clips of the default prompts keep of themselves in OpenSoraPlan's autoencoder."""
+    from baselines.opensora_plan.continuation import load_causal_vae
+    from baselines.opensora_plan.training import NUM_FRAMES
+    from bench.prompts import load_prompts
+
+    vae = load_causal_vae(resolve_weights("mini:opensora_plan") / "vae", "cpu", torch.float32)
+    errors, scores = [], []
+    for seed, prompt in enumerate(load_prompts("mini").prompts[:count]):
+        video = to_tensor(Clip(grammar.parse(prompt.text), HELD_OUT + seed).render(0, NUM_FRAMES)).transpose(0, 1)[None]
+        again = vae.decode(vae.encode(video)[0]).clamp(-1, 1)
+        errors.append((again - video).square().mean())
+        frames = ((again[0].permute(1, 2, 3, 0) + 1) * 127.5).round().to(torch.uint8).numpy()
+        scores.append(namer.fit(frames, prompt.text))
+    yield Figure("OpenSoraPlan's autoencoder, PSNR in dB", float(10 * torch.log10(4 / torch.stack(errors).mean())), 27)
+    yield Figure("CLIP of rendered clips through it", float(np.mean(scores)), 85)
+
+
 def flow(clips: int = 60, pairs: int = 8) -> Iterator[Figure]:
     """Yields the end-point error in pixels at 128 x 128 of the trained RAFT and of OpenCV's DIS on the same clips.
 
@@ -114,6 +140,11 @@ class Namer:
         """Returns the mean of the normalised image features [D] of a video."""
         features = torch.nn.functional.normalize(self._clip.images(frames), dim=-1)
         return features.mean(0)
+
+    def fit(self, frames: Frames, text: str) -> float:
+        """Returns the CLIP score of a video, 100 x the mean cosine of its frames and the text."""
+        features = torch.nn.functional.normalize(self._clip.images(frames), dim=-1)
+        return 100 * float((features @ torch.nn.functional.normalize(self._clip.text(text)[0], dim=-1)).mean())
 
     def name(self, look: torch.Tensor, scene: Scene, attribute: str) -> str:
         """Returns the word for one attribute of the scene's first thing, all other words being told."""
@@ -180,23 +211,80 @@ def generated(namer: Namer, count: int = 48) -> Iterator[Figure]:
         request = Request(caption(scene), index, 16, SIZE, SIZE, FPS)
         videos.append((scene, model.draw(request).frames))
     for attribute, right in naming(namer, videos).items():
-        goal = 80 if attribute in ("colour", "shape", "background") else None
+        goal = {"colour": 80, "shape": 90, "background": 80}.get(attribute)
         yield Figure(f"scorer names {attribute} of generated first chunks, %", right, goal)
+    yield from _moving("generated first chunks", videos, 60)
+
+
+def moving(count: int = 120) -> Iterator[Figure]:
+    """Yields how well motion and camera of `count` rendered clips of 16 frames with one thing are named by flow."""
+    rng = np.random.default_rng(HELD_OUT + 4)
+    scenes = [random_scene(rng, two_things=0) for _ in range(count)]
+    videos = [(scene, Clip(scene, int(rng.integers(2**31))).render(0, 16)) for scene in scenes]
+    yield from _moving("rendered clips", videos, None)
+
+
+def _moving(what: str, videos: Sequence[tuple[Scene, Frames]], goal: float | None) -> Iterator[Figure]:
+    estimator = load_estimator("mini", str(resolve_weights("mini:raft")))
+    motion, camera = [], []
+    for scene, frames in videos:
+        thing, flow = scene.things[0], estimate(estimator, frames)
+        things = np.stack([covered(frame, thing.colour, scene.background) for frame in frames[:-1]])
+        path = camera_path(flow, things)
+        camera.append(name_camera(path) == scene.camera)
+        motion.append(name_motion(MovingThing.of(frames, thing.colour, scene.background, path, flow)) == thing.motion)
+    yield Figure(f"flow names motion of {what}, %", 100 * float(np.mean(motion)), goal)
+    yield Figure(f"flow names camera of {what}, %", 100 * float(np.mean(camera)), goal)
+
+
+def pairs_of_things(count: int = 32) -> Iterator[Figure]:
+    """Yields in how many generated first chunks with two things both have their colours in every frame."""
+    model = FirstChunk(**load_profile("mini").first_chunk)
+    rng = np.random.default_rng(HELD_OUT + 5)
+    kept = []
+    for index in range(count):
+        scene = random_scene(rng, two_things=1)
+        frames = model.draw(Request(caption(scene), index, 16, SIZE, SIZE, FPS)).frames
+        kept.append(all(shown(frames, thing.colour, scene) for thing in scene.things))
+    yield Figure("two things keep their colours in generated chunks, %", 100 * float(np.mean(kept)), 70)
+
+
+def shown(frames: Frames, colour: str, scene: Scene) -> bool:
+    """Whether a colour covers `SHOWN` of every frame, among the paints of the scene's things and its ground."""
+    others = [thing.colour for thing in scene.things if thing.colour != colour]
+    return all(covered(frame, colour, scene.background, others).mean() >= SHOWN for frame in frames)
+
+
+def rows_of(run: str) -> Iterator[Figure]:
+    """Yields the mean CLIP score of every row of a run."""
+    from bench import load
+
+    goals = {"svd": 78, "opensora": 82, "opensora_plan": 70}
+    scores = load(run)
+    clip = scores[scores.metric == "clip"].groupby("method").value.mean()
+    for method, value in clip.items():
+        yield Figure(f"CLIP of {method}", float(value), goals.get(str(method)))
 
 
 def main() -> None:
     """Prints the figures, or writes them as JSON."""
     parser = argparse.ArgumentParser(prog="python -m bench.studies.mini_networks", description=__doc__)
-    parser.add_argument("--only", choices=("autoencoder", "flow", "rendered", "generated"))
+    parser.add_argument("--only", choices=("autoencoder", "plan", "flow", "rendered", "moving", "generated", "pairs"))
+    parser.add_argument("--run", default="", help="a run folder whose rows' CLIP scores are printed, too")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     figures: list[Figure] = []
     parts: dict[str, Callable[[], Iterator[Figure]]] = {
         "autoencoder": autoencoder,
+        "plan": lambda: plan_autoencoder(Namer()),
         "flow": flow,
         "rendered": lambda: rendered(Namer()),
+        "moving": moving,
         "generated": lambda: generated(Namer()),
+        "pairs": pairs_of_things,
     }
+    if options.run:
+        parts["rows"] = lambda: rows_of(options.run)
     for name, part in parts.items():
         if options.only in (None, name):
             for figure in part():
