@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
-from bench.errors import ConfigError, StoreError
+from bench.errors import ConfigError, StoreError, foreign
 from bench.locations import open_store
 from bench.profile import Run
 from bench.provenance import installed
@@ -127,9 +127,12 @@ def connect(address: str, workers: int, need: Need) -> Iterator[None]:
     own: dict[str, Any] = {}
     if address == "local":
         own = {"include_dashboard": False, "num_cpus": max(os.cpu_count() or 1, workers * need.cpus)}
+    known = (ConnectionError, TimeoutError, RuntimeError, ValueError, ray.exceptions.RayError)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, TimeoutError, RuntimeError, ValueError, ray.exceptions.RayError) as cause:
+        # On a machine that is too busy Ray raises a bare Exception.
+        with foreign(ConfigError, f"--address {address}: Ray, starting or joining a cluster,", passing=known):
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+    except known as cause:
         raise ConfigError(f"--address {address}: no connection to a Ray cluster ({_first_line(cause)})") from cause
     try:
         yield

@@ -19,7 +19,7 @@ import pytest
 
 from bench.catalog import find_plugins
 from bench.errors import ConfigError, StoreError
-from bench.executors.ray_nodes import Hello, Need
+from bench.executors.ray_nodes import Hello, Need, connect
 from bench.ffv1 import file_digest
 from bench.plan import plan
 from bench.profile import load_profile
@@ -236,6 +236,24 @@ def test_what_a_cluster_cannot_do_is_said_before_work_starts(
         ran("out", f"run.address={cluster.address}", *overrides)
     assert words in str(caught.value)
     assert not list(Path("out").glob("cells/walk/*"))
+
+
+@pytest.mark.parametrize(
+    ("raised", "words"),
+    [
+        (Exception("The current node timed out"), "a cluster, raised Exception: The current node timed out"),
+        (ConnectionError("no\nand a paragraph"), r"--address local: no connection to a Ray cluster \(no\)"),
+    ],
+)
+def test_a_cluster_that_does_not_start_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, words: str
+) -> None:
+    def init(**settings: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("ray.init", init)
+    with pytest.raises(ConfigError, match=words), connect("local", 1, Need(1, 0, 0)):
+        pass
 
 
 def test_a_node_that_does_not_see_the_folder_or_has_another_version_is_named() -> None:
