@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from metrics.drift import DRIFTS
 from metrics.errors import SettingError
 from metrics.exposure import Exposure
 from metrics.flickering import Flickering
@@ -101,6 +102,22 @@ def test_sink_frames_are_one_to_three():
 
 def test_norepeat_of_a_video_shorter_than_its_period():
     assert norepeat(MOVING[:20], expected=40, radius=4) is None
+
+
+def test_black_frames_have_a_value_or_a_reason():
+    found = scores(np.zeros((40, 32, 32, 3), np.uint8))
+    for name, score in found.items():
+        assert (score.value is None) == bool(score.reason), name
+        assert score.value is None or np.isfinite(score.value), name
+    assert found["flickering"].value == 1
+    assert found["exposure"].value == 0
+
+
+@pytest.mark.parametrize("name", DRIFTS)
+@pytest.mark.parametrize(("num_frames", "fps"), [(1, 10.0), (40, 0.0), (40, 0.01)])
+def test_no_drift_stumbles_over_one_frame_or_a_missing_rate(name, num_frames, fps):
+    drift = DRIFTS[name].read(lambda start, stop: float(stop - start) if stop > start else None, num_frames, fps)
+    assert drift is None or np.isfinite(drift)
 
 
 class GivenFlow:
