@@ -20,8 +20,8 @@ from bench.errors import ConfigError, PluginError, foreign
 from bench.records import Record, RunInfo, StoredScore
 from bench.report.csv_text import write_csv
 from bench.report.curves import scored_videos
-from bench.report.findings import ReportData
-from bench.report.tables import interval, markdown_rows, markdown_text, shown_value
+from bench.report.findings import SIGNIFICANT, ReportData
+from bench.report.tables import interval, markdown_rows, markdown_text, name, shown_value
 from bench.stats import PairedTest, Summary, holm, paired_test, summarise
 from metrics.api import MetricInfo
 from metrics.drift import DRIFTS, DriftDefinition, window_of
@@ -110,6 +110,42 @@ def drift_table(findings: ReportData, classes: Mapping[str, type[Any]]) -> Drift
     return DriftTable(tuple(cells), tuple(tests), tuple(notes))
 
 
+@dataclass(frozen=True)
+class DriftGrid:
+    """One metric's drifts, as a table shows them.
+
+    Attributes:
+        metric: the metric.
+        rows: title of a method and its drift by each definition of `DRIFTS`; None where it has none.
+        apart: by definition, how many pairs of ranked rows the corrected test tells apart, and of how many.
+    """
+
+    metric: MetricInfo
+    rows: tuple[tuple[str, tuple[Summary | None, ...]], ...]
+    apart: Mapping[str, tuple[int, int]]
+
+
+def drift_grids(findings: ReportData, table: DriftTable) -> list[DriftGrid]:
+    """Returns one grid a metric: methods by definitions."""
+    by = {(c.metric.name, c.definition.name, c.method): c.summary for c in table.cells}
+    tests: dict[tuple[str, str], list[DriftTest]] = {}
+    for test in table.tests:
+        tests.setdefault((test.metric, test.definition), []).append(test)
+    grids = []
+    for metric in dict.fromkeys(c.metric for c in table.cells):
+        rows = tuple(
+            (name(row), tuple(by.get((metric.name, definition, row.method)) for definition in DRIFTS))
+            for row in findings.rows
+        )
+        apart = {
+            definition: (sum(t.p_holm is not None and t.p_holm < SIGNIFICANT for t in found), len(found))
+            for definition in DRIFTS
+            for found in [tests.get((metric.name, definition), [])]
+        }
+        grids.append(DriftGrid(metric, rows, apart))
+    return grids
+
+
 def drift_csv(table: DriftTable) -> str:
     """Returns all drifts as CSV, one row per metric, definition and method."""
     heads = ["metric", "definition", "method", "mean", "median", "std", "low", "high", "n", "undefined"]
@@ -133,14 +169,11 @@ def drift_tests_csv(table: DriftTable) -> str:
 
 def drift_markdown(findings: ReportData, table: DriftTable) -> str:
     """Returns one table a metric, methods by definitions, and what each definition cannot see."""
-    by = {(c.metric.name, c.definition.name, c.method): c.summary for c in table.cells}
     lines = ["# Drift", "", "Mean over videos [95 % interval], in the unit of the metric (`vde…`: relative).", ""]
-    for metric in dict.fromkeys(c.metric for c in table.cells):
-        rows = [
-            [markdown_text(row.title), *(_shown(by.get((metric.name, name, row.method))) for name in DRIFTS)]
-            for row in findings.rows
-        ]
-        lines += [f"## {markdown_text(metric.title)}", "", *markdown_rows(["Method", *DRIFTS], rows), ""]
+    for grid in drift_grids(findings, table):
+        rows = [[markdown_text(title), *map(_shown, drifts)] for title, drifts in grid.rows]
+        rows.append(["*pairs told apart*", *(f"{apart} of {pairs}" for apart, pairs in grid.apart.values())])
+        lines += [f"## {markdown_text(grid.metric.title)}", "", *markdown_rows(["Method", *DRIFTS], rows), ""]
     lines += ["## What each definition cannot see", ""]
     lines += [f"- `{d.name}`, {d.title}: {d.blind} Source: {d.source}" for d in DRIFTS.values()]
     return "\n".join([*lines, ""])
@@ -197,8 +230,8 @@ def _drifted(
 
 
 def _column(metric: MetricInfo, definition: DriftDefinition) -> MetricInfo:
-    name = column_name(metric.name, definition.name)
-    return MetricInfo(name, f"{metric.title}, {definition.name}", metric.unit, definition.better, metric.version)
+    column = column_name(metric.name, definition.name)
+    return MetricInfo(column, f"{metric.title}, {definition.name}", metric.unit, definition.better, metric.version)
 
 
 def _shown(summary: Summary | None) -> str:

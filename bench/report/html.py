@@ -8,7 +8,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Literal
 
@@ -18,6 +18,7 @@ from bench.report import tables
 from bench.report.contact import Sheets
 from bench.report.curves import Curves
 from bench.report.definitions import DEFINITIONS
+from bench.report.drift import DriftTable, drift_grids
 from bench.report.figures import BANDS, Figures
 from bench.report.findings import COSTS, SIGNIFICANT, TABLE_1, Comparison, Power, ReportData
 from bench.report.judged import Judged
@@ -28,6 +29,7 @@ from bench.report.ranking import is_significant
 from bench.report.viewer import as_script, viewer_data
 from metrics.api import MetricInfo
 from metrics.curves import LONGEST_END
+from metrics.drift import DRIFTS
 
 SCRIPTS = ("tables.js", "players.js", "compare.js", "judge.js")
 """Scripts of the page, in the order in which they run; none is a module, so that they work from disk."""
@@ -46,6 +48,7 @@ class Content:
         links: address of the lossless video, by key of its record; videos that are not here have none.
         judged: what judges said; None if nobody was asked.
         published_runs: runs of others that are shown beside this one.
+        drifts: every metric by every definition of drift.
     """
 
     findings: ReportData
@@ -56,6 +59,7 @@ class Content:
     links: Mapping[str, str]
     judged: Judged | None = None
     published_runs: Sequence[PublishedRun] = ()
+    drifts: DriftTable = field(default_factory=DriftTable)
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,8 @@ def page(content: Content) -> str:
         links=content.links,
         judged=content.judged,
         published_runs=content.published_runs,
+        drift_grids=drift_grids(findings, content.drifts),
+        drift_definitions=DRIFTS,
         cards={card.name: card for card in DEFINITIONS},
         drifts={(drift.method, drift.metric): drift for drift in curves.drifts},
         drifting=[column for metric, column in columns.items() if any(d.metric == metric for d in curves.drifts)],

@@ -26,6 +26,17 @@ OWN_START = "†"
 TIED = "≈"
 """Mark of a score that the corrected test cannot tell apart from the best of its column."""
 
+FROZEN_WINS = frozenset(
+    {
+        *("subject_consistency", "subject_consistency_long", "background_consistency", "background_consistency_long"),
+        "flickering",
+    }
+)
+"""Metrics that a video which stands still wins."""
+
+MOTION = "dynamic_degree"
+"""Metric to read beside them."""
+
 
 def obstacles(info: RunInfo, records: Sequence[Record]) -> list[str]:
     """Returns what keeps the scores from being read beside the published ones, as clauses."""
@@ -63,6 +74,7 @@ def notes_of(
         _intervals(len(info.prompts)),
         *(_tests(len(info.prompts), power) if comparisons else _no_tests(rows)),
         *_blocks(rows),
+        *_standstill(columns),
         *_settings(columns, rows, records),
         *(f"{row.title}: {flag.sentence}" for row in rows for flag in row.flags),
     ]
@@ -111,6 +123,15 @@ def _blocks(rows: Sequence[TableRow]) -> list[str]:
     if ceiling:
         found.append(f"Ceiling ({in_words(ceiling)}): what no model of this world can pass; it is not ranked.")
     return found
+
+
+def _standstill(columns: Sequence[MetricInfo]) -> list[str]:
+    won = [column.title for column in columns if column.name in FROZEN_WINS]
+    if not won:
+        return []
+    motion = next((column.title for column in columns if column.name == MOTION), "")
+    beside = motion or f"`{MOTION}`, which this run has not scored"
+    return [f"Standing still wins {in_words(won)}: read beside {beside}."]
 
 
 def _settings(columns: Sequence[MetricInfo], rows: Sequence[TableRow], records: Sequence[Record]) -> list[str]:

@@ -97,9 +97,8 @@ def write(sources: Sources, folder: Path, choice: TableChoice, bundle_path: Path
     drawn = figures.draw_figures(findings, over_time, profiles, folder)
     sheets = contact.draw_sheets(sources, findings, close_ups(over_time), folder)
     made = previews.make_previews(sources, folder)
-    content = html.Content(
-        findings, over_time, drawn, sheets, made, links(sources, folder), judged(sources, findings), others
-    )
+    people = judged(sources, findings)
+    content = html.Content(findings, over_time, drawn, sheets, made, links(sources, folder), people, others, drifts)
     _write_text(folder / "index.html", html.page(content))
     if bundle_path is not None:
         bundle.pack(sources, folder, html.page(replace(content, links={})), bundle_path)

@@ -9,7 +9,7 @@ from bench.errors import ConfigError
 from bench.records import Record, RunInfo, StoredScore
 from bench.report.cuts import cuts_csv, cuts_notes, matched
 from bench.report.derive import report_data
-from bench.report.drift import column_name, drift_csv, drift_table, with_drift
+from bench.report.drift import column_name, drift_csv, drift_grids, drift_table, with_drift
 from bench.report.published import load_published
 from bench.report.scale import with_scale
 from bench.report.segments import segments, segments_csv, segments_markdown
@@ -111,6 +111,26 @@ def test_table_on_vbenchs_scale(run):
     assert findings.rows[0].scores["subject_consistency@vbench"].mean == pytest.approx(0.9414, abs=1e-4)
     with pytest.raises(ConfigError, match="--metrics vbench"):
         with_scale(*run)
+
+
+def test_columns_that_standing_still_wins_name_what_to_read_beside(run):
+    info, records = run
+    for metrics, words in (
+        ((SubjectConsistency.info, DynamicDegree.info), "Standing still wins Subject: read beside Dynamic."),
+        ((SubjectConsistency.info,), "`dynamic_degree`, which this run has not scored"),
+    ):
+        notes = report_data(replace(info, metrics=metrics), records, load_published()).notes
+        assert any(words in note for note in notes)
+    assert not any("Standing still wins" in note for note in report_data(info, records, load_published()).notes)
+
+
+def test_drifts_as_the_page_shows_them(run):
+    findings = report_data(*run, load_published())
+    (grid,) = drift_grids(findings, drift_table(findings, {"clip": ClipScore}))
+    assert [title for title, _ in grid.rows] == ["steady | title", "falling | title"]
+    drifts = dict(zip(DRIFTS, grid.rows[1][1], strict=True))
+    assert drifts["start_end_15"].mean == pytest.approx(100 * 0.0005 * 170)
+    assert grid.apart["start_end_15"] == (0, 1)
 
 
 def test_a_metric_that_stumbles_over_its_series_is_a_note(run):

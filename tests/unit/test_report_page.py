@@ -314,6 +314,7 @@ def test_text_of_others_is_no_formula_and_no_missing_letter() -> None:
 def test_a_page_of_drifts_keeps_the_curves_of_the_metrics(store: Store, tmp_path: Path) -> None:
     text = write_report(store, folder=tmp_path, drift="start_end_15").read_text()
     assert "Wobble, start_end_15" in text
+    assert "Drift of Wobble: mean over videos" in text
     assert (tmp_path / "curve-wobble.png").is_file()
     with pytest.raises(ConfigError, match="give one of them"):
         write_report(store, folder=tmp_path, drift="start_end_15", scale="vbench")
