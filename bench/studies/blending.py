@@ -100,11 +100,11 @@ class BlendingStudy:
     @cached_property
     def refiner(self) -> Refiner:
         """Its refiner, with its own blending."""
-        own, base = (resolve_weights(place) for place in (self.method.refiner_weights, self.method.base_weights))
+        folders = [resolve_weights(place) for place in (self.method.refiner_weights, self.method.base_weights)]
         return Refiner(
-            loading.load_refiner_unet(own, self.method),
-            loading.load_codec([base], self.method, batch=1),
-            loading.load_text_encoder([base], self.method),
+            loading.load_refiner_unet(folders[0], self.method),
+            loading.load_codec(folders, self.method, batch=1),
+            loading.load_text_encoder(folders, self.method),
             self.method.blending,
             self.method.refiner_chunk,
             self.method.refiner_overlap,
@@ -307,7 +307,8 @@ def main() -> None:
             draw_slices(videos, study.joins, DOCUMENT / f"slices-{prompt.id}.png")
             draw_frames(videos, (22, 23, 24, 25, 100, 180), DOCUMENT / f"refined-{prompt.id}.png")
         return
-    measured = {name: [study.measured(prompt, name) for prompt in prompts] for name in names}
+    by_prompt = [{name: study.measured(prompt, name) for name in names} for prompt in prompts]
+    measured = {name: [found[name] for found in by_prompt] for name in names}
     print(table(measured))
     print()
     print("\n".join(differences(measured)))

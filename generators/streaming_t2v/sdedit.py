@@ -25,6 +25,9 @@ from torch import Tensor
 
 from generators.streaming_t2v.blending import LatentChunk
 
+RELEASED_START = 599
+"""Noise level, a timestep of 1000, from which the released pipeline starts: `total_noise_levels` - 1."""
+
 GuidedVelocity = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """Network: scaled latents [C, F, h, w] and an integer timestep -> v-predictions (without prompt, with prompt)."""
 
@@ -140,7 +143,7 @@ class SDEdit:
     velocity: GuidedVelocity
     noise: NoiseSource
     schedule: Tensor
-    start: int = 599
+    start: int = RELEASED_START
     steps: int = 30
     guidance_scale: float = 7.5
     guidance_rescale: float = 0.2
@@ -159,11 +162,13 @@ class SDEdit:
         """Adds the start noise to a chunk of clean latents.
 
         The released code multiplies by sigma / alpha at the first time where 1 / alpha is meant, so that the network
-        first sees its input scaled by sigma = 0.972; kept, because its results are what the paper shows.
+        first sees its input scaled by sigma = 0.972; kept at the level it starts from, because its results are what the
+        paper shows. At lower levels the mistake would grow (0.47 at 150), and there is nothing it would be true to.
         """
         sigma = self.schedule[self.start]
-        noisy = torch.sqrt(1 - sigma**2) * chunk.latents + sigma * self.noise(-1, chunk)
-        chunk.latents = noisy * self.sigmas[0]
+        alpha = torch.sqrt(1 - sigma**2)
+        noisy = alpha * chunk.latents + sigma * self.noise(-1, chunk)
+        chunk.latents = noisy * self.sigmas[0] if self.start == RELEASED_START else noisy / alpha
 
     def predict(self, chunk: LatentChunk, step: int) -> Tensor:
         """See `ChunkDenoiser`; guidance is rescaled per chunk."""

@@ -109,14 +109,17 @@ def test_a_training_sample_is_what_the_solver_shows_a_network_that_is_right() ->
         assert torch.allclose(chunk.latents / (1 + ratio**2).sqrt(), noisy[0], atol=1e-5)
 
 
-def test_the_first_call_is_what_the_solver_begins_with() -> None:
+@pytest.mark.parametrize("start", [250, 400, 599])
+def test_the_first_call_is_what_the_solver_begins_with(start: int) -> None:
+    """From the released level the solver scales it by sigma, as the released code does; from others not."""
     clean, spoilt, noise = torch.randn(3, 4, 6, 5, 5, generator=torch.Generator().manual_seed(0))
-    solver = SDEdit(lambda latents, time: (latents, latents), lambda step, chunk: noise, refiner_sigmas(), start=400)
+    solver = SDEdit(lambda latents, time: (latents, latents), lambda step, chunk: noise, refiner_sigmas(), start)
     chunk = LatentChunk(0, 0, spoilt, is_last=True)
     solver.begin(chunk)
-    level = solver.schedule[400][None]
+    level = solver.schedule[start][None]
     noisy, _ = seen_by_solver(clean[None], spoilt[None], noise[None], level, level)
-    assert torch.allclose(chunk.latents / (1 + solver.sigmas[0] ** 2) ** 0.5, noisy[0], atol=1e-5)
+    scale = float(level) if start == 599 else 1.0
+    assert torch.allclose(chunk.latents / (1 + solver.sigmas[0] ** 2) ** 0.5, scale * noisy[0], atol=1e-5)
 
 
 def test_training_learns_and_its_export_is_a_refiner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,11 +37,8 @@ CONFIG = {
     "attention_head_dim": 8,
 }
 
-LOWEST, HIGHEST = 250, 599
+LOWEST, HIGHEST = 100, 599
 """Levels a refinement may start from: the highest is the released one."""
-
-FIRST_CALLS = 1 / 8
-"""Share of the samples that are a solver's first call, as it is of about so many calls."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +83,7 @@ class RefinerTask:
         rows = random.scenes.integers(len(data.clean), size=count)
         texts = np.where(random.scenes.random(count) < 0.1, len(data.clean), rows)
         starts = random.scenes.integers(LOWEST, HIGHEST + 1, size=count)
-        first = random.scenes.random(count) < FIRST_CALLS
-        times = np.where(first, starts, (random.scenes.random(count) * starts).astype(int))
+        times = (random.scenes.random(count) * starts).astype(int)
         row, text, start, time = (torch.from_numpy(numbers).to(device) for numbers in (rows, texts, starts, times))
         clean, spoilt = (clips[row].float().transpose(1, 2) for clips in (data.clean, data.spoilt))
         noise = torch.randn(clean.shape, generator=random.noise, device=random.noise.device).to(device)
@@ -118,8 +114,6 @@ class RefinerTask:
 def seen_by_solver(clean: Tensor, spoilt: Tensor, noise: Tensor, start: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the network's input and the v that leads to the clean clip, both shaped like it.
 
-    Where `sigma` is `start`, it is the first call, whose input the released code scales by sigma (`SDEdit.begin`).
-
     Args:
         clean: latents [B, ...].
         spoilt: latents the refinement starts from, likewise.
@@ -133,7 +127,4 @@ def seen_by_solver(clean: Tensor, spoilt: Tensor, noise: Tensor, start: Tensor, 
     fault = spoilt - clean
     share = (sigma / signal / ratio).square()
     noisy = signal * (clean + share * fault) + sigma * noise
-    velocity = signal * noise - sigma * clean + left * fault
-    scaled = sigma * noisy
-    first = sigma == start
-    return torch.where(first, scaled, noisy), torch.where(first, (signal * scaled - clean) / sigma, velocity)
+    return noisy, signal * noise - sigma * clean + left * fault
