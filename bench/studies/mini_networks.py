@@ -66,18 +66,21 @@ class Figure:
         return f"{self.name:<58} {self.value:8.3f}   goal {sign} {self.goal:g}: {'reached' if reached else 'MISSED'}"
 
 
-def autoencoder(count: int = 400) -> Iterator[Figure]:
-    """Yields the PSNR in dB of `count` reconstructed frames."""
+@torch.no_grad()
+def autoencoders(count: int = 400) -> Iterator[Figure]:
+    """Yields the PSNR in dB of `count` frames that went through each of the two image autoencoders."""
     from diffusers import AutoencoderKL
+
+    from generators.mini.latents import LIGHT, SHARED
 
     rng = np.random.default_rng(HELD_OUT)
     clips = [random_clip(rng)[0].render(0, 8) for _ in range(count // 8)]
     frames = to_tensor(np.concatenate(clips))
-    vae = AutoencoderKL.from_pretrained(resolve_weights("mini:text_to_video") / "vae", torch_dtype=torch.float32).eval()
-    with torch.no_grad():
+    for name, folder in (("autoencoder", SHARED), ("light autoencoder", LIGHT)):
+        vae = AutoencoderKL.from_pretrained(resolve_weights(f"mini:{folder}"), torch_dtype=torch.float32).eval()
         parts = torch.split(frames, 8)
         errors = [(vae.decode(vae.encode(x).latent_dist.mode()).sample - x).square().mean() for x in parts]
-    yield Figure("autoencoder, PSNR in dB", float(10 * torch.log10(4 / torch.stack(errors).mean())), 27)
+        yield Figure(f"{name}, PSNR in dB", float(10 * torch.log10(4 / torch.stack(errors).mean())), 27)
 
 
 @torch.no_grad()
@@ -269,13 +272,13 @@ def rows_of(run: str) -> Iterator[Figure]:
 def main() -> None:
     """Prints the figures, or writes them as JSON."""
     parser = argparse.ArgumentParser(prog="python -m bench.studies.mini_networks", description=__doc__)
-    parser.add_argument("--only", choices=("autoencoder", "plan", "flow", "rendered", "moving", "generated", "pairs"))
+    parser.add_argument("--only", choices=("autoencoders", "plan", "flow", "rendered", "moving", "generated", "pairs"))
     parser.add_argument("--run", default="", help="a run folder whose rows' CLIP scores are printed, too")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     figures: list[Figure] = []
     parts: dict[str, Callable[[], Iterator[Figure]]] = {
-        "autoencoder": autoencoder,
+        "autoencoders": autoencoders,
         "plan": lambda: plan_autoencoder(Namer()),
         "flow": flow,
         "rendered": lambda: rendered(Namer()),

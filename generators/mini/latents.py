@@ -88,7 +88,7 @@ def _make(path: Path, weights: Path, autoencoder: str) -> None:
 
     rendered = load_rendered(path.parent)
     clips, looks = [], []
-    for part in torch.split(rendered.clips, 20):
+    for part in torch.split(rendered.clips, 4):
         frames = as_pixels(part)
         clips.append(torch.unflatten(encode(frames.flatten(0, 1)), 0, frames.shape[:2]))
         seen = frames[:, ::LOOK_EVERY]
@@ -96,7 +96,7 @@ def _make(path: Path, weights: Path, autoencoder: str) -> None:
     tensors = {
         "clips": torch.cat(clips),
         "looks": torch.cat(looks),
-        "stills": torch.cat([encode(as_pixels(part)) for part in torch.split(rendered.stills, 1000)]),
+        "stills": torch.cat([encode(as_pixels(part)) for part in torch.split(rendered.stills, 200)]),
     }
     save_file(
         {name: tensor.contiguous() for name, tensor in tensors.items()},
