@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from baselines.opensora.vae import drawn
 from baselines.opensora_plan.vae import CausalVAE, CausalVAEConfig
-from generators.mini.denoising import CACHE, neighbours
+from generators.mini.denoising import CACHE, consecutive_frames
 from generators.mini.rendered import as_pixels, load_rendered
 from generators.mini.training import Recipe, StepRandom
 
@@ -78,7 +78,7 @@ class OpenSoraPlanVaeTask:
             return as_pixels(self.rendered.stills[torch.as_tensor(rows)])[:, :, None]
         rows = rng.integers(len(self.rendered.clips), size=count)
         starts = rng.integers(self.rendered.clips.shape[1] - frames + 1, size=count)
-        return as_pixels(neighbours(self.rendered.clips, rows, starts, frames)).transpose(1, 2).contiguous()
+        return as_pixels(consecutive_frames(self.rendered.clips, rows, starts, frames)).transpose(1, 2).contiguous()
 
     @torch.no_grad()
     def export(self, network: Any, weights: Path) -> None:

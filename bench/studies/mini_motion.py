@@ -26,9 +26,9 @@ from generators.mini.world import GROUND, PAINT, SIZE
 from metrics.flow.api import FlowEstimator
 from metrics.flow.warping import resize_frames
 
-Float = NDArray[np.float64]
+Doubles = NDArray[np.float64]
 
-FLOW_SIZE = 128
+FLOW_SIDE = 128
 """Side of the frames that flow is estimated on."""
 
 PAN = 0.35
@@ -59,8 +59,8 @@ class CameraPath:
         growth: growth of lengths, as a fraction, [T - 1].
     """
 
-    pan: Float
-    growth: Float
+    pan: Doubles
+    growth: Doubles
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ class MovingThing:
         turn: radians between neighbouring frames, [T - 1].
     """
 
-    x: Float
-    y: Float
-    area: Float
-    turn: Float
+    x: Doubles
+    y: Doubles
+    area: Doubles
+    turn: Doubles
 
     @classmethod
     def of(
-        cls, frames: Frames, colour: str, background: str, camera: CameraPath, flow: Float | None = None
+        cls, frames: Frames, colour: str, background: str, camera: CameraPath, flow: Doubles | None = None
     ) -> MovingThing:
         """Returns the path of the thing of a colour in frames [T, 64, 64, 3]; without flow it never turns."""
         covers = [covered(frame, colour, background) for frame in frames]
@@ -103,12 +103,12 @@ def still() -> CameraPath:
     return CameraPath(np.zeros(15), np.zeros(15))
 
 
-def estimate(estimator: FlowEstimator, frames: Frames) -> Float:
+def estimate(estimator: FlowEstimator, frames: Frames) -> Doubles:
     """Returns the flow [T - 1, 2, 64, 64] of frames [T, 64, 64, 3], in their pixels."""
     stream = estimator.stream()
-    found = [*stream.push(resize_frames(frames, FLOW_SIZE)), *stream.flush()]
+    found = [*stream.push(resize_frames(frames, FLOW_SIDE)), *stream.flush()]
     flow = torch.cat([pair.flow for pair in found])
-    shrunk = torch.nn.functional.avg_pool2d(flow, FLOW_SIZE // SIZE) * (SIZE / FLOW_SIZE)
+    shrunk = torch.nn.functional.avg_pool2d(flow, FLOW_SIDE // SIZE) * (SIZE / FLOW_SIDE)
     return shrunk.numpy().astype(np.float64)
 
 
@@ -124,7 +124,7 @@ def covered(frame: Frames, colour: str, background: str, others: Sequence[str] =
     return nearest.reshape(frame.shape[:2])
 
 
-def camera_path(flow: Float, things: NDArray[np.bool_]) -> CameraPath:
+def camera_path(flow: Doubles, things: NDArray[np.bool_]) -> CameraPath:
     """Returns the ground's motion, by the flow [T - 1, 2, 64, 64] outside of the things [T - 1, 64, 64]."""
     rows, columns = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
     pans, growths = [], []
@@ -162,19 +162,19 @@ def name_motion(path: MovingThing) -> str:
     )
 
 
-def _paint(colour: str) -> Float:
+def _paint(colour: str) -> Doubles:
     return np.array(PAINT[colour])
 
 
-def _distance(pixels: Float, start: Float, end: Float) -> Float:
+def _distance(pixels: Doubles, start: Doubles, end: Doubles) -> Doubles:
     """Returns the distance of colours [N, 3] from the line between two colours [3]."""
     line = end - start
     share = np.clip((pixels - start) @ line / (line @ line), 0, 1)
-    distance: Float = np.linalg.norm(pixels - start - share[:, None] * line, axis=1)
+    distance: Doubles = np.linalg.norm(pixels - start - share[:, None] * line, axis=1)
     return distance
 
 
-def _turn(flow: Float, cover: NDArray[np.bool_], x: float, y: float) -> float:
+def _turn(flow: Doubles, cover: NDArray[np.bool_], x: float, y: float) -> float:
     """Returns the angle by which a thing turns: least squares over its flow [2, 64, 64] about its middle."""
     rows, columns = np.nonzero(cover)
     dx, dy = flow[:, rows, columns]

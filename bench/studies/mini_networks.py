@@ -219,7 +219,7 @@ def generated(namer: Namer, count: int = 48) -> Iterator[Figure]:
     yield from _moving("generated first chunks", videos, 60)
 
 
-def moving(count: int = 120) -> Iterator[Figure]:
+def rendered_motion(count: int = 120) -> Iterator[Figure]:
     """Yields how well motion and camera of `count` rendered clips of 16 frames with one thing are named by flow."""
     rng = np.random.default_rng(HELD_OUT + 4)
     scenes = [random_scene(rng, two_things=0) for _ in range(count)]
@@ -282,7 +282,7 @@ def main() -> None:
         "plan": lambda: plan_autoencoder(Namer()),
         "flow": flow,
         "rendered": lambda: rendered(Namer()),
-        "moving": moving,
+        "moving": rendered_motion,
         "generated": lambda: generated(Namer()),
         "pairs": pairs_of_things,
     }

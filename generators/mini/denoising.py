@@ -49,7 +49,7 @@ def draw_clips(library: Library, random: StepRandom, batch: int, num_frames: int
     """Returns neighbouring frames [batch, num_frames, 4, 8, 8] of random clips, and their captions."""
     rows = random.scenes.integers(len(library.clips), size=batch)
     starts = random.scenes.integers(library.clips.shape[1] - num_frames + 1, size=batch)
-    return neighbours(library.clips, rows, starts, num_frames).float(), [library.clip_captions[i] for i in rows]
+    return consecutive_frames(library.clips, rows, starts, num_frames).float(), [library.clip_captions[i] for i in rows]
 
 
 def draw_from_looks(
@@ -61,11 +61,11 @@ def draw_from_looks(
     """
     rows = random.scenes.integers(len(library.clips), size=batch)
     columns = random.scenes.integers((library.clips.shape[1] - num_frames) // LOOK_EVERY + 1, size=batch)
-    clips = neighbours(library.clips, rows, LOOK_EVERY * columns, num_frames).float()
+    clips = consecutive_frames(library.clips, rows, LOOK_EVERY * columns, num_frames).float()
     return clips, [library.clip_captions[i] for i in rows], torch.as_tensor(rows), torch.as_tensor(columns)
 
 
-def neighbours(clips: Tensor, rows: Numbers, starts: Numbers, num_frames: int) -> Tensor:
+def consecutive_frames(clips: Tensor, rows: Numbers, starts: Numbers, num_frames: int) -> Tensor:
     """Returns frames start to start + num_frames - 1 [B, num_frames, ...] of those clips, out of clips [N, T, ...]."""
     return clips[torch.as_tensor(rows)[:, None], torch.as_tensor(starts)[:, None] + torch.arange(num_frames)]
 

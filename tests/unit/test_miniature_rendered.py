@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from generators.mini import rendered
-from generators.mini.denoising import draw_from_looks, neighbours
+from generators.mini.denoising import consecutive_frames, draw_from_looks
 from generators.mini.latents import LOOK_EVERY, Library
 from generators.mini.training import StepRandom
 
@@ -29,7 +29,7 @@ def test_frames_are_those_of_their_seeds_and_made_once(tmp_path: Path, monkeypat
 
 def test_neighbours_are_consecutive_frames() -> None:
     clips = torch.arange(30).view(3, 10)
-    assert neighbours(clips, np.array([2, 0]), np.array([7, 1]), 3).tolist() == [[27, 28, 29], [1, 2, 3]]
+    assert consecutive_frames(clips, np.array([2, 0]), np.array([7, 1]), 3).tolist() == [[27, 28, 29], [1, 2, 3]]
 
 
 def test_clips_begin_where_the_image_encoder_looked() -> None:
