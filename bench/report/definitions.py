@@ -236,3 +236,6 @@ DEFINITIONS = (
     ),
 )
 """One per metric, in the order of the table."""
+
+MEASURED = ("mawe", "scuts", "clip", "seams", "stillness")
+"""Metrics whose card in docs/metric-cards holds measurements (`python -m bench validate` makes them)."""

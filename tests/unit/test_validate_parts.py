@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from bench.cli import cli
-from bench.report.definitions import DEFINITIONS
+from bench.report.definitions import DEFINITIONS, MEASURED
 from bench.validate import pages
 from bench.validate.cores import Cores
 from bench.validate.cover import Cover, smallest_cover
@@ -169,3 +170,8 @@ def test_the_command_is_there():
     result = CliRunner().invoke(cli, ["validate", "--help"])
     assert result.exit_code == 0
     assert "--quick" in result.output
+
+
+def test_metrics_said_to_be_measured_have_their_card() -> None:
+    cards = Path(__file__).parents[2] / "docs" / "metric-cards"
+    assert {path.stem for path in cards.glob("*.md")} - {"README", "invariances", "flow"} == set(MEASURED)
