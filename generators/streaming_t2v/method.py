@@ -1,4 +1,4 @@
-"""StreamingT2V as a method of the benchmark, and five ablations of it.
+"""StreamingT2V as a method of the benchmark, and four ablations of it.
 
 Importing this file does not import torch; the first `generate` loads the networks.
 
@@ -66,7 +66,6 @@ class StreamingT2V(PipelineSettings):
 
     short_term: ClassVar[str] = "cam"
     long_term: ClassVar[bool] = True
-    cam_positions: ClassVar[bool] = False
 
     weights: str = "hub:PAIR/StreamingT2V"
     base_weights: str = "hub:ali-vilab/text-to-video-ms-1.7b"
@@ -159,13 +158,11 @@ class StreamingT2V(PipelineSettings):
 
         own = loading.streaming_folder(self.weights, self.weights_dir)
         config = loading.streaming_config(own)
-        found = (config.short_term, config.long_term, config.cam_positions)
-        needed = (self.short_term, self.long_term, self.cam_positions)
-        if found != needed:
+        found = (config.short_term, config.long_term)
+        if found != (self.short_term, self.long_term):
             raise CheckpointError(
-                f"{own} holds a network with short_term = {found[0]!r}, long_term = {found[1]}, cam_positions = "
-                f"{found[2]}, but {type(self).__name__} needs {needed[0]!r}, {needed[1]}, {needed[2]}: point `weights` "
-                "at its own folder"
+                f"{own} holds a network with short_term = {found[0]!r}, long_term = {found[1]}, but "
+                f"{type(self).__name__} needs {self.short_term!r}, {self.long_term}: point `weights` at its own folder"
             )
         folders = [own, resolve_weights(self.base_weights, self.weights_dir)]
         network = loading.load_streaming_network(own, self, folders)
@@ -297,15 +294,3 @@ class StreamingT2VSparse(StreamingT2V):
 
     short_term: ClassVar[str] = "sparse"
     weights: str = "mini:streaming_t2v_sparse"
-
-
-@method(
-    name="streaming_t2v_positions", title="StreamingT2V, CAM with positions", paper=PAPER, licence="none",
-    continues_start=True, group="ablations", follows_prompts=True,
-)  # fmt: skip
-@dataclass(kw_only=True)
-class StreamingT2VPositions(StreamingT2V):
-    """With sinusoidal positions of the frames in CAM's attention, which has none in the paper."""
-
-    cam_positions: ClassVar[bool] = True
-    weights: str = "mini:streaming_t2v_positions"

@@ -1,4 +1,4 @@
-"""OpenSora and OpenSoraPlan with their miniature weights: what their frames depend on, where they join."""
+"""OpenSora, also with memories, and OpenSoraPlan with miniature weights: what frames depend on, where they join."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import pytest
 
 from baselines.opensora.method import OpenSora
 from baselines.opensora_plan.method import OpenSoraPlan
+from baselines.streaming_opensora.method import StreamingOpenSora
 from bench.profile import load_profile
 from bench.settings import construct, resolve_settings, run_settings
 from generators.api import Frames, Request, Start
 
-METHODS = {"opensora": OpenSora, "opensora_plan": OpenSoraPlan}
+METHODS = {"opensora": OpenSora, "opensora_plan": OpenSoraPlan, "streaming_opensora": StreamingOpenSora}
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -40,7 +41,9 @@ def chunks(
     return list(model.generate(Request(prompt, seed, num_frames, 64, 64, 10.0), begin or start()))
 
 
-@pytest.mark.parametrize(("name", "lengths"), [("opensora", [34, 20]), ("opensora_plan", [48, 6])])
+@pytest.mark.parametrize(
+    ("name", "lengths"), [("opensora", [34, 20]), ("opensora_plan", [48, 6]), ("streaming_opensora", [42, 12])]
+)
 def test_new_frames_a_chunk(name: str, lengths: list[int]) -> None:
     assert [len(chunk) for chunk in chunks(method(name))] == lengths
 

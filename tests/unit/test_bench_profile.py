@@ -58,6 +58,13 @@ def test_the_refined_profile_refines_every_start_as_the_method_refines() -> None
     assert "streaming_t2v_refined" in profile.run.also
 
 
+@pytest.mark.parametrize("name", ["mini", "paper"])
+def test_opensora_with_memories_differs_in_them_only(name: str) -> None:
+    methods = load_profile(name).methods
+    ours, own = methods["streaming_opensora"], {"memories", "image_weights"}
+    assert {setting: value for setting, value in ours.items() if setting not in own} == methods["opensora"]
+
+
 def test_overrides_reach_every_level() -> None:
     overrides = ["video.num_frames=32", "methods.svd.num_frames=4", "run.prompts=long50", "run.seeds=[1, 2]"]
     profile = load_profile("mini", overrides)
