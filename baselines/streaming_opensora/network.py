@@ -59,9 +59,8 @@ class MemoryConfig:
         base: sizes of OpenSora's transformer.
         pairs: the last block pairs that attend, and the first ones that are copied.
         known_latents: latents at the start of a window that are given, of those the memory ends with. OpenSora's 5 (17
-            frames) make every window begin with a new stretch of the autoencoder, and stretches decode apart: rendered
-            clips that merely pass through the miniature autoencoder have a seam contrast of 2.2 there. With 3 (9
-            frames) the join lies inside of a stretch, where it is 1.4.
+            frames) make every window begin with a new stretch of the autoencoder, and stretches decode apart. With 3 (9
+            frames) the join lies inside of a stretch.
         memory_latents: latents CAM reads: one stretch, the least that is encoded as in training.
         rotary: whether queries and keys are rotated by their frame's number, as in the temporal blocks: STDiT3 knows
             frames by nothing else, so a merger without it would know less than every attention around it.
