@@ -89,8 +89,9 @@ def test_without_weights_the_first_chunk_says_what_to_type(tmp_path: Path) -> No
 def test_expected_memory_is_stated_and_is_what_the_guide_says() -> None:
     profile = (ROOT / "bench" / "profiles" / "paper.toml").read_text(encoding="utf-8")
     stated = dict(re.findall(r"^\[methods\.(\w+)\] # expected peak: ([\d.]+) GB", profile, re.MULTILINE))
-    assert sorted(stated) == METHODS
+    released = [method for method in METHODS if method != UNRELEASED]
+    assert sorted(stated) == released
     guide = (ROOT / "docs" / "reproducing-table-1.md").read_text(encoding="utf-8")
     rows = [[cell.strip() for cell in line.split("|")] for line in guide.splitlines() if line.startswith("| `")]
     told = {cells[1].strip("`"): cells[6] for cells in rows if len(cells) > 6}
-    assert {method: told.get(method) for method in METHODS} == stated
+    assert {method: told.get(method) for method in released} == stated
