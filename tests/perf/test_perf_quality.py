@@ -69,7 +69,7 @@ def compared(benchmark, ours, theirs, rounds=2):
     return speedup, mine[0][1], plain[0][1]
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_dino_features_in_batches(benchmark, tmp_path):
     torch.manual_seed(0)
     network = VisionTransformer(Shape(width=768, depth=12, heads=12, patch=16, table=14, mlp=3072)).eval()
@@ -90,7 +90,7 @@ def test_dino_features_in_batches(benchmark, tmp_path):
     assert speedup >= DINO_SPEEDUP, speedup
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_clip_features_without_gradients(benchmark, tmp_path):
     vision = {"image_size": 224, "layers": 12, "width": 768, "patch_size": 32, "head_width": 64}
     text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
@@ -123,7 +123,7 @@ def test_dino_features_on_a_gpu_are_those_of_the_cpu(tmp_path):
     assert (cpu - gpu).abs().max() < 1e-2
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_flow_of_the_dynamic_degree(benchmark):
     torch.manual_seed(0)
     network = raft_large(weights=None).eval()
@@ -183,7 +183,7 @@ def test_flickering_and_exposure_in_one_pass(benchmark):
     assert speedup >= PIXEL_SPEEDUP, speedup
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_memory_is_flat_over_ten_thousand_frames(tmp_path):
     """All that streams without released weights, and both consistencies on small networks."""
     tiny = VisionTransformer(Shape(width=32, depth=1, heads=2, patch=32, table=7, mlp=64))
