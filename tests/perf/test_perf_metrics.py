@@ -66,7 +66,7 @@ def mawe_of(frames, flow):
     return official_mawe(numbers.warp_error.cpu().numpy(), numbers.motion.cpu().numpy(), 9.5)
 
 
-@pytest.mark.parametrize(("side", "pairs"), [(256, 4), pytest.param(720, 3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("side", "pairs"), [(256, 4), pytest.param(720, 3, marks=pytest.mark.by_hand)])
 def test_streaming_raft_is_faster_and_the_same(benchmark, model, side, pairs):
     """Compares single pairs in the middle of a video, turn by turn; the fastest of each side counts."""
     frames = panning(pairs + 1, side)
