@@ -31,9 +31,10 @@ from baselines.opensora_plan.transformer import (
 )
 from baselines.opensora_plan.vae import CausalVAE
 from baselines.opensora_plan.vae_training import CONFIG as VAE
+from generators.mini.data import as_pixels
 from generators.mini.denoising import CACHE, WEIGHTS, left_out, levels
 from generators.mini.rendered import CLIPS as CLIPS_RENDERED
-from generators.mini.rendered import STILLS, Rendered, as_pixels, load_captions, load_rendered
+from generators.mini.rendered import STILLS, Rendered, load_captions, load_rendered
 from generators.mini.training import Recipe, StepRandom
 
 CONFIG = {

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from baselines.opensora.vae import drawn
 from baselines.opensora_plan.vae import CausalVAE, CausalVAEConfig
+from generators.mini.data import as_pixels
 from generators.mini.denoising import CACHE, consecutive_frames
-from generators.mini.rendered import as_pixels, load_rendered
+from generators.mini.rendered import load_rendered
 from generators.mini.training import Recipe, StepRandom
 
 # The decoder's two finest levels work frame by frame, as the encoder's do in the original: 3D kernels there would take

@@ -29,8 +29,9 @@ from baselines.opensora.training import NUM_FRAMES
 from baselines.opensora.vae import STRETCH_FRAMES, OpenSoraVAE
 from baselines.streaming_opensora.network import MemoryConfig, known_frames
 from generators.api import Frames
+from generators.mini.data import as_pixels
 from generators.mini.latents import SHARED, load_library
-from generators.mini.rendered import as_pixels, by_all_cores, scene_of
+from generators.mini.rendered import by_all_cores, scene_of
 from generators.mini.windows import load_views
 
 TOGETHER = 100

@@ -17,9 +17,14 @@ from generators.mini.grammar import caption, random_scene
 from generators.mini.world import Clip
 
 
+def as_pixels(frames: Tensor) -> Tensor:
+    """Returns frames [..., H, W, 3] uint8 as floats [..., 3, H, W] in -1..1."""
+    return frames.movedim(-1, -3).float() / 127.5 - 1
+
+
 def to_tensor(frames: Frames) -> Tensor:
     """Returns frames [T, H, W, 3] uint8 as a float tensor [T, 3, H, W] in -1..1, channels last in memory."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return as_pixels(torch.from_numpy(np.ascontiguousarray(frames)))
 
 
 def random_clip(rng: np.random.Generator, two_things: float = 0.2) -> tuple[Clip, str]:

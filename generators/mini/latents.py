@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from transformers import CLIPVisionModelWithProjection
 
-from generators.mini.rendered import CLIPS, STILLS, as_pixels, load_captions, load_rendered
+from generators.mini.data import as_pixels
+from generators.mini.rendered import CLIPS, STILLS, load_captions, load_rendered
 from generators.mini.tasks.clip import normalise
 
 SHARED, LIGHT = "text_to_video/vae", "refiner/vae"

@@ -84,11 +84,6 @@ def load_captions(cache: Path, kind: str, count: int) -> list[str]:
     return captions
 
 
-def as_pixels(frames: Tensor) -> Tensor:
-    """Returns frames [..., H, W, 3] uint8 as floats [..., 3, H, W] in -1..1."""
-    return frames.movedim(-1, -3).float() / 127.5 - 1
-
-
 def by_all_cores(work: Callable[[Sequence[int]], T], count: int) -> list[T]:
     """Returns, in order, what `work` makes of runs of the numbers 0 to count - 1, in as many processes as cores."""
     runs = [range(begin, min(begin + _AT_ONCE, count)) for begin in range(0, count, _AT_ONCE)]

@@ -24,10 +24,11 @@ from baselines.opensora_plan.continuation import load_causal_vae
 from baselines.opensora_plan.method import OpenSoraPlan
 from baselines.train import BASELINE_TASKS
 from generators.api import Request, Start
+from generators.mini.data import as_pixels
 from generators.mini.denoising import WEIGHTS
 from generators.mini.grammar import caption, random_scene
 from generators.mini.latents import SHARED, Library
-from generators.mini.rendered import Rendered, as_pixels, scene_of
+from generators.mini.rendered import Rendered, scene_of
 from generators.mini.train import load_task
 from generators.mini.training import StepRandom, train_task
 

@@ -13,9 +13,10 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from generators.mini.data import as_pixels
 from generators.mini.denoising import CACHE
 from generators.mini.latents import LIGHT, SHARED
-from generators.mini.rendered import as_pixels, load_rendered
+from generators.mini.rendered import load_rendered
 from generators.mini.training import Recipe, StepRandom
 
 CONFIG: dict[str, Any] = {
