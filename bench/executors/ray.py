@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import secrets
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, redirect_stdout
@@ -45,6 +46,9 @@ class RayWorker:
     """
 
     def __init__(self, spec: RunSpec, location: str) -> None:
+        # Ray ends workers whose driver is gone by SIGTERM, which it turns into an exception inside the cell that is
+        # under way; that would be put down as the method's. Ended at once, the cell is merely unfinished.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._location = location
         self._worker = Worker(spec, open_store(location, records=False))
 

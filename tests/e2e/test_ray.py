@@ -201,6 +201,18 @@ def test_a_cell_that_kills_its_worker_three_times_says_so(here: Path, cluster: A
     assert failed.lost == (clause,) * 3
 
 
+def test_a_worker_that_is_asked_to_end_puts_nothing_down_as_the_methods_fault(here: Path, cluster: Any) -> None:
+    lay_starts("out", seeds=2)
+    with driver("out", cluster.address, "--workers", "1", "--seeds", "0,1") as run:
+        until(at_work)
+        (worker,) = actors()
+        os.kill(worker, signal.SIGTERM)
+        Path("go").touch()
+        _, said = run.communicate(timeout=240)
+    assert (run.returncode, said.count("tried again on another one")) == (0, 1)
+    assert {record.status for record in Store("out").records()} == {"ok"}
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_driver_that_ends_leaves_no_worker_and_run_goes_on(
     here: Path, cluster: Any, number: signal.Signals, code: int
