@@ -1,9 +1,10 @@
 """What a video costs: seconds, memory and network operations, measured while it is made.
 
 Time is taken around the method's own work, never around writing or scoring. Operations are counted by torch's counter,
-which sees fused attention (`scaled_dot_product_attention`) where counters built on module hooks do not, but not the
-fused path of `nn.MultiheadAttention`; its formula is added here. Counting slows a network down, so it is done once per
-method, on the first chunk of its first cell, and stays out of `seconds_per_frame` unless there is no other chunk.
+which sees fused attention (`scaled_dot_product_attention`) where counters built on module hooks do not. Two of its
+forms are added here: the fused path of `nn.MultiheadAttention`, and the one on processors, which torch up to 2.13
+leaves out. Counting slows a network down, so it is done once per method, on the first chunk of its first cell, and
+stays out of `seconds_per_frame` unless there is no other chunk.
 
 Example:
     >>> meter = Meter(warm=True)
@@ -132,7 +133,10 @@ def _flop_counter() -> FlopCounterMode:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    fused = {torch.ops.aten._native_multi_head_attention: attention_flops}
+    fused = {
+        torch.ops.aten._native_multi_head_attention: attention_flops,
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: product_flops,
+    }
     return FlopCounterMode(display=False, custom_mapping=fused)
 
 
@@ -155,3 +159,18 @@ def attention_flops(
     source = key[1]
     projections = 2 * batch * (2 * length + 2 * source) * width * width
     return int(projections + 2 * 2 * batch * length * source * width)
+
+
+def product_flops(query: Any, key: Any, value: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+    """Returns the operations of the two products of fused attention, 2 per multiply-add.
+
+    Args:
+        query: shape [B, heads, L, C].
+        key: shape [B, heads, S, C].
+        value: shape [B, heads, S, D].
+        out_shape: shapes of the outputs, unused.
+
+    Source: `aten::_scaled_dot_product_flash_attention_for_cpu(query, key, value, ...)`.
+    """
+    batch, heads, length, width = query
+    return int(2 * batch * heads * length * key[2] * (width + value[3]))
