@@ -28,7 +28,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from baselines.opensora.stdit3 import FrameRotary, PatchEmbedder, STDiT3, STDiT3Config, STDiTBlock, kept_tokens
+from baselines.opensora.stdit3 import PatchEmbedder, STDiT3, STDiT3Config, STDiTBlock, kept_tokens
+from baselines.opensora.stdit3_layers import FrameRotary
 from generators.streaming_t2v.appearance import AnchoredCrossAttention, AnchorTokens
 from generators.streaming_t2v.conditional_attention import LOGIT_AT_START
 from generators.streaming_t2v.network import (
