@@ -14,12 +14,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +28,7 @@ from torch.nn.functional import conv2d, interpolate, pad
 from generators.api import Frames
 from generators.mini.data import random_clip, to_tensor
 from generators.mini.latents import LIGHT
+from generators.mini.rendered import map_by_all_cores
 from generators.mini.training import StepRandom
 from generators.mini.windows import spoil_latents
 from generators.streaming_t2v.encoders import LatentCodec
@@ -121,7 +117,7 @@ def _make(path: Path, clips: int, weights: Path, device: torch.device) -> None:
     codec = LatentCodec(vae.to(device, memory_format=torch.channels_last), batch=FRAMES)
     noise = torch.Generator(device).manual_seed(0)
     clean, spoilt, captions = [], [], []
-    for number, (large, small, caption) in enumerate(_rendered(clips)):
+    for number, (large, small, caption) in enumerate(map_by_all_cores(render_both, range(clips))):
         random = StepRandom(number, StepRandom.of("pairs-spoilt", number).scenes, noise)
         clean.append(codec.encode(to_tensor(large)).half().cpu())
         worse = enlarged_clip(worsened(to_tensor(small).to(device), codec, random), random)
@@ -131,16 +127,3 @@ def _make(path: Path, clips: int, weights: Path, device: torch.device) -> None:
     tensors = {"clean": torch.stack(clean).contiguous(), "spoilt": torch.stack(spoilt).contiguous()}
     save_file(tensors, path.with_suffix(".tmp"), {"captions": json.dumps(captions)})
     path.with_suffix(".tmp").replace(path)
-
-
-def _rendered(clips: int) -> Iterator[tuple[Frames, Frames, str]]:
-    """Yields `render_both` of every number in order, made by one process per core, a few of them ahead."""
-    cores = len(os.sched_getaffinity(0))
-    waiting: deque[Future[tuple[Frames, Frames, str]]] = deque()
-    with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:  # fork breaks under a GPU's runtime
-        for number in range(clips):
-            waiting.append(pool.submit(render_both, number))
-            if len(waiting) > 8 * cores:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

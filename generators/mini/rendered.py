@@ -11,12 +11,13 @@ Example:
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +29,7 @@ from generators.mini.data import random_clip
 from generators.mini.training import StepRandom
 from generators.mini.world import SIZE, Clip
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 CLIPS, CLIP_FRAMES, STILLS = 8000, 51, 40000
@@ -37,6 +39,10 @@ LATEST_BEGIN = 200.0
 """Clips begin at a random time before this one, in frames of their scene's time."""
 
 _AT_ONCE = 100
+"""Clips in a run that one process renders at a time."""
+
+_AHEAD = 8
+"""Runs per core that are made before their reader asks for them."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +93,20 @@ def load_captions(cache: Path, kind: str, count: int) -> list[str]:
 def by_all_cores(work: Callable[[Sequence[int]], T], count: int) -> list[T]:
     """Returns, in order, what `work` makes of runs of the numbers 0 to count - 1, in as many processes as cores."""
     runs = [range(begin, min(begin + _AT_ONCE, count)) for begin in range(0, count, _AT_ONCE)]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), context) as pool:
-        return list(pool.map(work, runs))
+    return list(map_by_all_cores(work, runs))
+
+
+def map_by_all_cores(work: Callable[[S], T], given: Iterable[S]) -> Iterator[T]:
+    """Yields, in order, what `work` makes of each of `given`, in as many processes as cores and a few ahead."""
+    cores = len(os.sched_getaffinity(0))
+    waiting: deque[Future[T]] = deque()
+    with ProcessPoolExecutor(cores, get_context("spawn")) as pool:  # fork breaks under a GPU's runtime
+        for one in given:
+            waiting.append(pool.submit(work, one))
+            if len(waiting) > _AHEAD * cores:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _load(cache: Path, kind: str, count: int, frames: int) -> Tensor:

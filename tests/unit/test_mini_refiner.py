@@ -75,7 +75,7 @@ def test_a_worsened_clip_has_eight_bits_and_depends_on_the_seed_only() -> None:
 
 
 def test_pairs_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs_module, "_rendered", lambda clips: map(render_both, range(clips)))  # no processes
+    monkeypatch.setattr(pairs_module, "map_by_all_cores", map)  # no processes
     tiny_vae().save_pretrained(tmp_path / LIGHT)
     pairs = load_pairs(2, tmp_path / "cache", tmp_path, torch.device("cpu"))
     assert pairs.clean.shape == pairs.spoilt.shape == (2, FRAMES, 4, LARGE // 8, LARGE // 8)
