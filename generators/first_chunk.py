@@ -138,11 +138,12 @@ class FirstChunk(ImageVaeSettings):
         from generators.streaming_t2v.refiner import Refiner
 
         folder = loading.refiner_folder(self.refiner, self.weights_dir)
-        folders = [folder, resolve_weights(self.weights, self.weights_dir)]
+        base = [resolve_weights(self.weights, self.weights_dir)]
+        parts = loading.load_refiner_parts(
+            folder, self, lambda: loading.load_codec(base, self, 1).vae, lambda: loading.load_text_encoder(base, self)
+        )
         return Refiner(
-            loading.load_refiner_unet(folder, self),
-            loading.load_codec(folders, self, batch=1),
-            loading.load_text_encoder(folders, self),
+            *parts,
             chunk=self.num_frames,
             overlap=self.num_frames // 2,
             canvas_height=self.canvas_height,

@@ -100,11 +100,15 @@ class BlendingStudy:
     @cached_property
     def refiner(self) -> Refiner:
         """Its refiner, with its own blending."""
-        folders = [resolve_weights(place) for place in (self.method.refiner_weights, self.method.base_weights)]
+        method, base = self.method, [resolve_weights(self.method.base_weights)]
+        parts = loading.load_refiner_parts(
+            resolve_weights(method.refiner_weights),
+            method,
+            lambda: loading.load_codec(base, method, 1).vae,
+            lambda: loading.load_text_encoder(base, method),
+        )
         return Refiner(
-            loading.load_refiner_unet(folders[0], self.method),
-            loading.load_codec(folders, self.method, batch=1),
-            loading.load_text_encoder(folders, self.method),
+            *parts,
             self.method.blending,
             self.method.refiner_chunk,
             self.method.refiner_overlap,

@@ -136,9 +136,26 @@ def load_scheduler(folders: Sequence[Path]) -> DDIMScheduler:
         return DDIMScheduler.from_config(config, clip_sample=False)
 
 
-def has_component(name: str, folder: Path) -> bool:
-    """Whether a folder has a component of its own."""
-    return (folder / name / "config.json").is_file()
+def load_refiner_parts(
+    folder: Path, settings: PipelineSettings, vae: Callable[[], AutoencoderKL], text: Callable[[], TextEncoder]
+) -> tuple[UNet3DConditionModel, LatentCodec, TextEncoder]:
+    """The refiner's network, its autoencoder one frame at a time, and its text encoder.
+
+    Args:
+        folder: holds `unet`, and `vae` or `text_encoder` where the refiner has its own.
+        settings: device and precision.
+        vae: gives the base model's autoencoder, for a refiner without one.
+        text: gives the base model's text encoder, for a refiner without one.
+    """
+
+    def own(name: str) -> bool:
+        return (folder / name / "config.json").is_file()
+
+    return (
+        load_refiner_unet(folder, settings),
+        LatentCodec(load_codec([folder], settings, 1).vae if own("vae") else vae(), batch=1),
+        load_text_encoder([folder], settings) if own("text_encoder") else text(),
+    )
 
 
 def load_refiner_unet(folder: Path, settings: PipelineSettings) -> UNet3DConditionModel:

@@ -184,19 +184,12 @@ class StreamingT2V(PipelineSettings):
     @cached_property
     def _refiner(self) -> Refiner:
         from generators.streaming_t2v import loading
-        from generators.streaming_t2v.encoders import LatentCodec
         from generators.streaming_t2v.refiner import Refiner
 
         folder = loading.refiner_folder(self.refiner_weights, self.weights_dir)
-        vae, text = self._stage.codec.vae, self._stage.encode_text  # the base model's, where the refiner has none
-        if loading.has_component("vae", folder):
-            vae = loading.load_codec([folder], self, 1).vae
-        if loading.has_component("text_encoder", folder):
-            text = loading.load_text_encoder([folder], self)
+        stage = self._stage
         return Refiner(
-            loading.load_refiner_unet(folder, self),
-            LatentCodec(vae, batch=1),
-            text,
+            *loading.load_refiner_parts(folder, self, lambda: stage.codec.vae, lambda: stage.encode_text),
             self.blending,
             self.refiner_chunk,
             self.refiner_overlap,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -244,6 +245,17 @@ def test_without_a_refiner_a_larger_video_is_enlarged(weights: Path) -> None:
     plain = np.concatenate(list(build(weights).generate(request(), start())))
     large = np.concatenate(list(build(weights, refiner_weights="").generate(request(size=64), start(64))))
     assert np.array_equal(large, resize(plain, 64, 64))
+
+
+@pytest.mark.parametrize("own", [(), ("vae",), ("text_encoder", "tokenizer")])
+def test_what_a_refiner_lacks_is_the_base_model_s(weights: Path, tmp_path: Path, own: tuple[str, ...]) -> None:
+    folder = shutil.copytree(weights / "refiner", tmp_path / "refiner")
+    for name in own:
+        shutil.copytree(weights / "base" / name, folder / name)
+    runner = build(weights, refiner_weights=str(folder))
+    refiner, stage = runner._refiner, runner._stage
+    assert (refiner.codec.vae is stage.codec.vae) == ("vae" not in own)
+    assert (refiner.encode_text is stage.encode_text) == ("text_encoder" not in own)
 
 
 @pytest.mark.parametrize("change", [{"refiner_start": 300}, {"refiner_guidance_scale": 1.0}])
