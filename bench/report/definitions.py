@@ -8,6 +8,7 @@ Example:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,8 @@ DEFINITIONS = (
         "Ours; why it is needed: Self-Forcing++ (arXiv:2510.02283), section 3.4. The ends are FramePack's.",
         "Percent of the range, 0 to 100, lower is better.",
         "Fades, nightfall and cuts are legitimate changes: compare methods within a prompt. Blind to anything that "
-        "returns before the end. Black bars dilute it: crop them. The rows `luma by …` show what every definition of "
-        "drift makes of the same series: first-against-last ones miss the dip, `vde` and `vde_log` weigh early damage "
+        "returns before the end. Black bars dilute it: crop them. Of the definitions of drift on the same "
+        "series, first-against-last ones miss the dip, `vde` and `vde_log` weigh early damage "
         "most, the standard deviation does not tell a fall from a dip, a median slope sees neither dip nor flicker.",
     ),
     Definition(
@@ -237,5 +238,10 @@ DEFINITIONS = (
 )
 """One per metric, in the order of the table."""
 
-MEASURED = ("mawe", "scuts", "clip", "seams", "stillness")
-"""Metrics whose card in docs/metric-cards holds measurements (`python -m bench validate` makes them)."""
+CARDS = Path(__file__).resolve().parents[2] / "docs" / "metric-cards"
+"""Where `python -m bench validate` writes the cards; not there where the project is installed without its documents."""
+
+
+def names_with_card(folder: Path = CARDS) -> frozenset[str]:
+    """Returns the metrics that have a card in a folder."""
+    return frozenset(d.name for d in DEFINITIONS if (folder / f"{d.name}.md").is_file())

@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from bench.report import tables
 from bench.report.contact import Sheets
 from bench.report.curves import Curves
-from bench.report.definitions import DEFINITIONS, MEASURED
+from bench.report.definitions import DEFINITIONS, names_with_card
 from bench.report.drift import DriftTable, drift_grids
 from bench.report.figures import BANDS, Figures
 from bench.report.findings import COSTS, SIGNIFICANT, TABLE_1, Comparison, Power, ReportData
@@ -129,7 +129,7 @@ def page(content: Content) -> str:
         drift_grids=drift_grids(findings, content.drifts),
         drift_definitions=DRIFTS,
         cards={card.name: card for card in DEFINITIONS},
-        measured=MEASURED,
+        with_card=names_with_card(),
         drifts={(drift.method, drift.metric): drift for drift in curves.drifts},
         drifting=[column for metric, column in columns.items() if any(d.metric == metric for d in curves.drifts)],
         ends_seconds=LONGEST_END,

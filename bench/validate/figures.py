@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DRAWN = {"mawe": ("mawe", "mawe_mini"), "stillness": ("stillness",), "exposure": ("exposure",)}
+DRAWN = {"mawe": ("mawe", "mawe_mini"), "stillness": ("stillness",)}
 """Readings that share the axes of a metric's figure, where that is not all of them: those in the same unit."""
 
 PANELS = 4
@@ -51,19 +51,20 @@ def draw_card_figures(findings: ValidationResults, folder: Path) -> None:
 
 def drawn_readings(table: DoseTable, metric: str) -> list[Measurement]:
     """Returns the readings of a metric that its figure shows."""
-    names = DRAWN.get(metric, tuple(r.name for r in MEASUREMENTS if r.metric == metric))
+    names = DRAWN.get(metric, tuple(r.name for r in MEASUREMENTS if r.card == metric))
     return [reading for reading in MEASUREMENTS if reading.name in names and reading.name in table.curves]
 
 
 def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=90, bbox_inches="tight", metadata={"Software": None})
+    cropped = "tight" if figure.get_layout_engine() is not None else None
+    figure.savefig(path, dpi=90, bbox_inches=cropped, metadata={"Software": None})
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
@@ -71,9 +72,11 @@ def _figure(width: float, height: float) -> Figure:
 def _dose_figure(table: DoseTable, readings: Sequence[Measurement]) -> Figure:
     """Draws one panel per fault: median and quartiles over scenes against the dose."""
     rows = -(-len(STRENGTHS) // PANELS)
-    figure = _figure(11.0, 2.8 * rows)
+    # Panels stand at fixed places: a dozen of them take ten times as long to lay out as to draw.
+    figure = _figure(11.0, 2.8 * rows, layout=None)
+    grid = figure.add_gridspec(rows, PANELS, left=0.06, right=0.99, top=0.96, bottom=0.1, wspace=0.26, hspace=0.62)
     for position, kind in enumerate(STRENGTHS, start=1):
-        axes = figure.add_subplot(rows, PANELS, position)
+        axes = figure.add_subplot(grid[divmod(position - 1, PANELS)])
         axes.grid(visible=True)
         for index, reading in enumerate(readings):
             _plot_doses(axes, table, reading, kind, index)
@@ -86,8 +89,7 @@ def _dose_figure(table: DoseTable, readings: Sequence[Measurement]) -> Figure:
     if len(readings) > 1:
         figure.legend(
             *figure.axes[0].get_legend_handles_labels(),
-            loc="outside lower center",
-            ncols=len(readings),
+            loc="lower right",
             frameon=False,
         )
     return figure

@@ -36,6 +36,9 @@ from metrics.vbench_long import BackgroundConsistencyLong, SubjectConsistencyLon
 FLOW_SIZE = 128
 """Side in pixels that frames are resized to for optical flow, as in the mini profile."""
 
+DRIFT_CARD = "drift"
+"""The card of the definitions of drift."""
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -60,6 +63,11 @@ class Measurement:
     tool: str
     least: float = 0.0
     drift: str = ""
+
+    @property
+    def card(self) -> str:
+        """Name of the page it stands on."""
+        return DRIFT_CARD if self.drift else self.metric
 
     def of(self, scores: Mapping[str, Score]) -> float | None:
         """Returns the number, None where it is undefined."""

@@ -1,49 +1,36 @@
-"""Writes the findings: an index, one page a metric, one on flow, figures, and all numbers as JSON.
+"""Writes the findings: an index, the cards, pages on flow and harmless changes, figures, and all numbers as JSON.
 
 Example:
-    >>> print(markdown_table([("a", "b"), ("1", "2")]))
-    | a | b |
-    |---|---|
-    | 1 | 2 |
+    >>> write_pages(findings, Path("docs/metric-cards"))   # doctest: +SKIP
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bench.report.answer import in_words
-from bench.report.definitions import DEFINITIONS, Definition
+from bench.report.definitions import DEFINITIONS
+from bench.validate.cards import ALL_METRICS, drift_card, metric_card
 from bench.validate.cover import MOST_COLUMNS, column_cover
-from bench.validate.cuts import CUT_FRAMES, MOST_CUTS, Detection
 from bench.validate.doses import DOSE_FRAMES, STRENGTHS
-from bench.validate.figures import draw_card_figures, drawn_readings
+from bench.validate.figures import draw_card_figures
 from bench.validate.findings import FULL, ValidationResults
 from bench.validate.flow_error import PAIRS
-from bench.validate.instruments import FLOW_SIZE, MEASUREMENTS, Measurement
-from bench.validate.invariances import Invariance
-from bench.validate.ranks import FAINT, MONOTONE, MOST, WEAK, DoseAnswer
+from bench.validate.instruments import DRIFT_CARD, FLOW_SIZE, MEASUREMENTS
+from bench.validate.markdown import (
+    SIGNS,
+    CardRow,
+    faults_by_verdict,
+    invariance_table,
+    joined,
+    markdown_table,
+    with_doses,
+)
+from bench.validate.ranks import FAINT, MONOTONE, MOST, WEAK
 from generators.mini.faults import UNITS
-from metrics.scuts import MIN_SCENE_LEN
-
-CardRow = tuple[str, ...]
-"""Cells of one line of a table."""
-
-SIGNS = {"sees": "●", "detects": "■", "faint": "◌", "in part": "◐", "blind": "·", "rewards": "▼", "undefined": "–"}
-"""How a verdict looks in the index."""
-
-SENTENCES = {
-    "sees": "It sees",
-    "detects": "It detects, from the dose given on but not in proportion,",
-    "faint": "It answers faintly (a change too small to matter) to",
-    "in part": "It answers in part to",
-    "blind": "It is **blind** to",
-    "rewards": "It **rewards**, that is, scores the better the worse it gets,",
-    "undefined": "It has no value under",
-}
 
 
 def write_pages(findings: ValidationResults, out: Path) -> None:
@@ -52,15 +39,10 @@ def write_pages(findings: ValidationResults, out: Path) -> None:
     _write(out / "numbers.json", json.dumps(_short(asdict(findings)), separators=(",", ":"), allow_nan=False) + "\n")
     _write(out / "README.md", _index(findings))
     for definition in DEFINITIONS:
-        _write(out / f"{definition.name}.md", _card(findings, definition))
+        _write(out / f"{definition.name}.md", metric_card(findings, definition))
+    _write(out / f"{DRIFT_CARD}.md", drift_card(findings))
     _write(out / "flow.md", _flow_page(findings))
     _write(out / "invariances.md", _invariance_page(findings))
-
-
-def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """Returns a Markdown table; the first row is its head."""
-    head, *body = (f"| {' | '.join(row)} |" for row in rows)
-    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
 
 
 def summary(findings: ValidationResults) -> list[str]:
@@ -85,7 +67,7 @@ def summary(findings: ValidationResults) -> list[str]:
 def _index(findings: ValidationResults) -> str:
     counts = findings.counts
     outside = [row for row in findings.invariances if not row.holds]
-    return _joined(
+    return joined(
         "# Metric cards: what every metric sees, and what it is blind to",
         "Written by `python -m bench validate`; all numbers are in [numbers.json](numbers.json). The ground truth is "
         "the miniature world (`generators/mini/world.py`), whose motion is known exactly, and the faults one can put "
@@ -110,80 +92,10 @@ def _index(findings: ValidationResults) -> str:
         "tolerance; those that do not:"
         if outside
         else "All readings stay within their tolerance.",
-        _invariance_table(outside) if outside else "",
+        invariance_table(outside) if outside else "",
         "All of them, and the tolerances: [invariances](invariances.md).",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in findings.versions.items()) + ".",
     )
-
-
-def _card(findings: ValidationResults, definition: Definition) -> str:
-    readings = [r for r in MEASUREMENTS if r.metric == definition.name and r.name in findings.doses.answers]
-    drawn = drawn_readings(findings.doses, definition.name)
-    extra = {"mawe": _mawe_extra, "scuts": _scuts_extra}.get(definition.name)
-    own = [row for row in findings.invariances if row.reading in {r.name for r in readings}]
-    return _joined(
-        f"# {definition.title}",
-        definition.text,
-        "## Formula",
-        definition.formula,
-        f"**Source.** {definition.source}",
-        f"**Range.** {definition.range}",
-        "## What it sees, and what it is blind to",
-        *([_verdicts(findings, r) for r in readings] or ["Not measured: its weights are absent."]),
-        f"![answers to doses]({definition.name}-doses.png)" if drawn else "",
-        f"Median and quartiles over {' and '.join(dict.fromkeys(_scenes(findings, r) for r in drawn))} scenes; "
-        "the title of a panel is the verdict" + (f" on {drawn[0].title}." if len(drawn) > 1 else ".")
-        if drawn
-        else "",
-        *(_dose_rows(findings, r) for r in readings),
-        *(extra(findings) if extra else ()),
-        "## Harmless changes" if own else "",
-        _invariance_table(own) if own else "",
-        "## How to read it",
-        definition.advice,
-        "[All metrics](README.md)",
-    )
-
-
-def _mawe_extra(findings: ValidationResults) -> Iterable[str]:
-    rows: list[CardRow] = [
-        ("side of the frames", "true flow, not at outlines", "visible pixels", "all pixels", "no flow")
-    ]
-    for floor in findings.flow.floor:
-        errors = (floor.inner, floor.visible, floor.everywhere, floor.still)
-        rows.append((str(floor.size), *(f"{error:.2f}" for error in errors)))
-    yield "## The warp of a true flow"
-    yield (
-        "Even the exact flow leaves an error, because pixels go to the nearest cell: at most half a pixel off. It "
-        "shrinks as frames get larger and smoother, down to what the world's own 64 pixels leave. Pixels at outlines, "
-        "which mix two layers that move apart, and background that the object in front hides or uncovers keep theirs. "
-        "Grey levels², mean over clips:"
-    )
-    yield markdown_table(rows)
-    yield "![floor of the warp error](mawe-floor.png)"
-
-
-def _scuts_extra(findings: ValidationResults) -> Iterable[str]:
-    cuts = findings.cuts
-    rows: list[CardRow] = [("cuts", "videos", "true", "found", "right", "precision", "recall", "F1")]
-    rows += [_detection("to another place", cuts.other_place), _detection("to any scene", cuts.any_scene)]
-    yield "## Hard cuts"
-    yield (
-        f"Rendered videos of {CUT_FRAMES} frames with 0 to {MOST_CUTS} hard cuts, no scene shorter "
-        f"than the detector's minimum of {MIN_SCENE_LEN} frames; a cut counts only on exactly the right "
-        "frame. *Another place* has another background. *Any scene* may have the same one: what is missed there "
-        "are cuts between scenes of like colours."
-    )
-    yield markdown_table(rows)
-    yield "![cuts and false alarms](scuts-cuts.png)"
-    yield markdown_table(
-        [
-            ("camera", *(f"{speed:g} ×" for speed, _, _ in cuts.pans)),
-            ("steady pan: false alarms / videos", *(f"{count} / {videos}" for _, videos, count in cuts.pans)),
-            ("whip pan: false alarms / videos", *(f"{count} / {videos}" for _, videos, count in cuts.whips)),
-        ]
-    )
-    yield "A steady pan runs at so many times the world's own pace; a whip pan does so for six frames and rests around."
 
 
 def _flow_page(findings: ValidationResults) -> str:
@@ -191,7 +103,7 @@ def _flow_page(findings: ValidationResults) -> str:
     rows = [("estimator", *backgrounds)]
     for name, error in findings.flow.estimators.items():
         rows.append((name, *(f"{error.by_background[b]:.3f}" for b in backgrounds)))
-    return _joined(
+    return joined(
         "# Optical flow: end-point error of every estimator",
         f"{findings.counts.flow_clips} clips unseen in training, {PAIRS} consecutive pairs each, frames resized to "
         f"{FLOW_SIZE} x {FLOW_SIZE}, against the exact flow. Error: mean length of the difference of the two vectors, "
@@ -204,7 +116,7 @@ def _flow_page(findings: ValidationResults) -> str:
         "![end-point error](flow-error.png)",
         "Over all pixels, by background:",
         markdown_table(rows),
-        "[All metrics](README.md)",
+        ALL_METRICS,
     )
 
 
@@ -220,14 +132,14 @@ def _invariance_page(findings: ValidationResults) -> str:
     for group, text in groups.items():
         own = [row for row in findings.invariances if row.group == group]
         if own:
-            parts += [f"## {group.capitalize()}", text, _invariance_table(own)]
-    return _joined(
+            parts += [f"## {group.capitalize()}", text, invariance_table(own)]
+    return joined(
         "# Harmless changes: what must not change a score",
         f"{findings.counts.invariance_videos} videos: sound ones, with a cut, with a frozen span, with seams. Changes "
         "are those of the median and of the worst video; the tolerance, fixed beforehand, is of the median. A "
         "*flip* is a score that becomes undefined or ceases to be.",
         *parts,
-        "[All metrics](README.md)",
+        ALL_METRICS,
     )
 
 
@@ -238,12 +150,12 @@ def _overview(findings: ValidationResults) -> str:
     """Returns one line per reading, linked to the card of its metric."""
     rows: list[CardRow] = [("reading", "sees", "blind to", "rewards")]
     for reading in MEASUREMENTS:
-        link = f"[{reading.title}]({reading.metric}.md)"
+        link = f"[{reading.title}]({reading.card}.md)"
         if reading.name not in findings.doses.answers:
             rows.append((link, "not measured", "", ""))
             continue
-        kinds = _by_verdict(findings, reading)
-        seen = kinds["sees"] + _from_doses(findings, reading, kinds["detects"])
+        kinds = faults_by_verdict(findings, reading)
+        seen = kinds["sees"] + with_doses(findings, reading, kinds["detects"])
         seen += [f"{kind} (in part)" for kind in kinds["in part"]]
         blind = kinds["blind"] + [f"{kind} (faint)" for kind in kinds["faint"]]
         blind += [f"{kind} (no value)" for kind in kinds["undefined"]]
@@ -258,28 +170,6 @@ def _cover_sentence(findings: ValidationResults) -> str:
     columns = in_words([f"*{titles[name]}*" for name in found.columns])
     rest = f"all faults but {in_words(sorted(found.unseen))}" if found.unseen else "every fault"
     return f"**Read together.** Of all choices of {MOST_COLUMNS} columns, {columns} see the most: {rest}."
-
-
-def _scenes(findings: ValidationResults, reading: Measurement) -> str:
-    return str(len(next(iter(findings.doses.curves[reading.name].values()))))
-
-
-def _by_verdict(findings: ValidationResults, reading: Measurement) -> dict[str, list[str]]:
-    answers = findings.doses.answers[reading.name]
-    return {v: [kind for kind in STRENGTHS if kind in answers and answers[kind].verdict == v] for v in SIGNS}
-
-
-def _from_doses(findings: ValidationResults, reading: Measurement, kinds: Sequence[str]) -> list[str]:
-    """Returns the kinds with the dose from which on they are detected."""
-    answers = findings.doses.answers[reading.name]
-    return [f"{kind} (from {STRENGTHS[kind][answers[kind].threshold or 0]:g})" for kind in kinds]
-
-
-def _verdicts(findings: ValidationResults, reading: Measurement) -> str:
-    kinds = _by_verdict(findings, reading)
-    kinds |= {"detects": _from_doses(findings, reading, kinds["detects"])}
-    sentences = [f"{SENTENCES[v]} {', '.join(kinds[v])}." for v in SIGNS if kinds[v]]
-    return f"**{reading.title}.** {' '.join(sentences)}"
 
 
 def _answer_table(findings: ValidationResults) -> str:
@@ -315,40 +205,6 @@ def _legend() -> str:
     )
 
 
-def _dose_rows(findings: ValidationResults, reading: Measurement) -> str:
-    head = (
-        "fault",
-        "verdict",
-        "Spearman",
-        "worse at the strongest",
-        "change",
-        "in quartile ranges",
-        "from dose",
-        "none",
-    )
-    rows: list[CardRow] = [head]
-    for kind, found in findings.doses.answers[reading.name].items():
-        rows.append((kind, found.verdict, *_answer_cells(kind, found)))
-    return f"### {reading.title}\n\n{markdown_table(rows)}"
-
-
-def _answer_cells(kind: str, found: DoseAnswer) -> tuple[str, ...]:
-    start = "never" if found.threshold is None else f"{STRENGTHS[kind][found.threshold]:g}"
-    return (
-        f"{found.rho:+.2f}",
-        f"{found.worse:.0%}",
-        "–" if found.change is None else f"{found.change:+.3g}",
-        "–" if found.size is None else f"{found.size:+.2g}",
-        start,
-        f"{found.undefined:.0%}",
-    )
-
-
-def _detection(name: str, found: Detection) -> tuple[str, ...]:
-    shares = (f"{share:.3f}" for share in (found.precision, found.recall, found.f1))
-    return (name, str(found.videos), str(found.cuts), str(found.found), str(found.hits), *shares)
-
-
 def _flow_table(findings: ValidationResults) -> str:
     errors = ("error", "visible", "occluded", "median clip", "worst clip", "nothing moves")
     rows: list[CardRow] = [("estimator", *errors, "warp error: own", "true", "none")]
@@ -357,24 +213,6 @@ def _flow_table(findings: ValidationResults) -> str:
         cells = ("–" if number is None else f"{number:.3f}" for number in numbers)
         rows.append((name, *cells, *(f"{warp:.1f}" for warp in e.warp_error)))
     return markdown_table(rows)
-
-
-def _invariance_table(rows: Sequence[Invariance]) -> str:
-    titles = {reading.name: reading.title for reading in MEASUREMENTS}
-    cells: list[CardRow] = [("change", "reading", "median", "worst", "flips", "tolerance", "")]
-    for row in rows:
-        show = _share if row.tolerance.relative else _plain
-        moved = (show(row.median), show(row.largest), f"{row.flips} / {row.videos}", show(row.tolerance.amount))
-        cells.append((row.change, titles.get(row.reading, row.reading), *moved, "" if row.holds else "**outside**"))
-    return markdown_table(cells)
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
-
-
-def _plain(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
 
 
 def _short(value: Any) -> Any:
@@ -388,10 +226,6 @@ def _short(value: Any) -> Any:
             return [_short(entry) for entry in value]
         case _:
             return value
-
-
-def _joined(*blocks: str) -> str:
-    return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def _write(path: Path, text: str) -> None:

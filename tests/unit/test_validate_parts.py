@@ -2,14 +2,13 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from bench.cli import cli
-from bench.report.definitions import DEFINITIONS, MEASURED
+from bench.report.definitions import CARDS, DEFINITIONS, names_with_card
 from bench.validate import pages
 from bench.validate.cores import Cores
 from bench.validate.cover import Cover, smallest_cover
@@ -22,9 +21,18 @@ from bench.validate.invariances import Invariance, Tolerance, coded, compare_rea
 from bench.validate.ranks import dose_answer
 from generators.mini.faults import UNITS
 from metrics import BUILT_IN
+from metrics.drift import DRIFTS
 from metrics.scuts import LOOK_AROUND, MIN_SCENE_LEN
 
 NO_WEIGHTS = Instruments("", "")
+
+PAGES = {"README", "drift", "flow", "invariances"}
+"""Pages that are no metric's card."""
+
+
+def dead_links(page):
+    targets = (target.split(")")[0] for target in page.read_text(encoding="utf-8").split("](")[1:])
+    return [target for target in targets if not (page.parent / target).is_file()]
 
 
 def test_every_metric_and_every_fault_has_its_place():
@@ -103,9 +111,12 @@ def test_results_come_in_order():
         assert list(cores.map(abs, [-3, 1, -2])) == [3, 1, 2]
 
 
-def synthetic():
+MEASURED = tuple(reading.name for reading in MEASUREMENTS if reading.name not in ("clip", "mawe_mini"))
+"""Readings of the synthetic findings."""
+
+
+def synthetic(names=MEASURED):
     rng = np.random.default_rng(0)
-    names = [reading.name for reading in MEASUREMENTS if reading.name not in ("clip", "mawe_mini")]
     curves = {n: {k: np.cumsum(rng.random((2, 6)), axis=1).tolist() for k in STRENGTHS} for n in names}
     curves["mawe"]["freeze"] = [[1.0, 2.0, None, None, None, None]] * 2
     answers = {n: {k: dose_answer(v, "lower") for k, v in kinds.items()} for n, kinds in curves.items()}
@@ -122,24 +133,45 @@ def synthetic():
     )
 
 
-def test_pages_say_what_is_blind_absent_and_outside(tmp_path):
+@pytest.fixture(scope="module")
+def cards(tmp_path_factory):
+    """Folder of the pages that the synthetic findings make; drawing them takes the time."""
+    folder = tmp_path_factory.mktemp("cards")
+    pages.write_pages(synthetic(), folder)
+    return folder
+
+
+def test_pages_say_what_is_blind_absent_and_outside(cards):
     findings = synthetic()
-    pages.write_pages(findings, tmp_path)
-    written = {path.name for path in tmp_path.iterdir()}
-    assert {f"{name}.md" for name in BUILT_IN} <= written
+    written = {path.name for path in cards.iterdir()}
+    assert {f"{name}.md" for name in {*BUILT_IN, *PAGES}} == {name for name in written if name.endswith(".md")}
     assert {"README.md", "flow.md", "invariances.md", "numbers.json", "answers.png", "mawe-doses.png"} <= written
-    index = (tmp_path / "README.md").read_text()
+    index = (cards / "README.md").read_text()
     assert "weights absent" in index
     assert "A reduced run" in index
     assert "**outside**" in index
     assert "**Read together.**" in index
-    assert "It has no value under freeze." in (tmp_path / "mawe.md").read_text()
-    assert "Not measured" in (tmp_path / "clip.md").read_text()
-    for page in tmp_path.glob("*.md"):
-        for target in page.read_text().split("](")[1:]:
-            assert (tmp_path / target.split(")")[0]).is_file(), (page.name, target[:40])
-    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    assert "It has no value under freeze." in (cards / "mawe.md").read_text()
+    assert "Not measured" in (cards / "clip.md").read_text()
+    for page in cards.glob("*.md"):
+        assert dead_links(page) == [], page.name
+    numbers = json.loads((cards / "numbers.json").read_text())
     assert numbers["doses"]["answers"]["scuts"]["blur"]["verdict"] == findings.doses.answers["scuts"]["blur"].verdict
+
+
+def test_every_metric_and_every_definition_of_drift_has_its_card_and_its_rows(cards):
+    assert names_with_card(cards) == set(BUILT_IN)
+    drift = (cards / "drift.md").read_text()
+    for name, definition in DRIFTS.items():
+        section = drift.split(f"## `{name}`: {definition.title}\n")[1].split("\n## ")[0]
+        assert definition.blind in section
+        assert definition.source in section
+        assert all(f"| {kind} | " in section for kind in STRENGTHS)
+    index = (cards / "README.md").read_text()
+    for reading in MEASUREMENTS:
+        assert f"[{reading.title}]({reading.card}.md)" in index
+        card = (cards / f"{reading.card}.md").read_text()
+        assert reading.name not in MEASURED or f"### {reading.title}\n" in card, reading.name
 
 
 def test_columns_to_read_together_see_the_most():
@@ -152,7 +184,7 @@ def test_columns_to_read_together_see_the_most():
 def test_the_same_findings_give_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        pages.write_pages(synthetic(), tmp_path / name)
+        pages.write_pages(synthetic(("mawe", "scuts")), tmp_path / name)
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
 
@@ -172,6 +204,14 @@ def test_the_command_is_there():
     assert "--quick" in result.output
 
 
-def test_metrics_said_to_be_measured_have_their_card() -> None:
-    cards = Path(__file__).parents[2] / "docs" / "metric-cards"
-    assert {path.stem for path in cards.glob("*.md")} - {"README", "invariances", "flow"} == set(MEASURED)
+def test_a_card_is_named_where_it_lies_and_nowhere_else(tmp_path):
+    assert names_with_card(tmp_path / "no-documents") == frozenset()
+    (tmp_path / "scuts.md").touch()
+    (tmp_path / "flow.md").touch()
+    assert names_with_card(tmp_path) == {"scuts"}
+    assert {path.stem for path in CARDS.glob("*.md")} - PAGES == names_with_card()
+
+
+@pytest.mark.parametrize("page", sorted(CARDS.glob("*.md")), ids=lambda page: page.stem)
+def test_no_link_of_the_committed_cards_leads_nowhere(page):
+    assert dead_links(page) == []
