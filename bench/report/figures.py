@@ -207,7 +207,7 @@ def _break_figure(
 def _strip_panel(
     figure: Figure, axes: Axes, findings: ReportData, column: MetricInfo, lines: Sequence[Timeline]
 ) -> None:
-    """Draws one metric: a strip per method, darker where it scores worse, with a tick under every seam."""
+    """Draws one metric: a strip per method, the stronger coloured the worse it scores, with a tick under every seam."""
     import numpy as np
     from matplotlib.colors import LogNorm, Normalize
 
