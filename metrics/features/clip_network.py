@@ -12,7 +12,7 @@ Example:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from metrics.api import ChangingText, Frames
 from metrics.errors import WeightsError
 from metrics.features.base import Arrays, FrameBuffer
 from metrics.features.float_resize import middle, normalised, short_side
+from metrics.features.rows import Rows
 
 FRAMES_PER_BATCH = 16
 """Frames that go through the image tower together, always: batches of one size make scores independent of chunking."""
@@ -127,26 +128,29 @@ class ClipFeaturesPass:
     def __init__(self, network: ClipNetwork, prompt: str) -> None:
         self._network, self._prompt = network, prompt
         self._buffer = FrameBuffer(FRAMES_PER_BATCH)
-        self._features: list[Tensor] = []
+        self._features = Rows(np.float32)
 
     def update(self, frames: Frames) -> None:
         """Takes the next frames."""
-        self._features += [self._network.images(batch) for batch in self._buffer.push(frames)]
+        self._take(self._buffer.push(frames))
 
     def arrays(self) -> Arrays:
         """Returns the features."""
-        self._features += [self._network.images(batch) for batch in self._buffer.rest()]
+        self._take(self._buffer.rest())
         changing = isinstance(self._prompt, ChangingText)
         texts = self._prompt.texts if isinstance(self._prompt, ChangingText) else (self._prompt,)
         encoded, cut = zip(*(self._network.text(text) for text in texts), strict=True)
         text, truncated = (torch.stack(encoded) if changing else encoded[0]), any(cut)
-        image = torch.cat(self._features).cpu().numpy() if self._features else np.zeros((0, text.shape[-1]), np.float32)
         return {
-            "image": image,
+            "image": self._features.array((0, text.shape[-1])),
             "text": text.cpu().numpy(),
             "truncated": np.array([truncated]),
             "activation": np.array([self._network.activation()]),
         }
+
+    def _take(self, batches: Sequence[Frames]) -> None:
+        for batch in batches:
+            self._features.append(self._network.images(batch).cpu().numpy())
 
 
 def fit(pixels: Tensor, side: int, mode: str, interpolation: str) -> Tensor:

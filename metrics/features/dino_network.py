@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from metrics.errors import WeightsError
 from metrics.features.base import Arrays, FrameBuffer
 from metrics.features.dino_files import weights_file
 from metrics.features.float_resize import middle, normalised, short_side
+from metrics.features.rows import Rows
 from metrics.features.tensors import read_tensors
 from metrics.features.vit import VisionTransformer, shape_of
 
@@ -68,16 +69,20 @@ class DinoPass:
     def __init__(self, network: DinoNetwork) -> None:
         self._network = network
         self._buffer = FrameBuffer(FRAMES_PER_BATCH)
-        self._features: list[Tensor] = []
+        self._features = Rows(np.float32)
 
     def update(self, frames: Frames) -> None:
         """Takes the next frames."""
-        self._features += [self._network.features(batch).cpu() for batch in self._buffer.push(frames)]
+        self._take(self._buffer.push(frames))
 
     def arrays(self) -> Arrays:
         """Returns the features."""
-        self._features += [self._network.features(batch).cpu() for batch in self._buffer.rest()]
-        return {"image": torch.cat(self._features).numpy() if self._features else np.zeros((0, 1), np.float32)}
+        self._take(self._buffer.rest())
+        return {"image": self._features.array((0, 1))}
+
+    def _take(self, batches: Sequence[Frames]) -> None:
+        for batch in batches:
+            self._features.append(self._network.features(batch).cpu().numpy())
 
 
 def load_dino(weights: str, device: str) -> Network:

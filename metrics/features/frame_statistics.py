@@ -11,13 +11,17 @@ Example:
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metrics.api import Frames
 from metrics.features.base import Arrays
+from metrics.features.rows import Rows
 
 THUMBNAIL = 16
 """Side of a thumbnail in pixels: small enough that codec noise averages out, large enough to tell poses apart."""
@@ -30,6 +34,17 @@ LUMA = (0.2126, 0.7152, 0.0722)
 
 CLIPPED_HIGH, CLIPPED_LOW = 252, 3
 """Largest channel from which on, and up to which, a pixel counts as clipped: codecs blur 255 and 0 by this much."""
+
+FRAME_COLUMNS: Mapping[str, type[np.number[Any]]] = MappingProxyType(
+    {
+        "colour": np.float32,
+        "thumbnail": np.uint8,
+        "difference": np.float32,
+        "exposure": np.float64,
+        "anchor_distance": np.float64,
+    }
+)
+"""Arrays of the pass and the type of their numbers."""
 
 FRAME_STATISTICS_VERSION = 2
 """Changes whenever the same frames would give other arrays."""
@@ -65,47 +80,49 @@ class FrameStatisticsPass:
     """
 
     def __init__(self) -> None:
-        self._colours: list[tuple[float, ...]] = []
-        self._thumbnails: list[NDArray[np.uint8]] = []
-        self._differences: list[float] = []
-        self._exposure: list[tuple[float, ...]] = []
+        self._rows = {name: Rows(dtype) for name, dtype in FRAME_COLUMNS.items()}
         self._anchors: list[NDArray[np.uint8]] = []
-        self._distances: list[list[float]] = []
         self._last: NDArray[np.uint8] | None = None
 
     def update(self, frames: Frames) -> None:
         """Takes the next frames."""
-        import cv2
-
+        found: dict[str, list[Any]] = {name: [] for name in FRAME_COLUMNS}
         for frame in frames:
-            colour = cv2.mean(frame)[:3]
-            self._colours.append(colour)
-            small = cv2.resize(frame, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
-            self._thumbnails.append(np.asarray(small, dtype=np.uint8))
-            if self._last is not None:
-                self._differences.append(float(np.mean(cv2.mean(cv2.absdiff(frame, self._last))[:3])))
-            self._exposure.append(frame_exposure(frame, colour))
-            self._compare_with_anchors(frame)
+            for name, value in self._measured(frame):
+                found[name].append(value)
             self._last = frame
+        for name, values in found.items():
+            self._rows[name].append(values)
         if self._last is not None:
             self._last = self._last.copy()
 
-    def _compare_with_anchors(self, frame: NDArray[np.uint8]) -> None:
+    def _measured(self, frame: NDArray[np.uint8]) -> Iterator[tuple[str, Any]]:
+        """Yields the next row of every array that has one for this frame."""
+        import cv2
+
+        colour = cv2.mean(frame)[:3]
+        yield "colour", colour
+        yield "thumbnail", cv2.resize(frame, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+        if self._last is not None:
+            yield "difference", np.mean(cv2.mean(cv2.absdiff(frame, self._last))[:3])
+        yield "exposure", frame_exposure(frame, colour)
         if len(self._anchors) < ANCHORS:
-            for earlier, anchor in zip(self._distances, self._anchors, strict=True):
-                earlier.append(rms(frame, anchor))
             self._anchors.append(frame.copy())
-        self._distances.append([rms(frame, anchor) for anchor in self._anchors])
+        distances = [rms(frame, anchor) for anchor in self._anchors]
+        yield "anchor_distance", distances + [np.nan] * (ANCHORS - len(distances))
 
     def arrays(self) -> Arrays:
         """Returns the arrays."""
-        distances = [row + [np.nan] * (ANCHORS - len(row)) for row in self._distances]
+        distances = self._rows["anchor_distance"].array((0, ANCHORS))
+        first = distances[:ANCHORS]
+        for frame in range(len(first)):
+            first[:frame, frame] = first[frame, :frame]  # an anchor that came later is as far from them as they from it
         return {
-            "colour": np.array(self._colours, dtype=np.float32).reshape(-1, 3),
-            "thumbnail": np.array(self._thumbnails, dtype=np.uint8).reshape(-1, THUMBNAIL, THUMBNAIL, 3),
-            "difference": np.array(self._differences, dtype=np.float32),
-            "exposure": np.array(self._exposure, dtype=np.float64).reshape(-1, len(EXPOSURE)),
-            "anchor_distance": np.array(distances, dtype=np.float64).reshape(-1, ANCHORS),
+            "colour": self._rows["colour"].array((0, 3)),
+            "thumbnail": self._rows["thumbnail"].array((0, THUMBNAIL, THUMBNAIL, 3)),
+            "difference": self._rows["difference"].array((0,)),
+            "exposure": self._rows["exposure"].array((0, len(EXPOSURE))),
+            "anchor_distance": distances,
         }
 
 

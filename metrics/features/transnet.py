@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from metrics.api import Frames
 from metrics.errors import WeightsError
 from metrics.features.base import Arrays
+from metrics.features.rows import Rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -114,8 +115,7 @@ class ShotBoundariesPass:
         self._network = network
         self._held: list[NDArray[np.uint8]] = []
         self._count = 0
-        self._single: list[NDArray[np.float32]] = []
-        self._many: list[NDArray[np.float32]] = []
+        self._single, self._many = Rows(np.float32), Rows(np.float32)
 
     def update(self, frames: Frames) -> None:
         """Takes the next frames."""
@@ -130,8 +130,7 @@ class ShotBoundariesPass:
         if self._count:
             self._held += [self._held[-1]] * (MARGIN + STEP - (self._count % STEP or STEP))
             self._run()
-        empty = np.zeros(0, np.float32)
-        single, many = (np.concatenate([empty, *parts])[: self._count] for parts in (self._single, self._many))
+        single, many = (rows.array((0,))[: self._count] for rows in (self._single, self._many))
         return {"single": single, "many": many}
 
     def _run(self) -> None:
