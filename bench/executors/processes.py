@@ -18,6 +18,8 @@ from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Self
 
+from tqdm import tqdm
+
 from bench.errors import BenchError, StoreError
 from bench.executors.deaths import ending, memory_kills
 from bench.executors.gpus import seeing
@@ -184,6 +186,9 @@ def _end_of(process: SpawnProcess) -> int:
 def _serve(connection: Connection, spec: RunSpec, location: str) -> None:
     """Runs in a spawned process: answers every task with its outcome until the other end closes."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    # The lock that tqdm makes for itself is a semaphore of the system, and Python warns of those that a process leaves
+    # behind: this one ends by `os._exit`, or is killed.
+    tqdm.set_lock(threading.RLock())
     store = open_store(location, records=False)
     _answer(connection, Worker(spec, store))
     store.close()

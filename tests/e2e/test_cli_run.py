@@ -84,6 +84,23 @@ class BreakingSum(Sum):
 )
 
 
+BARS = '''
+from dataclasses import dataclass
+from generators.api import method
+
+@method(name="bars", title="Bars", paper="", licence="none", continues_start=True)
+@dataclass
+class Bars:
+    """The last frame again and again, under a progress bar, as the pipelines of diffusers have one."""
+
+    def generate(self, request, start):
+        from tqdm.auto import tqdm
+
+        for _ in tqdm(range(request.num_frames - len(start.frames)), disable=True):
+            yield start.frames[-1:]
+'''
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -160,6 +177,17 @@ def test_processes_give_the_bytes_of_serial(here: Path) -> None:
     assert len(videos("a")) == 8
     assert videos("a") == videos("b")
     assert scores("a") == scores("b")
+
+
+def test_a_progress_bar_in_a_worker_leaves_nothing_behind(here: Path) -> None:
+    Path("bars.py").write_text(BARS)
+    words = [*arguments("--executor", "processes", methods="bars"), "--plugin", "bars.py"]
+    lay_starts(Path(), "out")
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *words], env=environment(), capture_output=True, text=True, timeout=240
+    )
+    assert (done.returncode, len(videos("out"))) == (0, 2)
+    assert "leaked" not in done.stderr
 
 
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(here: Path) -> None:
