@@ -14,6 +14,7 @@ from generators.mini.training import TrainingTask, train_task
 TASKS = {
     "autoencoder": "generators.mini.tasks.autoencoder:AutoencoderTask",
     "light_autoencoder": "generators.mini.tasks.autoencoder:LightAutoencoderTask",
+    "narrow_autoencoder": "generators.mini.tasks.autoencoder:NarrowAutoencoderTask",
     "scorer": "generators.mini.tasks.clip:ScorerTask",
     "image_encoder": "generators.mini.tasks.clip:ImageEncoderTask",
     "text_to_image": "generators.mini.tasks.text_to_image:TextToImageTask",
