@@ -62,12 +62,15 @@ def load_opensora_vae(folder: Path, device: str, dtype: torch.dtype, frame_vae: 
         folder: holds both halves, as released, or the temporal half only.
         device: where it will run.
         dtype: its precision.
-        frame_vae: folder of the image autoencoder as diffusers stores it, if `folder` lacks that half.
+        frame_vae: folder of the image autoencoder, its sizes and weights as diffusers stores them, if `folder` lacks
+            that half.
     """
-    vae = OpenSoraVAE.from_json(read_released_config(folder))
+    config = read_released_config(folder)
     state = read_checkpoint(folder)
     if frame_vae is not None:
+        config |= {"vae_2d": read_released_config(frame_vae)}
         state |= {f"spatial_vae.module.{name}": value for name, value in read_checkpoint(frame_vae).items()}
+    vae = OpenSoraVAE.from_json(config)
     vae.load_released(state)
     return vae.to(device, dtype).eval().requires_grad_(False)
 

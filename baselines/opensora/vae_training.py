@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from baselines.opensora.vae import STRETCH_FRAMES, TemporalVAE, TemporalVAEConfig, drawn
 from generators.mini.denoising import CACHE, WEIGHTS, draw_clips
-from generators.mini.latents import SHARED, load_library
+from generators.mini.latents import load_library
 from generators.mini.training import Recipe, StepRandom
 
 CONFIG = {"filters": 32, "num_res_blocks": 1, "channel_multipliers": [1, 1, 1, 1], "num_groups": 8}
@@ -66,10 +65,7 @@ class OpenSoraVaeTask:
         video = self.library.clips[:256, :STRETCH_FRAMES].float().transpose(1, 2)
         mean = torch.cat([network.encode(part)[0] for part in torch.split(video, 16)])
         spread, centre = torch.std_mean(mean, dim=(0, 2, 3, 4))
-        image = AutoencoderKL.load_config(weights / SHARED)
-        taken = ("block_out_channels", "layers_per_block", "norm_num_groups", "latent_channels", "scaling_factor")
         config = {
-            "vae_2d": {name: image[name] for name in taken},
             "vae_temporal": CONFIG,
             "shift": [round(value, 4) for value in centre.tolist()],
             "scale": [round(value, 4) for value in spread.tolist()],
