@@ -9,7 +9,7 @@ import pytest
 from bench.store import Store
 from tests.chaos.grid import run, words
 from tests.chaos.hostile import METHODS, METRICS, plugin
-from tests.tiny_grid import lay_out, lay_starts, videos
+from tests.tiny_grid import arguments, call, lay_out, lay_starts, videos
 
 pytestmark = pytest.mark.chaos
 
@@ -20,12 +20,13 @@ EXECUTORS = {
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_hostile_methods(tmp_path: Path, executor: str) -> None:
+def test_hostile_methods(tmp_path: Path, executor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     lay_out(tmp_path, plugin(), prompts="a red circle\n")
     chosen = [name for name, hostile in METHODS.items() if executor == "processes" or not hostile.kills]
     for out in ("clean", "out"):
         lay_starts(tmp_path, out)
-    assert run(tmp_path, words(methods="still,pan", out="clean")).returncode == 0
+    assert call(*arguments(methods="still,pan", out="clean")) == 0
     ended = run(tmp_path, words(*EXECUTORS[executor], methods=",".join(["still", *chosen, "pan"])))
     assert ended.returncode == 1, ended.stderr
     assert ended.stdout.startswith("out: "), ended.stdout
@@ -47,11 +48,12 @@ def test_hostile_methods(tmp_path: Path, executor: str) -> None:
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_hostile_metrics(tmp_path: Path, executor: str) -> None:
+def test_hostile_metrics(tmp_path: Path, executor: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     lay_out(tmp_path, plugin())
     for out in ("clean", "out"):
         lay_starts(tmp_path, out)
-    assert run(tmp_path, words(methods="still,pan", out="clean")).returncode == 0
+    assert call(*arguments(methods="still,pan", out="clean")) == 0
     metrics = ",".join([*METRICS, "brightness"])
     ended = run(tmp_path, words(*EXECUTORS[executor], "--metrics", metrics, methods="still,pan"))
     assert ended.returncode == 1, ended.stderr

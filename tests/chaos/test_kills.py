@@ -1,11 +1,12 @@
 """A storm of kills: parent, child and group, by KILL, TERM and INT, at seeded moments; then the same command goes on.
 
-Of the storm must be left what an undisturbed run gives, byte for byte, no process and no temporary file; a cell that
-was finished is not made again.
+The nine blows are dealt like cards, so that eighteen of them are each of the nine twice. Of the storm must be left what
+an undisturbed run gives, byte for byte, no process and no temporary file; a cell that was finished is not made again.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -19,20 +20,24 @@ import pytest
 from tests.chaos.conftest import Extent
 from tests.chaos.grid import run, words
 from tests.chaos.storm import image, litter, plugin
-from tests.tiny_grid import environment, lay_out, lay_starts
+from tests.tiny_grid import arguments, call, environment, lay_out, lay_starts
 
 pytestmark = pytest.mark.chaos
 
 OPTIONS = ("--executor", "processes", "--workers", "2", "--seeds", "0,1")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+Blow = tuple[str, signal.Signals]
+BLOWS: list[Blow] = list(itertools.product(("parent", "child", "group"), SIGNALS))
 
 
-def test_kill_storm(tmp_path: Path, extent: Extent) -> None:
+def test_kill_storm(tmp_path: Path, extent: Extent, monkeypatch: pytest.MonkeyPatch) -> None:
     lay_out(tmp_path, plugin(0.02))
     for out in ("clean", "out"):
         lay_starts(tmp_path, out)
-    assert run(tmp_path, words(*OPTIONS, methods="walk,still,pan", out="clean")).returncode == 0
-    rng = random.Random(extent.seed)
+    with monkeypatch.context() as here:  # for the moment: every process in this folder is one of the storm's
+        here.chdir(tmp_path)
+        assert call(*arguments("--seeds", "0,1", methods="walk,still,pan", out="clean")) == 0
+    rng, deck = random.Random(extent.seed), list[Blow]()
     folder, kills, complete = tmp_path / "out", 0, 0
     while kills < extent.kills:
         if len(list(folder.glob("cells/*/*.json"))) == 12:
@@ -40,7 +45,7 @@ def test_kill_storm(tmp_path: Path, extent: Extent) -> None:
             for path in rng.sample(sorted(folder.glob("cells/*/*.json")), 6):
                 path.unlink()  # a record lost is a cell to be made: the storm goes on
         before = _finished(folder)
-        kills += _disturbed(tmp_path, rng)
+        kills += _disturbed(tmp_path, rng, deck)
         after = _finished(folder)
         assert before.items() <= after.items(), "a finished cell was made again"
         assert not any(name.endswith(".json") and path.read_bytes() == b"" for name, path in _files(folder))
@@ -52,8 +57,11 @@ def test_kill_storm(tmp_path: Path, extent: Extent) -> None:
     print(f"{kills} kills, grid completed {complete} times in between, no difference")
 
 
-def _disturbed(tmp_path: Path, rng: random.Random) -> int:
-    """Runs the command and kills some of it at a random moment; returns how many kills hit a living process."""
+def _disturbed(tmp_path: Path, rng: random.Random, deck: list[Blow]) -> int:
+    """Runs the command and kills some of it at a random moment; returns how many kills hit a living process.
+
+    A blow that hits is taken from the deck; an empty deck is dealt anew.
+    """
     command = words(*OPTIONS, methods="walk,still,pan")
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -63,7 +71,10 @@ def _disturbed(tmp_path: Path, rng: random.Random) -> int:
         _await_work(parent, tmp_path / "out", early=rng.random() < 0.2)
         time.sleep(rng.uniform(0.0, 0.6))
         for _ in range(rng.choice((1, 1, 2, 4))):
-            hits += _kill(parent, rng)
+            deck[:] = deck or rng.sample(BLOWS, len(BLOWS))
+            if _kill(parent, deck[-1], rng):
+                deck.pop()
+                hits += 1
             time.sleep(rng.uniform(0.0, 0.7))
         if parent.poll() is None and hits:
             os.killpg(parent.pid, signal.SIGKILL)
@@ -80,12 +91,13 @@ def _await_work(parent: subprocess.Popen[bytes], folder: Path, *, early: bool) -
         time.sleep(0.02)
 
 
-def _kill(parent: subprocess.Popen[bytes], rng: random.Random) -> int:
+def _kill(parent: subprocess.Popen[bytes], blow: Blow, rng: random.Random) -> bool:
+    """Returns whether the blow hit a living process."""
     if parent.poll() is not None:
-        return 0
-    number = rng.choice(SIGNALS)
+        return False
+    target, number = blow
     try:
-        match rng.choice(("parent", "child", "group")):
+        match target:
             case "parent":
                 parent.send_signal(number)
             case "group":
@@ -93,15 +105,15 @@ def _kill(parent: subprocess.Popen[bytes], rng: random.Random) -> int:
             case _:
                 children = psutil.Process(parent.pid).children()
                 if not children:
-                    return 0
+                    return False
                 rng.choice(children).send_signal(number)
     except (psutil.Error, ProcessLookupError):
-        return 0
-    return 1
+        return False
+    return True
 
 
 def _await_end_of_children(folder: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while (left := _processes(folder)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == [], "orphans go on"

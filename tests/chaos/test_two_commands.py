@@ -13,7 +13,7 @@ import pytest
 from bench.store import Store
 from tests.chaos.grid import run, words
 from tests.chaos.storm import image, litter, plugin
-from tests.tiny_grid import environment, lay_out, lay_starts
+from tests.tiny_grid import arguments, call, environment, lay_out, lay_starts
 
 pytestmark = pytest.mark.chaos
 
@@ -24,7 +24,8 @@ def start(folder: Path, command: list[str]) -> subprocess.Popen[str]:
     )
 
 
-def test_one_grid_twice_is_made_once(tmp_path: Path) -> None:
+def test_one_grid_twice_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     lay_out(tmp_path, plugin(0.3))
     for out in ("clean", "out"):
         lay_starts(tmp_path, out)
@@ -38,7 +39,7 @@ def test_one_grid_twice_is_made_once(tmp_path: Path) -> None:
         times = re.findall(r"cells\] walk .*: ok, ([0-9.]+) s", stderr)  # a `still` takes no time where it is made, too
         made += sum(float(seconds) > 0 for seconds in times)
     assert made == 4, [stderr for (_, stderr), _ in ended]
-    assert run(tmp_path, words("--seeds", "0,1", methods="walk,still", out="clean")).returncode == 0
+    assert call(*arguments("--seeds", "0,1", methods="walk,still", out="clean")) == 0
     assert image(tmp_path / "out") == image(tmp_path / "clean")
     assert litter(tmp_path / "out") == []
 
@@ -55,8 +56,9 @@ def test_two_grids_in_one_folder_have_their_own_summaries(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("limit", [400, 4000, 20000])
-def test_a_full_disk_is_one_sentence(tmp_path: Path, limit: int) -> None:
+def test_a_full_disk_is_one_sentence(tmp_path: Path, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files may not grow beyond a limit: writing fails as on a full disk, at run.json, at a video or in the report."""
+    monkeypatch.chdir(tmp_path)
     lay_out(tmp_path, plugin(0.0))
     for out in ("clean", "out"):
         lay_starts(tmp_path, out)
@@ -67,19 +69,19 @@ resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))
 main(sys.argv[1:])
 """
     here = [sys.executable, "-c", limited]
-    command = words(methods="walk,still")
-    ended = run(tmp_path, here + command[3:])
+    command = arguments(methods="walk,still")
+    ended = run(tmp_path, here + command)
     assert ended.returncode == 4, ended.stderr
     assert re.search(r"error: .*cannot be written", ended.stderr)
     assert "Traceback" not in ended.stderr
     assert litter(tmp_path / "out") == []
-    assert run(tmp_path, command).returncode == 0
-    assert run(tmp_path, words(methods="walk,still", out="clean")).returncode == 0
+    assert call(*command) == 0
+    assert call(*arguments(methods="walk,still", out="clean")) == 0
     assert image(tmp_path / "out") == image(tmp_path / "clean")
     ended = run(tmp_path, [*here, "report", "--out", "out"])
     assert ended.returncode == 4, ended.stderr
     assert "Traceback" not in ended.stderr
-    assert run(tmp_path, [*command[:3], "report", "--out", "out"]).returncode == 0
+    assert call("report", "--out", "out") == 0
 
 
 def test_standard_error_may_be_closed(tmp_path: Path) -> None:
