@@ -11,6 +11,7 @@ although it travels with the repository, or although there is a folder of golden
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,15 @@ import pytest
 TESTS = Path(__file__).resolve().parent
 REPOSITORY = TESTS.parent
 BESIDE = REPOSITORY.parent / "shared"
+
+
+def pytest_configure() -> None:
+    """Takes interrupts again where a shell started the tests in the background and let them ignore these.
+
+    Commands that a test starts would ignore them too, and some tests interrupt commands.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def golden(*parts: str, travels: bool = True) -> Path:

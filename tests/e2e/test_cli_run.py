@@ -17,6 +17,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from bench.ffv1 import file_digest, read_video
@@ -196,10 +197,9 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(here: Path) -> None:
     slow = [*arguments("--seeds", "0,1", out="killed"), "--set", "methods.walk.pause=0.2"]
     words = [sys.executable, "-m", "bench", *slow]
     with subprocess.Popen(words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
-        while not list(Path("killed").glob("cells/walk/*.json")) and time.monotonic() < deadline:
+        while not _stands_in_the_middle(psutil.Process(process.pid), Path("killed")):
+            assert process.poll() is None, "it came to its end before it could be killed"
             time.sleep(0.02)
-        time.sleep(0.3)
         process.send_signal(signal.SIGKILL)
     finished = len(list(Path("killed").glob("cells/walk/*.json")))
     assert 1 <= finished < 4
@@ -208,6 +208,23 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(here: Path) -> None:
     assert sorted(videos("killed").values()) == sorted(videos("whole").values())
     assert scores("killed") == scores("whole")
     assert not list(Path("killed").rglob(".tmp-*"))
+
+
+def _stands_in_the_middle(process: psutil.Process, out: Path) -> bool:
+    """Returns whether a cell is finished and another half written; the process is then left stopped."""
+
+    def in_the_middle() -> bool:
+        return bool([*out.glob("cells/walk/*.json")] and [*out.rglob(".tmp-*")])
+
+    if not in_the_middle():
+        return False
+    process.suspend()
+    while process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
+        time.sleep(0.01)
+    if in_the_middle():
+        return True
+    process.resume()
+    return False
 
 
 def test_another_metric_is_scored_on_the_finished_videos(here: Path) -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from bench import owner
 from bench.claims import REFRESH, SILENT, claimed, is_claimed
 from bench.files import DAY, remove_leftovers
 from bench.owner import is_gone, machine, this_process
+
+PATIENCE = 120.0
+"""Seconds after which processes that wait for each other give up."""
 
 
 @pytest.fixture
@@ -69,11 +73,11 @@ def test_a_claim_that_is_lost_is_not_removed_from_who_has_it_now(path: Path) -> 
     assert path.read_text() == "0123456789ab-7-1"
 
 
-def _try(path: Path, start: float, results: multiprocessing.Queue[bool]) -> None:
-    time.sleep(max(0.0, start - time.time()))
+def _try(path: Path, together: Barrier, results: multiprocessing.Queue[bool]) -> None:
+    together.wait(PATIENCE)
     with claimed(path) as mine:
         results.put(mine)
-        time.sleep(0.5)
+        together.wait(PATIENCE)  # it is held until all have tried
 
 
 @pytest.mark.parametrize("stale", [True, False])
@@ -82,12 +86,13 @@ def test_of_many_that_try_at_once_one_succeeds(path: Path, stale: bool) -> None:
         path.write_text(dead())
     context = multiprocessing.get_context("fork")
     results: multiprocessing.Queue[bool] = context.Queue()
-    processes = [context.Process(target=_try, args=(path, time.time() + 0.5, results)) for _ in range(6)]
+    together = context.Barrier(6)
+    processes = [context.Process(target=_try, args=(path, together, results)) for _ in range(6)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
-    assert sorted(results.get() for _ in processes) == [False] * 5 + [True]
+    assert sorted(results.get(timeout=PATIENCE) for _ in processes) == [False] * 5 + [True]
     assert list(path.parent.iterdir()) == []
 
 
