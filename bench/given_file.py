@@ -15,7 +15,7 @@ from bench.ffv1 import file_digest
 from bench.records import Record
 from bench.terminal import printable
 from generators.api import Frames
-from metrics.decoding import frame_files, read_frames
+from metrics.decoding import DEFAULT_FPS, frame_files, read_frames
 from metrics.errors import VideoError
 from metrics.features.cache import content_hash
 
@@ -28,6 +28,10 @@ def frame_size_of(path: Path) -> int:
 def first_frames(count: int) -> str:
     """Returns what tables say of a video of which no more than so many frames were to be read."""
     return f"first {count} frames"
+
+
+ASSUMED_RATE = f"{DEFAULT_FPS:g} frames a second assumed"
+"""What tables say of a video that states no frame rate."""
 
 
 def digest_of(path: Path) -> str:

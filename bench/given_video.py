@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.errors import MethodFailure, foreign
-from bench.given_file import digest_of, first_frames, frame_size_of
+from bench.given_file import ASSUMED_RATE, digest_of, first_frames, frame_size_of
 from bench.profile import Settings
 from bench.records import Record, StoredScore
 from bench.scoreboard import Scorers
@@ -72,12 +72,16 @@ def _scored(
         num_frames=count,
         height=facts.height,
         width=facts.width,
-        fps=facts.fps,
+        fps=float(facts.fps),  # an assumed one, too, is a plain number in a record
         seams=seams,
         video_sha256=digest_of(path),
         video_bytes=frame_size_of(path),
         damaged=reader.condition.damaged,
-        flags=reader.condition.flags() + (first_frames(count),) * (count == given.num_frames),
+        flags=(
+            *reader.condition.flags(),
+            *[first_frames(count)] * (count == given.num_frames),
+            *[ASSUMED_RATE] * (not facts.fps_known),
+        ),
         cost={**record.cost, "metric_seconds": seconds},
         scores=scores,
     )

@@ -85,6 +85,17 @@ class ChangingText(str):
         return [sum(at <= frame for at, _ in self.changes) for frame in range(num_frames)]
 
 
+class AssumedRate(float):
+    """A frame rate that a video does not state: as a number it is the one assumed, so any metric can read it.
+
+    A metric whose value depends on the rate has none then, and says so.
+
+    Example:
+        >>> AssumedRate(10.0) == 10.0, isinstance(10.0, AssumedRate)
+        (True, False)
+    """
+
+
 @dataclass(frozen=True)
 class MetricInfo:
     """What `list metrics` prints.
@@ -150,7 +161,7 @@ class Metric(Protocol):
 
         Args:
             prompt: the text the video was made from; may be empty, and a metric that needs it then gives None.
-            fps: frames per second.
+            fps: frames per second, > 0; an `AssumedRate` where the video states none.
         """
         ...
 

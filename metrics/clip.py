@@ -14,8 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.api import ChangingText, Part, Score, Series, mean_or_none, metric
-from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts
+from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts, listed
 from metrics.features.clip import ClipFeatures
+
+NO_DIRECTION = "some features have length zero, and with it no direction to compare"
+"""Why a cosine is undefined."""
 
 
 @metric(
@@ -84,17 +87,20 @@ class ClipScore(FeatureReader):
             cosine = (image * text[video.prompt.in_force(len(image))]).sum(axis=-1)
         else:
             cosine = image @ text
-        series = {"cosine": [float(c) for c in cosine]}
+        series = {"cosine": listed(cosine)}
         value = self.window(series, 0, video.num_frames)
-        return Score(value, parts, series, "" if value is not None else "the video has no frames")
+        reason = "" if value is not None else NO_DIRECTION if len(cosine) else "the video has no frames"
+        return Score(value, parts, series, reason)
 
 
 def unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the features scaled to length one, along the last axis, in float32.
+    """Returns the features scaled to length one, along the last axis, in float32; NaN where they have no length.
 
     Example:
         >>> unit(np.array([3.0, 4.0], np.float32)).tolist()
         [0.6000000238418579, 0.800000011920929]
     """
-    scaled: NDArray[np.float32] = features / np.linalg.norm(features, axis=-1, keepdims=True)
+    length = np.linalg.norm(features, axis=-1, keepdims=True)
+    length[length == 0] = np.nan
+    scaled: NDArray[np.float32] = features / length
     return scaled

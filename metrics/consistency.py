@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.api import Part, Score, Series, metric
+from metrics.clip import NO_DIRECTION
 from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts, listed
 from metrics.features.clip import ClipFeatures
 from metrics.features.dino import DinoFeatures
@@ -60,7 +61,7 @@ class _Consistency(FeatureReader):
         value = self.window(series, 0, video.num_frames)
         parts = _lag_parts(features) | _collapse_parts(found["first"])
         if value is None:
-            return Score(None, parts, series, "some frames have features of length zero, which have no direction")
+            return Score(None, parts, series, NO_DIRECTION)
         return Score(value, parts, series)
 
 

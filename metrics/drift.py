@@ -56,7 +56,9 @@ class DriftDefinition:
         better: "lower" is steadier; "neither" for a signed slope, whose good direction is the metric's.
         blind: what it cannot see, in a sentence.
         source: where it comes from.
-        read: the drift of one video from (window, frames, frames per second), None where it is undefined.
+        read: the drift of one video from (window, frames, frames per second; 0 where nobody states them), None where
+            it is undefined.
+        in_seconds: whether the stretches it compares are so many seconds long.
     """
 
     name: str
@@ -65,6 +67,26 @@ class DriftDefinition:
     blind: str
     source: str
     read: Callable[[WindowValue, int, float], float | None]
+    in_seconds: bool = False
+
+
+def why_undefined(definition: DriftDefinition, num_frames: int, fps: float) -> str:
+    """Returns why a video has no drift by a definition, in a few words; it has been asked for and was None.
+
+    Args:
+        definition: one of `DRIFTS`.
+        num_frames: length of the video.
+        fps: frames per second, 0 where nobody states them.
+
+    Example:
+        >>> why_undefined(DRIFTS["std_2s"], 30, 10.0)
+        'a video of 30 frames is too short for it'
+    """
+    if definition.in_seconds and not fps > 0:
+        return "it is counted in seconds, and the video states no frame rate"
+    if definition.read(lambda start, stop: 1.0, num_frames, fps) is None:
+        return f"a video of {num_frames} frames is too short for it"
+    return "the metric has no value on a stretch that it compares, or is 0 on the first one"
 
 
 def window_of(metric: Metric, series: Series) -> WindowValue:
@@ -264,6 +286,7 @@ DRIFTS: Mapping[str, DriftDefinition] = MappingProxyType(
                 _DIP + " Ends overlap in videos under 10 s.",
                 "Rolling Forcing (arXiv:2509.25161), tables 1 and 2; whether it is absolute per video is not said.",
                 first_last_5s,
+                in_seconds=True,
             ),
             DriftDefinition(
                 "std_2s",
@@ -272,6 +295,7 @@ DRIFTS: Mapping[str, DriftDefinition] = MappingProxyType(
                 "Direction and order: a steady fall and random wobble score alike.",
                 "Reward Forcing (arXiv:2512.04678), section 4; n or n - 1 is not said.",
                 std_2s,
+                in_seconds=True,
             ),
             DriftDefinition(
                 "std_2s_sample",
@@ -280,6 +304,7 @@ DRIFTS: Mapping[str, DriftDefinition] = MappingProxyType(
                 "Direction and order: a steady fall and random wobble score alike.",
                 "Reward Forcing (arXiv:2512.04678), section 4, with n - 1.",
                 std_2s_sample,
+                in_seconds=True,
             ),
             DriftDefinition(
                 "vde",
@@ -321,6 +346,7 @@ DRIFTS: Mapping[str, DriftDefinition] = MappingProxyType(
                 "Sudden damage in less than a third of the windows, a dip among it.",
                 "Ours: median slope between all pairs of 2 s windows (Sen 1968).",
                 slope_10s,
+                in_seconds=True,
             ),
         )
     }

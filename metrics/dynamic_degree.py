@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from metrics.api import Frames, MetricInfo, Part, Score, Series, mean_or_none, metric
+from metrics.api import AssumedRate, Frames, MetricInfo, Part, Score, Series, mean_or_none, metric
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,7 +33,7 @@ RAFT_UPDATES = 20
     title="Dynamic",
     unit="× VBench's threshold",
     better="higher",
-    version="1",
+    version="2",
     definition="How fast the fastest twentieth of the picture moves; 1 is where VBench calls a pair moving.",
 )
 @dataclass
@@ -67,7 +67,7 @@ class DynamicDegree:
 
     def begin(self, prompt: str, fps: float) -> _SampledFlow:
         """Returns a fresh accumulator; loads the network the first time."""
-        return _SampledFlow(self, self._network, sampling_step(fps))
+        return _SampledFlow(self, self._network, None if isinstance(fps, AssumedRate) else sampling_step(fps))
 
     def window(self, series: Series, start: int, stop: int) -> float | None:
         """Returns the value of the sampled pairs inside of frames start <= i < stop, None without any."""
@@ -83,9 +83,12 @@ class DynamicDegree:
 
 
 class _SampledFlow:
-    """Flow of every n-th frame to the next one taken; frames are padded by repeating their border."""
+    """Flow of every n-th frame to the next one taken; frames are padded by repeating their border.
 
-    def __init__(self, metric: DynamicDegree, network: RaftFlow, step: int) -> None:
+    A step of None says that nobody knows which frames to take: none are.
+    """
+
+    def __init__(self, metric: DynamicDegree, network: RaftFlow, step: int | None) -> None:
         self._metric, self._network, self._step = metric, network, step
         self._stream = network.stream()
         self._count = self._taken = 0
@@ -95,6 +98,8 @@ class _SampledFlow:
     def update(self, frames: Frames) -> None:
         import torch
 
+        if self._step is None:
+            return
         offset = -self._count % self._step
         self._count += len(frames)
         taken = frames[offset :: self._step]
@@ -116,7 +121,7 @@ class _SampledFlow:
         limit = threshold(*self._size) if self._count else None
         series: dict[str, list[float | None]] = {
             "top5": list(self._top5),
-            "frame": [float(i * self._step) for i in range(len(self._top5))],
+            "frame": [float(i * (self._step or 1)) for i in range(len(self._top5))],
             "threshold": [limit],
         }
         parts: dict[str, Part] = {
@@ -140,6 +145,8 @@ class _SampledFlow:
         return -(-min(height, width) // 8) * 8 < side
 
     def _why_undefined(self) -> str:
+        if self._step is None:
+            return f"the video states no frame rate, and the frames to look at are {SAMPLED_FPS} a second"
         if self._taken > 1:
             side = self._network.smallest_side
             return f"frames of {self._size[0]} x {self._size[1]} are too small: the flow network needs {side} pixels"

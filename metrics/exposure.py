@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.api import Part, Score, Series, metric
+from metrics.api import AssumedRate, Part, Score, Series, metric
 from metrics.drift import portion
 from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts, listed
 from metrics.features.frame_statistics import EXPOSURE, FrameStatistics
@@ -37,7 +37,8 @@ class Exposure(FeatureReader):
     """Drift of exposure: 100 times the largest change, first 15 % of the frames against the last, of three quantities.
 
     The quantities are mean luma, mean saturation, and the share of clipped pixels (high and low together), each 0..1.
-    `parts` holds the signed changes, that of the contrast too, and least-squares slopes per 10 s.
+    `parts` holds the signed changes, that of the contrast too, and least-squares slopes per 10 s where
+    the video states its frame rate.
 
     Series, one value per frame: `luma`, `saturation`, `clipped_high`, `clipped_low`, `contrast`.
 
@@ -64,7 +65,9 @@ class Exposure(FeatureReader):
         if change is None:
             return Score(None, {}, series, "exposure drift compares both ends of a video and needs two frames")
         parts: dict[str, Part] = {f"{name}_change": amount for name, amount in change.items()}
-        parts |= {f"{name}_per_10s": 10 * slope(columns[:, i], video.fps) for i, name in enumerate(EXPOSURE)}
+        for i, name in enumerate(EXPOSURE):
+            known = not isinstance(video.fps, AssumedRate)
+            parts[f"{name}_per_10s"] = 10 * slope(columns[:, i], video.fps) if known else None
         return Score(value, parts | {"frames_per_end": portion(video.num_frames)}, series)
 
 

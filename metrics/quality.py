@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.api import Score, Series, mean_or_none, metric
-from metrics.clip import unit
+from metrics.clip import NO_DIRECTION, unit
 from metrics.errors import WeightsError
 from metrics.features.base import Arrays, Feature, FeaturePass, FeatureReader, VideoFacts, listed
 from metrics.features.clip import ClipFeatures
@@ -61,7 +61,7 @@ class ImagingQuality(FeatureReader):
         """Returns the score of the video."""
         series = {"score": listed(tables[MusiqScores(self.weights, self.device)]["score"])}
         value = self.window(series, 0, video.num_frames)
-        return Score(value, {}, series, "" if value is not None else "there is no frame with a finite score")
+        return Score(value, {}, series, "" if value is not None else "the judge's score of some frames is not finite")
 
 
 @metric(
@@ -131,4 +131,4 @@ class AestheticQuality(FeatureReader):
         weight, bias = self._linear
         series = {"score": listed(unit(tables[self._feature()]["image"]) @ weight + bias)}
         value = self.window(series, 0, video.num_frames)
-        return Score(value, {}, series, "" if value is not None else "there is no frame with a finite score")
+        return Score(value, {}, series, "" if value is not None else NO_DIRECTION)

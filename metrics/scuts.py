@@ -116,6 +116,8 @@ class _Detection:
             "detector_width": self._scaled[1],
             "first_cut": cuts[0] if cuts else None,
         }
+        if self._count < 2:
+            return Score(None, parts, series, "a cut lies between two frames, and there are not two")
         return Score(self._metric.window(series, 0, self._count), parts, series)
 
     def _scale(self, frame: NDArray[np.uint8]) -> Any:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.api import Part, Score, Series, mean_or_none, metric
-from metrics.clip import unit
+from metrics.clip import NO_DIRECTION, unit
 from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts, listed
 from metrics.features.clip import ClipFeatures
 from metrics.features.flow_statistics import FlowStatistics
@@ -108,6 +108,8 @@ class Seams(FeatureReader):
         """Returns the score of the declared boundaries, or a guess where there are none."""
         clip = self._clip()
         image = None if clip is None else tables[clip]["image"]
+        if image is not None and not image.any(axis=1).all():
+            return Score(None, {}, {"seam": [], "contrast": []}, NO_DIRECTION)
         signals = pair_signals(tables[self._flow()], tables[FrameStatistics()], image)
         seams = sorted({seam for seam in video.seams if 0 < seam < video.num_frames})
         if not seams:

@@ -19,7 +19,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.api import Part, Score, Series, mean_or_none, metric
+from metrics.api import AssumedRate, Part, Score, Series, mean_or_none, metric
+from metrics.clip import NO_DIRECTION
 from metrics.consistency import consistency, similarities
 from metrics.errors import SettingError
 from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts, listed
@@ -76,8 +77,12 @@ class _LongConsistency(FeatureReader):
     def read(self, tables: Mapping[Feature, Arrays], video: VideoFacts) -> Score:
         """Returns the score of the video."""
         within, between = tables[self._within()]["image"], tables[self._between()]["image"]
+        names = ("clip_start", "clip_stop", "in_clip", "clip_previous", "clip_first")
+        empty: dict[str, list[float | None]] = {name: [] for name in names}
         if len(within) < 2:
-            return Score(None, {}, {}, "consistency compares frames and needs two of them")
+            return Score(None, {}, empty, "consistency compares frames and needs two of them")
+        if isinstance(video.fps, AssumedRate):
+            return Score(None, {}, empty, "the video states no frame rate, and clips are two seconds long")
         spans = clip_spans(len(within), video.fps)
         first_frames = similarities(between[[start for start, _ in spans]])
         series: dict[str, list[float | None]] = {
@@ -95,7 +100,7 @@ class _LongConsistency(FeatureReader):
             "clip_to_clip": clip_to_clip,
             "mapped": None if clip_to_clip is None else remapped(clip_to_clip, self._table()),
         }
-        reason = "" if value is not None else "some frames have features of length zero, which have no direction"
+        reason = "" if value is not None else NO_DIRECTION
         return Score(value, parts, series, reason)
 
 
@@ -104,7 +109,7 @@ class _LongConsistency(FeatureReader):
     title="Subject, long",
     unit="cosine, fused",
     better="higher",
-    version="1",
+    version="2",
     definition="Subject consistency inside of two-second clips, and of their first frames against each other.",
 )
 @dataclass
@@ -151,7 +156,7 @@ class SubjectConsistencyLong(_LongConsistency):
     title="Background, long",
     unit="cosine, fused",
     better="higher",
-    version="1",
+    version="2",
     definition="Background consistency inside of two-second clips, and of their first frames against each other.",
 )
 @dataclass

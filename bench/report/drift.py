@@ -17,6 +17,7 @@ from itertools import combinations
 from typing import Any
 
 from bench.errors import ConfigError, PluginError, foreign
+from bench.given_file import ASSUMED_RATE
 from bench.records import Record, RunInfo, StoredScore
 from bench.report.csv_text import write_csv
 from bench.report.curves import scored_videos
@@ -24,7 +25,7 @@ from bench.report.findings import SIGNIFICANT, ReportData
 from bench.report.tables import interval, markdown_rows, markdown_text, name, shown_value
 from bench.stats import PairedTest, Summary, holm, paired_test, summarise
 from metrics.api import MetricInfo
-from metrics.drift import DRIFTS, DriftDefinition, window_of
+from metrics.drift import DRIFTS, DriftDefinition, why_undefined, window_of
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ def _drifts_of(
     """Returns the drift of every scored video by (method, prompt id, seed)."""
     return {
         (method, v.record.prompt_key, v.record.seed): definition.read(
-            window_of(v.metric, v.series), v.record.num_frames, v.record.fps
+            window_of(v.metric, v.series), v.record.num_frames, _rate(v.record)
         )
         for method in methods
         for v in scored_videos(records, method, metric.name, cls)
@@ -224,9 +225,15 @@ def _drifted(
         key = (record.method, record.prompt_key, record.seed)
         if key in found:
             settings = record.scores[metric].settings
-            reason = "" if found[key] is not None else f"{metric} has no drift by {definition}: see its score"
+            why = "" if found[key] is not None else why_undefined(DRIFTS[definition], record.num_frames, _rate(record))
+            reason = why and f"{metric} has no drift by {definition}: {why}"
             added[column_name(metric, definition)] = StoredScore(found[key], reason=reason, settings=settings)
     return replace(record, scores={**record.scores, **added})
+
+
+def _rate(record: Record) -> float:
+    """Returns the frames per second that the video states, 0 where they were assumed."""
+    return 0.0 if ASSUMED_RATE in record.flags else record.fps
 
 
 def _column(metric: MetricInfo, definition: DriftDefinition) -> MetricInfo:

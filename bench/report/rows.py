@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
-from bench.given_file import first_frames
+from bench.given_file import ASSUMED_RATE, first_frames
 from bench.records import Record, RunInfo
 from bench.report.findings import BLOCKS, COSTS, Block, Flag, TableRow
 from bench.report.published import Published
@@ -128,6 +128,7 @@ def _row(
             _limit_flag(done),
             _damage_flag(done),
             _end_flag(done),
+            _rate_flag(done),
             _memory_flag(done),
             _text_flag(stamp, own),
             _note_flag(stamp),
@@ -239,6 +240,14 @@ def _end_flag(done: Sequence[Record]) -> Flag | None:
         f"{END_UNKNOWN} {unknown}/{len(done)}",
         f"of {unknown} of its {len(done)} videos the file does not tell whether frames are missing at its end.",
     )
+
+
+def _rate_flag(done: Sequence[Record]) -> Flag | None:
+    assumed = sum(ASSUMED_RATE in record.flags for record in done)
+    if not assumed:
+        return None
+    sentence = f"{assumed} of its {len(done)} videos state no frame rate: {ASSUMED_RATE}"
+    return Flag(f"rate assumed {assumed}/{len(done)}", f"{sentence}, and what depends on it has no value.")
 
 
 def _length_flag(done: Sequence[Record]) -> Flag | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metrics.api import Frames
+from metrics.api import AssumedRate, Frames
 from metrics.decoding.animations import animation_pictures, animation_rate
 from metrics.decoding.containers import DEFAULT_FPS, container_pictures, container_rate
 from metrics.decoding.pictures import folder_pictures
@@ -25,7 +25,7 @@ class Probe:
     """What a file says of itself before it is decoded.
 
     Attributes:
-        fps: frames per second, average; `DEFAULT_FPS` where it is not stated.
+        fps: frames per second, average; `DEFAULT_FPS`, as an `AssumedRate`, where it is not stated.
         height: of the upright frames, pixels.
         width: of the upright frames, pixels.
         fps_known: whether the file states a rate.
@@ -75,7 +75,7 @@ class VideoReader:
         rate = None
         if self._kind != "folder":
             rate = (container_rate if self._kind == "container" else animation_rate)(self._path)
-        return Probe(rate or DEFAULT_FPS, height, width, fps_known=rate is not None)
+        return Probe(rate or AssumedRate(DEFAULT_FPS), height, width, fps_known=rate is not None)
 
     def frames(self, chunk: int = 16, num_frames: int | None = None) -> Iterator[Frames]:
         """Yields the frames in order, uint8 RGB [t, H, W, 3] with t = chunk but for the last.

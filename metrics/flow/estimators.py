@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 ESTIMATORS = ("raft_large", "raft_small", "mini", "dis", "ptlflow:NAME")
 """The values of a metric's `flow` setting."""
 
+DIS_SMALLEST_SIDE = 12
+"""Pixels of the longer side, at the least. Source: OpenCV 5.0, `dis_flow.cpp` (medium preset)."""
+
 MINI_FILES = ("config.json", "model.safetensors")
 """What the folder of a "mini" network holds; either changes its flow."""
 
@@ -219,6 +222,12 @@ class _DisPair:
         self._last: tuple[Tensor, NDArray[np.uint8]] | None = None
 
     def __call__(self, left: Tensor, right: Tensor) -> Tensor:
+        height, width = left.shape[-2:]
+        if max(height, width) < DIS_SMALLEST_SIDE:
+            raise SettingError(
+                f"DIS needs frames with a side of at least {DIS_SMALLEST_SIDE} pixels, not {height} x {width}: set "
+                "`size` to such a number"
+            )
         # The right frame of one pair is the left one of the next: its grey picture is kept.
         left_grey = self._last[1] if self._last is not None and self._last[0] is left else _grey(left)
         self._last = (right, _grey(right))

@@ -288,10 +288,11 @@ def test_the_report_says_what_of_the_videos_was_read_and_shows_no_more(here: Pat
     with Path("results/scores/report/table1.csv").open() as file:
         flags = {row["title"]: row["flags"] for row in csv.DictReader(file)}
     assert flags["whole"] == ""
-    assert flags["raw"] == "completeness unknown 1/1"
+    assert flags["raw"] == "completeness unknown 1/1; rate assumed 1/1"
     assert flags["limited"] == "first 8 frames"
     page = Path("results/scores/report/index.html").read_text()
     assert "of 1 of its 1 videos no more than the first 8 frames were read" in page
+    assert "1 of its 1 videos state no frame rate: 10 frames a second assumed" in page
     lengths = {path.name.count("-8-"): len(decoded(path)) for path in Path("results/scores/report/videos").iterdir()}
     assert lengths[1] == 8
 

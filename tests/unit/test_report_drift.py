@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bench.errors import ConfigError
+from bench.given_file import ASSUMED_RATE
 from bench.records import Record, RunInfo, StoredScore
 from bench.report.cuts import cuts_csv, cuts_notes, matched
 from bench.report.derive import report_data
@@ -77,6 +78,37 @@ def test_drifts_take_the_place_of_scores(run):
     assert marks["steady"] == {"clip@std_2s": "best"}
     with pytest.raises(ConfigError, match="start_end_15"):
         with_drift(*run, {"clip": ClipScore}, "start-end")
+
+
+@pytest.mark.parametrize(
+    ("definition", "change", "words"),
+    [
+        ("std_2s", {"flags": (ASSUMED_RATE,)}, "states no frame rate"),
+        ("first_last_5s", {"num_frames": 40}, "a video of 40 frames is too short"),
+        (
+            "vde",
+            {"scores": {"clip": StoredScore(None, series={"cosine": [None] * FRAMES}, version="1")}},
+            "no value on",
+        ),
+    ],
+)
+def test_a_drift_without_a_value_says_why(run, definition, change, words):
+    info, records = run
+    changed = [replace(r, **change) for r in records]
+    _, drifted = with_drift(info, changed, {"clip": ClipScore}, definition)
+    for found in drifted:
+        score = found.scores[column_name("clip", definition)]
+        assert score.value is None
+        assert f"clip has no drift by {definition}: " in score.reason
+        assert words in score.reason
+
+
+def test_a_rate_that_was_assumed_leaves_drifts_in_frames_alone(run):
+    info, records = run
+    flagged = [replace(r, flags=(ASSUMED_RATE,)) for r in records]
+    for given in (records, flagged):
+        _, drifted = with_drift(info, given, {"clip": ClipScore}, "start_end_15")
+        assert all(r.scores[column_name("clip", "start_end_15")].value is not None for r in drifted)
 
 
 def test_segments_are_those_of_the_texts_or_ten_seconds(run):
