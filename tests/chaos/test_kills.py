@@ -1,7 +1,8 @@
 """A storm of kills: parent, child and group, by KILL, TERM and INT, at seeded moments; then the same command goes on.
 
-The nine blows are dealt like cards, so that eighteen of them are each of the nine twice. Of the storm must be left what
-an undisturbed run gives, byte for byte, no process and no temporary file; a cell that was finished is not made again.
+The nine blows are dealt like cards, so that forty-five of them are each of the nine five times. Of the storm must be
+left what an undisturbed run gives, byte for byte, no process and no temporary file; a cell that was finished is not
+made again.
 """
 
 from __future__ import annotations
