@@ -27,7 +27,7 @@ from metrics.api import ChangingText, Frames
 from metrics.errors import WeightsError
 from metrics.features.base import Arrays, FrameBuffer
 from metrics.features.float_resize import middle, normalised, short_side
-from metrics.features.rows import Rows
+from metrics.features.rows import FrameRows
 
 FRAMES_PER_BATCH = 16
 """Frames that go through the image tower together, always: batches of one size make scores independent of chunking."""
@@ -128,7 +128,7 @@ class ClipFeaturesPass:
     def __init__(self, network: ClipNetwork, prompt: str) -> None:
         self._network, self._prompt = network, prompt
         self._buffer = FrameBuffer(FRAMES_PER_BATCH)
-        self._features = Rows(np.float32)
+        self._features = FrameRows(np.float32)
 
     def update(self, frames: Frames) -> None:
         """Takes the next frames."""

@@ -15,7 +15,7 @@ from metrics.errors import WeightsError
 from metrics.features.base import Arrays, FrameBuffer
 from metrics.features.dino_files import weights_file
 from metrics.features.float_resize import middle, normalised, short_side
-from metrics.features.rows import Rows
+from metrics.features.rows import FrameRows
 from metrics.features.tensors import read_tensors
 from metrics.features.vit import VisionTransformer, shape_of
 
@@ -69,7 +69,7 @@ class DinoPass:
     def __init__(self, network: DinoNetwork) -> None:
         self._network = network
         self._buffer = FrameBuffer(FRAMES_PER_BATCH)
-        self._features = Rows(np.float32)
+        self._features = FrameRows(np.float32)
 
     def update(self, frames: Frames) -> None:
         """Takes the next frames."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from metrics.api import Frames
 from metrics.features.base import Arrays
-from metrics.features.rows import Rows
+from metrics.features.rows import FrameRows
 
 THUMBNAIL = 16
 """Side of a thumbnail in pixels: small enough that codec noise averages out, large enough to tell poses apart."""
@@ -80,7 +80,7 @@ class FrameStatisticsPass:
     """
 
     def __init__(self) -> None:
-        self._rows = {name: Rows(dtype) for name, dtype in FRAME_COLUMNS.items()}
+        self._rows = {name: FrameRows(dtype) for name, dtype in FRAME_COLUMNS.items()}
         self._anchors: list[NDArray[np.uint8]] = []
         self._last: NDArray[np.uint8] | None = None
 

@@ -4,7 +4,7 @@ A small array a frame, allocated between the large temporaries of a network, kee
 again: what a process holds then grows by many times what is kept. Here rows are copied into blocks of many frames.
 
 Example:
-    >>> rows = Rows(np.float32)
+    >>> rows = FrameRows(np.float32)
     >>> rows.append(np.ones((3, 2)))
     >>> rows.append(np.zeros((1, 2)))
     >>> rows.array((0, 2)).sum(axis=1).tolist()
@@ -22,7 +22,7 @@ ROWS_PER_BLOCK = 1024
 """Rows of a block: of a thumbnail or a feature this is a megabyte or so, too much to fit into a gap between others."""
 
 
-class Rows:
+class FrameRows:
     """Rows of one shape, which the first of them says; as many as there is memory for."""
 
     def __init__(self, dtype: DTypeLike) -> None:

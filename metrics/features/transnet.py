@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from metrics.api import Frames
 from metrics.errors import WeightsError
 from metrics.features.base import Arrays
-from metrics.features.rows import Rows
+from metrics.features.rows import FrameRows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,7 +115,7 @@ class ShotBoundariesPass:
         self._network = network
         self._held: list[NDArray[np.uint8]] = []
         self._count = 0
-        self._single, self._many = Rows(np.float32), Rows(np.float32)
+        self._single, self._many = FrameRows(np.float32), FrameRows(np.float32)
 
     def update(self, frames: Frames) -> None:
         """Takes the next frames."""

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from metrics.features.rows import ROWS_PER_BLOCK, Rows
+from metrics.features.rows import ROWS_PER_BLOCK, FrameRows
 
 
 @pytest.mark.parametrize("step", [1, 7, ROWS_PER_BLOCK, 2 * ROWS_PER_BLOCK + 3])
 @pytest.mark.parametrize("shape", [(), (3,), (2, 2)])
 def test_rows_come_back_as_they_were_appended(step, shape):
     given = np.random.default_rng(0).random((2 * ROWS_PER_BLOCK + 3, *shape))
-    rows = Rows(np.float64)
+    rows = FrameRows(np.float64)
     for start in range(0, len(given), step):
         rows.append(given[start : start + step])
     np.testing.assert_array_equal(rows.array((0, *shape)), given)
@@ -18,7 +18,7 @@ def test_rows_come_back_as_they_were_appended(step, shape):
 
 def test_rows_are_copies_of_the_type_that_was_asked_for():
     given = np.full((2, 2), 1.5)
-    rows = Rows(np.float32)
+    rows = FrameRows(np.float32)
     rows.append(given)
     given[:] = 0
     found = rows.array((0, 2))
@@ -27,12 +27,12 @@ def test_rows_are_copies_of_the_type_that_was_asked_for():
 
 
 def test_without_rows_the_shape_is_the_one_that_was_named():
-    rows = Rows(np.uint8)
+    rows = FrameRows(np.uint8)
     rows.append([])
     assert rows.array((0, 16, 3)).shape == (0, 16, 3)
 
 
 def test_a_full_block_leaves_no_empty_one_behind():
-    rows = Rows(np.int64)
+    rows = FrameRows(np.int64)
     rows.append(np.arange(ROWS_PER_BLOCK))
     assert rows.array((0,)).tolist() == list(range(ROWS_PER_BLOCK))
