@@ -7,12 +7,12 @@ import torch
 
 from tests.conftest import golden
 
-NETWORKS = json.loads(golden("quality", "networks.json").read_text(encoding="utf-8"))
+NETWORKS = json.loads(golden("quality", "networks.json", travels=False).read_text(encoding="utf-8"))
 
 
 def filled(module, name, prefix=""):
     """Returns the module with the weights of a golden network; `prefix` stands before its names when they are drawn."""
-    spec = importlib.util.spec_from_file_location("fill_quality", golden("quality", "fill_quality.py"))
+    spec = importlib.util.spec_from_file_location("fill_quality", golden("quality", "fill_quality.py", travels=False))
     rule = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(rule)
     network = NETWORKS[name]

@@ -18,18 +18,18 @@ from metrics.vbench_long_tables import BACKGROUND, SUBJECT
 from tests.conftest import golden
 from tests.parity.quality_networks import NETWORKS, filled
 
-LONG = json.loads(golden("quality", "vbench_long.json").read_text(encoding="utf-8"))
-TABLES = json.loads(golden("quality", "vbench_long_tables.json").read_text(encoding="utf-8"))
+LONG = json.loads(golden("quality", "vbench_long.json", travels=False).read_text(encoding="utf-8"))
+TABLES = json.loads(golden("quality", "vbench_long_tables.json", travels=False).read_text(encoding="utf-8"))
 SUBJECT_CLIPS = ["hard_cut", "letterbox", "wide", "zoom", "translate", "near_static", "static", "flicker"]
 FUSED_CLIPS = ["hard_cut", "long_drift", "long_sink"]
 
 
 def path_of(name):
-    return golden("quality" if name.startswith(("long_", "big")) else "metrics", "clips", f"{name}.mkv")
+    return golden("quality" if name.startswith(("long_", "big")) else "metrics", "clips", f"{name}.mkv", travels=False)
 
 
 def load(name):
-    with np.load(golden("quality", name)) as file:
+    with np.load(golden("quality", name, travels=False)) as file:
         return {key: file[key] for key in file.files}
 
 

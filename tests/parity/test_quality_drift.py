@@ -10,7 +10,7 @@ from metrics.drift import DRIFTS, segment_starts, segment_values, vde
 from metrics.helios import eight_frames_at_both_ends, rating, total
 from tests.conftest import golden
 
-DRIFT = json.loads(golden("quality", "drift.json").read_text(encoding="utf-8"))
+DRIFT = json.loads(golden("quality", "drift.json", travels=False).read_text(encoding="utf-8"))
 
 
 def mean_window(series):
@@ -53,7 +53,7 @@ def test_helios_frames(case):
 @pytest.mark.parametrize("clip", ["hard_cut", "long_drift", "long_sink"])
 def test_helios_aesthetic_drift_of_the_golden_scores(clip):
     case = DRIFT["helios_aesthetic"][clip]
-    with np.load(golden("quality", "aesthetic.npz")) as file:
+    with np.load(golden("quality", "aesthetic.npz", travels=False)) as file:
         scores = file[f"{clip}__per_frame"].astype(np.float64) / 10
     assert len(scores) == case["frames"]
     found = DRIFTS["start_end_15"].read(mean_window(scores), len(scores), 10.0)

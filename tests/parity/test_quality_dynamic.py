@@ -25,12 +25,12 @@ from metrics.static_filter import LoadedStaticPairs, stands_still
 from tests.conftest import golden
 from tests.parity.quality_networks import NETWORKS
 
-SAMPLING = json.loads(golden("quality", "sampling.json").read_text(encoding="utf-8"))
+SAMPLING = json.loads(golden("quality", "sampling.json", travels=False).read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def expected():
-    with np.load(golden("quality", "dynamic.npz")) as file:
+    with np.load(golden("quality", "dynamic.npz", travels=False)) as file:
         return {key: file[key] for key in file.files}
 
 

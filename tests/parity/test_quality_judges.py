@@ -17,7 +17,7 @@ from tests.parity.test_quality_consistency import clip_tower, path_of
 
 
 def load(name):
-    with np.load(golden("quality", name)) as file:
+    with np.load(golden("quality", name, travels=False)) as file:
         return {key: file[key] for key in file.files}
 
 

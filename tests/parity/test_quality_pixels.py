@@ -12,9 +12,9 @@ from metrics.repetition import SinkCollapse, lag_distances, nearest_lag, norepea
 from metrics.scoring import VideoScorer
 from tests.conftest import golden
 
-EXPOSURE = json.loads(golden("quality", "exposure.json").read_text(encoding="utf-8"))
-FLICKER = json.loads(golden("quality", "flicker.json").read_text(encoding="utf-8"))
-REPETITION = json.loads(golden("quality", "repetition.json").read_text(encoding="utf-8"))
+EXPOSURE = json.loads(golden("quality", "exposure.json", travels=False).read_text(encoding="utf-8"))
+FLICKER = json.loads(golden("quality", "flicker.json", travels=False).read_text(encoding="utf-8"))
+REPETITION = json.loads(golden("quality", "repetition.json", travels=False).read_text(encoding="utf-8"))
 
 
 def clip_path(name):

@@ -18,8 +18,8 @@ from metrics.scoring import VideoScorer
 from metrics.tcuts import TransNetCuts, cut_boundaries, shots
 from tests.conftest import golden, handed
 
-FACTS = json.loads(golden("quality", "transnet.json").read_text(encoding="utf-8"))
-SCENES = json.loads(golden("quality", "transnet_scenes.json").read_text(encoding="utf-8"))
+FACTS = json.loads(golden("quality", "transnet.json", travels=False).read_text(encoding="utf-8"))
+SCENES = json.loads(golden("quality", "transnet_scenes.json", travels=False).read_text(encoding="utf-8"))
 CLIPS = [
     pytest.param(name, marks=pytest.mark.slow if facts["frames"] > 150 else ())
     for name, facts in FACTS.items()
@@ -29,7 +29,7 @@ CLIPS = [
 
 @pytest.fixture(scope="module")
 def expected():
-    with np.load(golden("quality", "transnet.npz")) as file:
+    with np.load(golden("quality", "transnet.npz", travels=False)) as file:
         return {key: file[key] for key in file.files}
 
 
@@ -41,7 +41,7 @@ def metric():
 def path_of(name):
     if "." in name:
         return handed("clips", name)
-    return golden("quality" if name.startswith("long_") else "metrics", "clips", f"{name}.mkv")
+    return golden("quality" if name.startswith("long_") else "metrics", "clips", f"{name}.mkv", travels=False)
 
 
 def rgb24(path, chunk=7):
