@@ -71,7 +71,7 @@ def cache_folder() -> str:
     return str(folder) if cache.usable else ""
 
 
-def with_flow(catalog: Catalog, profile: Profile, flow: str, weights: str) -> Profile:
+def with_flow(catalog: Catalog, profile: Profile, flow: str, weights: str, overrides: Sequence[str]) -> Profile:
     """Returns a profile in which every metric that reads optical flow reads it with this estimator.
 
     Args:
@@ -79,11 +79,20 @@ def with_flow(catalog: Catalog, profile: Profile, flow: str, weights: str) -> Pr
         profile: names the metrics.
         flow: name of the estimator; empty to keep the profile's.
         weights: its weights file (or "mini" folder); empty for its own.
+        overrides: of the command, `KEY=VALUE`.
+
+    Raises:
+        ConfigError: an override says the same of a metric, and would be lost.
     """
     sections = dict(profile.metrics)
     for name in catalog.choose_metrics(profile.run.metrics):
         if "flow" not in {field.name for field in fields(catalog.metrics[name].cls)}:
             continue
+        for word in overrides if flow or weights else ():
+            if word.startswith((f"metrics.{name}.flow=", f"metrics.{name}.flow_weights=")):
+                raise ConfigError(
+                    f"--set {word} and --flow speak of the same: give --flow NAME --flow-weights FILE alone"
+                )
         section = dict(sections.get(name, {}))
         if flow:
             section |= {"flow": flow, "flow_weights": "mini:raft" if flow == "mini" else ""}

@@ -158,13 +158,22 @@ def _videos_in(folder: Path) -> list[str]:
     """Returns the video files in a folder without pictures; nothing for any other path.
 
     A folder with pictures is one video, its pictures are the frames.
+
+    Raises:
+        ConfigError: it holds both, so what is meant cannot be known and some would go unscored.
     """
     if not folder.is_dir():
         return []
     files = [file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")]
-    if any(file.suffix.lower() in PICTURES for file in files):
-        return []
-    return [str(file) for file in files if file.suffix.lower() in VIDEOS]
+    videos = [file for file in files if file.suffix.lower() in VIDEOS]
+    pictures = [file for file in files if file.suffix.lower() in PICTURES]
+    if videos and pictures:
+        endings = " ".join(sorted({f"'{folder}/*{file.suffix}'" for file in videos}))
+        raise ConfigError(
+            f"{printable(str(folder))} holds videos ({len(videos)}) and pictures ({len(pictures)}): name the videos, "
+            f"{printable(endings)}; or, if the pictures are the frames of one video, name the folder in a --manifest"
+        )
+    return [] if pictures else [str(file) for file in videos]
 
 
 def _out_of_step(videos: Sequence[GivenVideo]) -> tuple[str, ...]:

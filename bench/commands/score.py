@@ -97,7 +97,7 @@ def score(
     run = store.known()
     options = [*overrides, *carried, *run_options(weights_dir, metrics)]
     settings = given_settings.scoring_profile(run, profile, options, device)
-    settings = given_settings.with_flow(catalog, settings, flow, flow_weights)
+    settings = given_settings.with_flow(catalog, settings, flow, flow_weights, overrides)
     cache = "" if no_cache or dry_run else given_settings.cache_folder()
     words = [manifest] if manifest else paths
     ends = given_settings.boundaries(seams, chunk, first)

@@ -162,14 +162,18 @@ class PtlFlow:
         if not checkpoint or not file.is_file():
             raise WeightsError(
                 f"flow 'ptlflow:{name}' has no checkpoint at \"{checkpoint}\": download one from the releases of "
-                "hmorimitsu/ptlflow and name the file as `flow_weights`; nothing is fetched here"
+                "hmorimitsu/ptlflow and name the file as `flow_weights` (--flow-weights FILE); nothing is fetched"
             )
         try:
             with _without_log():
                 model = ptlflow.get_model(name)
-            model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True)["state_dict"])
+            state = torch.load(file, map_location="cpu", weights_only=True)["state_dict"]
         except (ValueError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
             raise WeightsError(f"ptlflow cannot load {name!r} with the checkpoint {checkpoint}: {error}") from error
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:  # lists every tensor
+            raise WeightsError(f"{checkpoint} is not a checkpoint of ptlflow's {name!r}: other tensors") from error
         self._model = model.eval().to(device)
         self.device = device
         self.weights_sha256 = sha256_of(file)

@@ -477,3 +477,8 @@ def test_a_foreign_result_file_is_written_anew(here: Path, content: str) -> None
     for record in Path("results/scores/cells").rglob("*.json"):
         record.write_text(content)
     assert values(score("a.mkv")) == [10]
+
+
+def test_a_setting_that_the_flow_option_would_undo_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    score("a.mkv", "--flow", "dis", "--set", "metrics.mawe.flow_weights=w.pth", code=2, metrics="mawe")
+    assert "give --flow NAME --flow-weights FILE alone" in capsys.readouterr().err

@@ -166,3 +166,18 @@ def test_prompts_go_by_position_and_doubts_are_said(tmp_path: Path, monkeypatch:
     assert collect(["twin_*.mp4"], "", "") == Collected((GivenVideo("twin_01.mp4"), GivenVideo("twin_1.mp4")))
     with pytest.raises(ConfigError, match="nothing matches x"):
         collect(["clip_1.mp4", "x*.mp4"], "", "")
+
+
+def test_a_folder_is_one_video_or_holds_videos_and_never_both(tmp_path: Path) -> None:
+    for name in ("b.mp4", "a.webm", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [Path(video.path).name for video in collect([str(tmp_path)], "", "").videos] == ["a.webm", "b.mp4"]
+    (tmp_path / "sheet.PNG").touch()
+    with pytest.raises(
+        ConfigError, match=r"holds videos \(2\) and pictures \(1\).*/\*\.mp4' '.*/\*\.webm'.*--manifest"
+    ):
+        collect([str(tmp_path)], "", "")
+    assert [Path(video.path).name for video in collect([f"{tmp_path}/*.mp4"], "", "").videos] == ["b.mp4"]
+    for video in ("b.mp4", "a.webm"):
+        (tmp_path / video).unlink()
+    assert [video.path for video in collect([str(tmp_path)], "", "").videos] == [str(tmp_path)]
