@@ -67,13 +67,16 @@ def frame_files(folder: Path) -> list[Path]:
     Raises:
         VideoError: there are none, or their order cannot be known; the text says what the folder holds instead.
     """
-    names = [file.name for file in folder.iterdir() if not file.name.startswith(".") and not file.is_dir()]
+    held = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    names = [path.name for path in held if not path.is_dir()]
     frames = [name for name in names if Path(name).suffix.lower() in PICTURES]
     if not frames:
         others = sorted({Path(name).suffix.lower() or "files without an ending" for name in names})
-        held = f" It holds {', '.join(others[:5])}." if others else " It is empty."
+        what = f"It holds {', '.join(others[:5])}." if others else "It is empty."
+        if held and not names:
+            what = f"It holds folders: name what lies in them, such as '{folder}/*/*.mp4' or '{folder}/*/'."
         raise VideoError(
-            "no-frames", f"{folder} holds no pictures to read as frames ({', '.join(sorted(PICTURES))}).{held}"
+            "no-frames", f"{folder} holds no pictures to read as frames ({', '.join(sorted(PICTURES))}). {what}"
         )
     by_stem: dict[str, str] = {}
     for name in sorted(frames):

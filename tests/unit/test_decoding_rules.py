@@ -150,12 +150,14 @@ def test_a_range_that_is_not_known_is_refused(tmp_path: Path, values: np.ndarray
         (["0.ppm", "1.ppm"], "no-frames", "It holds .ppm"),
         (["a.mp4"], "no-frames", "It holds .mp4"),
         ([], "no-frames", "It is empty"),
+        (["a/0.png"], "no-frames", "It holds folders: name what lies in them, such as '"),
         (["0.png", "0.jpg"], "order", "keep one file a frame"),
         (["1.png", "01.png"], "order", "carry the same number"),
     ],
 )
 def test_a_folder_says_what_it_needs(tmp_path: Path, names: list[str], reason: str, words: str) -> None:
     for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (8, 8)).save(tmp_path / name, format="PNG")
     assert refusal(tmp_path).reason == reason
     assert words in str(refusal(tmp_path))
