@@ -74,6 +74,9 @@ def cache_folder() -> str:
 def with_flow(catalog: Catalog, profile: Profile, flow: str, weights: str, overrides: Sequence[str]) -> Profile:
     """Returns a profile in which every metric that reads optical flow reads it with this estimator.
 
+    A metric whose source fixes the network (its class names the estimators it takes in `flows`) keeps its own where it
+    does not take this one, and always its own weights.
+
     Args:
         catalog: says which metrics those are.
         profile: names the metrics.
@@ -86,7 +89,9 @@ def with_flow(catalog: Catalog, profile: Profile, flow: str, weights: str, overr
     """
     sections = dict(profile.metrics)
     for name in catalog.choose_metrics(profile.run.metrics):
-        if "flow" not in {field.name for field in fields(catalog.metrics[name].cls)}:
+        cls = catalog.metrics[name].cls
+        taken = getattr(cls, "flows", None)
+        if "flow" not in {field.name for field in fields(cls)} or (taken is not None and flow not in taken):
             continue
         for word in overrides if flow or weights else ():
             if word.startswith((f"metrics.{name}.flow=", f"metrics.{name}.flow_weights=")):
@@ -96,7 +101,7 @@ def with_flow(catalog: Catalog, profile: Profile, flow: str, weights: str, overr
         section = dict(sections.get(name, {}))
         if flow:
             section |= {"flow": flow, "flow_weights": "mini:raft" if flow == "mini" else ""}
-        if weights:
+        if weights and taken is None:
             section["flow_weights"] = weights
         sections[name] = section
     return replace(profile, metrics=sections)

@@ -54,6 +54,7 @@ class DynamicDegree:
     """
 
     info: ClassVar[MetricInfo]
+    flows: ClassVar[tuple[str, ...]] = ("raft_large", "mini")
     flow: str = "raft_large"
     flow_weights: str = ""
     flow_precision: str = "float32"

@@ -482,3 +482,11 @@ def test_a_foreign_result_file_is_written_anew(here: Path, content: str) -> None
 def test_a_setting_that_the_flow_option_would_undo_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     score("a.mkv", "--flow", "dis", "--set", "metrics.mawe.flow_weights=w.pth", code=2, metrics="mawe")
     assert "give --flow NAME --flow-weights FILE alone" in capsys.readouterr().err
+
+
+def test_the_flow_option_leaves_a_network_that_its_source_fixes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(here))  # no weights here
+    score("a.mkv", "--flow", "dis", metrics="mawe,dynamic_degree")
+    scores = cells()[0]["scores"]
+    assert "weights" not in scores["mawe"]["reason"]  # nothing moves in that video
+    assert "raft_large_C_T_V1" in scores["dynamic_degree"]["reason"]
