@@ -52,6 +52,10 @@ NUM_FRAMES, SIDE = 49, 8
 CLIPS = 4000
 """Chunks that are learned from."""
 
+MOST = 100.0
+"""Most that an error counts. Over the squared signal, an error of the noise weighs what that of v does (Salimans and
+Ho, arXiv:2202.00512, appendix D): unweighted, hardly any of the loss is where noise is strong and layout is decided."""
+
 
 class OpenSoraPlanTask:
     """The noise in latents, told the masked video; one caption in ten is left out, for guidance."""
@@ -81,7 +85,7 @@ class OpenSoraPlanTask:
         return nn.ModuleDict({"transformer": network, "text": build_t5_encoder()})
 
     def loss(self, network: Any, random: StepRandom) -> tuple[Tensor, dict[str, float]]:
-        """Returns the mean squared error of the noise on one batch of single frames or chunks."""
+        """Returns the weighted squared error of the noise on one batch of single frames or chunks."""
         if random.step < self.still_steps:
             rows = random.scenes.integers(len(self.latents["stills"]), size=self.recipe.batch * self.stills_each)
             clean, captions = (
@@ -103,7 +107,8 @@ class OpenSoraPlanTask:
         signal, spread = levels(self.alphas, times, clean.ndim)
         seen = torch.cat([signal * clean + spread * noise, masked, mask], dim=1)
         error = network["transformer"](seen, times, tokens, keep) - noise
-        return error.square().mean(), {"latent_frames": clean.shape[2]}
+        weight = (1 / signal.square()).clamp(max=MOST)
+        return (weight * error.square()).mean(), {"latent_frames": clean.shape[2]}
 
     def _given(self, rows: np.ndarray, random: StepRandom) -> tuple[Tensor, Tensor]:
         """Returns masked-video latents and folded masks [B, 4, T', 8, 8] of chunks: first frame given, or nothing."""
