@@ -99,7 +99,7 @@ class RefinerTask:
         """Returns the data on a device, made and moved there at the first call."""
         if self._data is None or self._data.clean.device != device:
             pairs = load_pairs(self.clips, self.cache, self.weights, device)
-            folder = self.weights / "refiner" / "text_encoder"
+            folder = self.weights / "text_to_video" / "text_encoder"
             model = CLIPTextModel.from_pretrained(folder, torch_dtype=torch.float32).eval().to(device)
             encode, read = (
                 TextEncoder(build_tokenizer(), model),
