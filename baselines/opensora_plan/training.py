@@ -5,7 +5,7 @@ The text encoder is trained with it.
 
 Example:
     >>> sum(parameter.numel() for parameter in InpaintTransformer(InpaintConfig.from_json(CONFIG)).parameters())
-    1026160
+    1040032
 """
 
 from __future__ import annotations
