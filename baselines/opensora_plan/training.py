@@ -52,7 +52,7 @@ NUM_FRAMES, SIDE = 49, 8
 CLIPS = 4000
 """Chunks that are learned from."""
 
-MOST = 100.0
+HEAVIEST = 100.0
 """Most that an error counts. Over the squared signal, an error of the noise weighs what that of v does (Salimans and
 Ho, arXiv:2202.00512, appendix D): unweighted, hardly any of the loss is where noise is strong and layout is decided."""
 
@@ -107,7 +107,7 @@ class OpenSoraPlanTask:
         signal, spread = levels(self.alphas, times, clean.ndim)
         seen = torch.cat([signal * clean + spread * noise, masked, mask], dim=1)
         error = network["transformer"](seen, times, tokens, keep) - noise
-        weight = (1 / signal.square()).clamp(max=MOST)
+        weight = (1 / signal.square()).clamp(max=HEAVIEST)
         return (weight * error.square()).mean(), {"latent_frames": clean.shape[2]}
 
     def _given(self, rows: np.ndarray, random: StepRandom) -> tuple[Tensor, Tensor]:
