@@ -87,13 +87,15 @@ def with_flow(catalog: Catalog, profile: Profile, flow: str, weights: str, overr
     Raises:
         ConfigError: an override says the same of a metric, and would be lost.
     """
+    if not (flow or weights):
+        return profile
     sections = dict(profile.metrics)
     for name in catalog.choose_metrics(profile.run.metrics):
         cls = catalog.metrics[name].cls
         taken = getattr(cls, "flows", None)
         if "flow" not in {field.name for field in fields(cls)} or (taken is not None and flow not in taken):
             continue
-        for word in overrides if flow or weights else ():
+        for word in overrides:
             if word.startswith((f"metrics.{name}.flow=", f"metrics.{name}.flow_weights=")):
                 raise ConfigError(
                     f"--set {word} and --flow speak of the same: give --flow NAME --flow-weights FILE alone"

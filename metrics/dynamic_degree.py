@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from metrics.api import AssumedRate, Frames, MetricInfo, Part, Score, Series, mean_or_none, metric
+from metrics.flow import VBENCH_ESTIMATORS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +46,7 @@ class DynamicDegree:
     Series, one value per sampled pair: `top5` (pixels), `frame` (its first frame); and `threshold` (pixels), once.
 
     Attributes:
+        flows: what `flow` may be; the source fixes the network, so an estimator chosen for all metrics may not fit.
         flow: "raft_large" with the weights VBench uses (Chairs and Things), or "mini".
         flow_weights: weights file, or folder of "mini".
         flow_precision: as in `metrics.mawe.Mawe`.
@@ -54,7 +56,7 @@ class DynamicDegree:
     """
 
     info: ClassVar[MetricInfo]
-    flows: ClassVar[tuple[str, ...]] = ("raft_large", "mini")
+    flows: ClassVar[tuple[str, ...]] = VBENCH_ESTIMATORS
     flow: str = "raft_large"
     flow_weights: str = ""
     flow_precision: str = "float32"

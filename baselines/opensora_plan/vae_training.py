@@ -112,13 +112,15 @@ def start_from_images(network: CausalVAE, image: Mapping[str, Tensor], factor: f
     """Copies an autoencoder of images of the same widths, which may have fewer latent channels, into a causal one.
 
     The image's kernels become the last in time of the causal ones and the others zero, so each latent frame shows the
-    last of its frames, as the original was started from Stable Diffusion's autoencoder. Latent channels that the image
-    lacks start with little noise, and hardly heard by the decoder.
+    last of its frames. Latent channels that the image lacks start with little noise, and hardly heard by the decoder.
 
     Args:
         network: to be changed.
         image: tensors of diffusers' `AutoencoderKL`.
         factor: what gives its latents unit variance, as all channels have it here.
+
+    Source: Open-Sora-Plan v1.0, docs/CausalVideoVAE.md ("tail initialization" from Stable Diffusion's autoencoder); the
+        further channels are ours.
     """
     own = network.state_dict()  # views of the parameters
     for tensor in own.values():
@@ -135,7 +137,7 @@ def start_from_images(network: CausalVAE, image: Mapping[str, Tensor], factor: f
     own["encoder.conv_out.conv.bias"][wide:] = QUIET
     own["decoder.conv_in.conv.weight"].mul_(0.1)
     for side in ("quant_conv.conv", "post_quant_conv.conv"):
-        own[f"{side}.weight"].copy_(torch.eye(len(own[f"{side}.weight"])).view_as(own[f"{side}.weight"]))
+        nn.init.dirac_(own[f"{side}.weight"])
         own[f"{side}.bias"].zero_()
     for kind in ("weight", "bias"):
         _last_in_time(own[f"encoder.conv_out.conv.{kind}"])[moments] = image[f"encoder.conv_out.{kind}"]
@@ -163,7 +165,8 @@ _CAUSAL_WORDS = (
     (r"up_blocks\.(\d)\.resnets", lambda found: f"up.{3 - int(found[1])}.block"),
     (r"up_blocks\.(\d)\.upsamplers\.0", lambda found: f"up.{3 - int(found[1])}.upsample"),
     (r"conv_shortcut", "nin_shortcut"),
-    (r"conv_norm_out|group_norm", lambda found: "norm_out" if found[0] == "conv_norm_out" else "norm"),
+    (r"conv_norm_out", "norm_out"),
+    (r"group_norm", "norm"),
     (r"to_([qkv])\.", r"\1."),
     (r"to_out\.0", "proj_out"),
 )

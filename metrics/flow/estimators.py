@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metrics.errors import SettingError, WeightsError
+from metrics.flow import VBENCH_ESTIMATORS
 from metrics.flow.api import FlowEstimator, FlowPairs, FlowStream
 
 if TYPE_CHECKING:
@@ -86,8 +87,10 @@ def load_vbench_raft(flow: str, weights: str, device: str, precision: str, updat
     from metrics.flow.raft_streaming import RaftFlow
     from metrics.flow.weights import load_chairs_and_things
 
-    if flow not in ("raft_large", "mini"):
-        raise SettingError(f"the dynamic degree is measured by 'raft_large' or 'mini', not {flow!r}")
+    if flow not in VBENCH_ESTIMATORS:
+        raise SettingError(
+            f"the dynamic degree is measured by {' or '.join(map(repr, VBENCH_ESTIMATORS))}, not {flow!r}"
+        )
     if flow == "mini":
         model, sha256, updates = _load_mini(weights)
     else:

@@ -25,7 +25,8 @@ FUSED_CLIPS = ["hard_cut", "long_drift", "long_sink"]
 
 
 def path_of(name):
-    return golden("quality" if name.startswith(("long_", "big")) else "metrics", "clips", f"{name}.mkv", travels=False)
+    travels = not name.startswith(("long_", "big"))
+    return golden("metrics" if travels else "quality", "clips", f"{name}.mkv", travels=travels)
 
 
 def load(name):

@@ -41,7 +41,8 @@ def metric():
 def path_of(name):
     if "." in name:
         return handed("clips", name)
-    return golden("quality" if name.startswith("long_") else "metrics", "clips", f"{name}.mkv", travels=False)
+    travels = not name.startswith("long_")
+    return golden("metrics" if travels else "quality", "clips", f"{name}.mkv", travels=travels)
 
 
 def rgb24(path, chunk=7):

@@ -7,7 +7,6 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -25,6 +24,7 @@ from baselines.opensora_plan import training as opensora_plan_training
 from baselines.opensora_plan import vae_training as opensora_plan_vae_training
 from baselines.opensora_plan.continuation import load_causal_vae
 from baselines.opensora_plan.method import OpenSoraPlan
+from baselines.opensora_plan.vae import CausalVAE, CausalVAEConfig
 from baselines.train import BASELINE_TASKS
 from generators.api import Request, Start
 from generators.mini.data import as_pixels
@@ -206,7 +206,8 @@ def test_the_causal_autoencoder_starts_as_that_of_single_frames() -> None:
     """One frame has its latents of unit variance, with their noise; the last of a group decides what a group has."""
     image = AutoencoderKL.from_pretrained(WEIGHTS / SHARED, torch_dtype=torch.float32).eval()
     factor = image.config.scaling_factor
-    causal = opensora_plan_vae_training.OpenSoraPlanVaeTask.build(Mock()).eval()
+    causal = CausalVAE(CausalVAEConfig.from_json(opensora_plan_vae_training.CONFIG)).eval()
+    opensora_plan_vae_training.start_from_images(causal, image.state_dict(), factor)
     frames = as_pixels(pixels(2, 5))
     with torch.no_grad():
         known = image.encode(frames[:, 0]).latent_dist
