@@ -3,7 +3,7 @@
 A grid that was stopped goes on where it was; one that is finished is only read.
 
 Example:
-    python -m bench.studies.ablations memories results/ablations
+    python -m bench.studies.ablations memories results/ablations --variant streaming_t2v_positions=FOLDER
     python -m bench.studies.ablations forgetting results/forgetting
     python -m bench.studies.ablations transformer results/transformer
     python -m bench.studies.ablations losses generators/mini/cache        (after a training)
@@ -14,10 +14,11 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.catalog import find_plugins
+from bench.errors import ConfigError
 from bench.plan import plan
 from bench.profile import load_profile
 from bench.records import Record
@@ -99,18 +100,17 @@ STUDIES: Mapping[str, Study] = {
 }
 
 
-def finished(study: Study, folder: Path, settings: Sequence[str], prompts: int, seeds: Sequence[int]) -> Records:
+def finished(study: Study, folder: Path, options: argparse.Namespace) -> Records:
     """Returns the finished videos of a study by method, after making and scoring those that are missing.
 
     Args:
         study: which grid.
         folder: of the run.
-        settings: further settings of the profile.
-        prompts: how many.
-        seeds: which.
+        options: the command line's: further settings of the profile, prompts and seeds.
     """
     catalog = find_plugins()
-    profile = load_profile("mini", [*study.settings, *settings])
+    profile = load_profile("mini", [*study.settings, *options.set])
+    prompts, seeds = options.prompts or study.prompts, options.seeds or study.seeds
     spec = plan(catalog, profile, methods=study.methods, prompts=str(prompts), seeds=tuple(seeds))
     store = Store(folder)
     summary = execute(spec, catalog, store, folder.name)
@@ -124,9 +124,32 @@ def finished(study: Study, folder: Path, settings: Sequence[str], prompts: int, 
     return found
 
 
-def identity_columns(store: Store, records: Records, kept: Path) -> dict[str, Read]:
+def finished_with_variants(study: Study, options: argparse.Namespace) -> dict[Path, Records]:
+    """Returns what `finished` does for the study and for each `--variant`, by the folder of its run.
+
+    A variant is the study's first method with other weights, under a name of its own, in a folder beside the run's.
+
+    Raises:
+        ConfigError: a variant names no weights.
+    """
+    grids = {options.run: finished(study, options.run, options)}
+    for variant in options.variant:
+        name, _, weights = variant.partition("=")
+        if not weights:
+            raise ConfigError(f"--variant {variant}: give NAME=WEIGHTS, the folder of a trained network")
+        setting = f"methods.{study.first}.weights={weights}"
+        changed = replace(study, methods=study.first, settings=(*study.settings, setting))
+        beside = options.run.with_name(f"{options.run.name}-{name}")
+        grids[beside] = {name: finished(changed, beside, options)[study.first]}
+    return grids
+
+
+def identity_columns(grids: Mapping[Path, Records]) -> dict[str, Read]:
     """Returns the columns of the long videos: CLIP at their end, drift, and whether things kept colour and shape."""
-    known = identities(store, [record for videos in records.values() for record in videos], kept)
+    known: dict[str, dict[str, float]] = {}
+    for folder, records in grids.items():
+        videos = [record for found in records.values() for record in found]
+        known |= identities(Store(folder), videos, folder / "identity.json")
 
     def named(word: str) -> Read:
         return lambda record: known[f"{record.method}/{record.key}"][word]
@@ -140,17 +163,17 @@ def identity_columns(store: Store, records: Records, kept: Path) -> dict[str, Re
 
 def run_study(name: str, options: argparse.Namespace) -> None:
     """Runs or reads a study, prints its tables and draws its figures."""
-    study, folder = STUDIES[name], options.run
-    records = finished(study, folder, options.set, options.prompts or study.prompts, options.seeds or list(study.seeds))
-    store, columns = Store(folder), ABLATION_COLUMNS
-    if name == "forgetting":
-        columns = identity_columns(store, records, folder / "identity.json")
+    study = STUDIES[name]
+    grids = finished_with_variants(study, options)
+    records = {method: videos for found in grids.values() for method, videos in found.items()}
+    columns = identity_columns(grids) if name == "forgetting" else ABLATION_COLUMNS
     print(
         ablation_table(records, columns), paired_table(records, study.first, columns), study.goals(records), sep="\n\n"
     )
     options.figures.mkdir(parents=True, exist_ok=True)
     draw_over_time(records, options.figures / f"{name}.png")
-    draw_contact_sheets(store, records, options.figures)
+    for folder, found in grids.items():
+        draw_contact_sheets(Store(folder), found, options.figures)
 
 
 def keep_losses(cache: Path, figures: Path) -> None:
@@ -169,6 +192,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", help="0 1 for memories, 0 for the others")
     parser.add_argument(
         "--set", action="append", default=[], help="a setting of the mini profile, such as run.workers=1"
+    )
+    parser.add_argument(
+        "--variant",
+        action="append",
+        default=[],
+        metavar="NAME=WEIGHTS",
+        help="one more row: the first method with them",
     )
     parser.add_argument("--figures", type=Path, default=DOCUMENT, help="where figures go")
     options = parser.parse_args(arguments)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bench.errors import ConfigError
 from bench.records import Record, StoredScore
 from bench.spec import Prompt
 from bench.store import Store
 from bench.studies import ablations, identity
 from bench.studies.ablation_scores import ablation_table, clip_at_end, paired_table, ratio, value
-from bench.studies.ablations import STUDIES, Study, finished, main, transformer_goals
+from bench.studies.ablations import STUDIES, Study, finished, finished_with_variants, main, transformer_goals
 from bench.studies.identity import identities, named_rightly
 from bench.studies.mini_networks import Namer
 from generators.mini.grammar import parse
 from generators.mini.world import Clip
+from generators.weights import resolve_weights
 from tests.stores import record as stored_record
 
 RED = "a red circle bouncing up and down on grass"
@@ -99,7 +104,7 @@ def test_a_grid_goes_on_and_is_drawn(
     monkeypatch.setitem(ablations.STUDIES, "memories", study)
     serial = ["run.executor=serial"]
     run, figures = tmp_path / "run", tmp_path / "figures"
-    first = finished(study, run, serial, 1, [0])
+    first = finished(study, run, Namespace(set=serial, prompts=1, seeds=[0]))
     assert {method: len(found) for method, found in first.items()} == {"still": 1, "truth": 1}
     made = {path: path.stat().st_mtime_ns for path in run.rglob("*.mkv")}
     main(["memories", str(run), "--set", serial[0], "--figures", str(figures)])
@@ -109,3 +114,19 @@ def test_a_grid_goes_on_and_is_drawn(
     assert "| minus `still` | MAWE ↓ | " in printed
     assert printed.rstrip().endswith("goals: still, truth")
     assert {path.name for path in figures.iterdir()} == {"memories.png", "contact-still.png", "contact-truth.png"}
+
+
+def test_a_variant_is_a_row_of_its_own(tmp_path: Path) -> None:
+    weights = shutil.copytree(resolve_weights("mini:streaming_t2v"), tmp_path / "weights")
+    sizes = weights / "network" / "config.json"
+    sizes.write_text(json.dumps(json.loads(sizes.read_text()) | {"cam_positions": True}))
+    settings = ("run.metrics=['clip']", "video.num_frames=17")
+    study = Study("streaming_t2v", 1, (0,), settings, lambda records: "")
+    given = {"set": ["run.executor=serial"], "prompts": 0, "seeds": None, "run": tmp_path / "run"}
+    grids = finished_with_variants(study, Namespace(**given, variant=[f"other={weights}"]))
+    (plain,), (other,) = (found for grid in grids.values() for found in grid.values())
+    assert [list(grid) for grid in grids.values()] == [["streaming_t2v"], ["other"]]
+    assert [folder.name for folder in grids] == ["run", "run-other"]
+    assert plain.scores["clip"].value != other.scores["clip"].value
+    with pytest.raises(ConfigError, match=r"--variant other: give NAME=WEIGHTS"):
+        finished_with_variants(study, Namespace(**given, variant=["other"]))
