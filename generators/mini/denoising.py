@@ -45,9 +45,20 @@ def draw_stills(library: Library, random: StepRandom, batch: int) -> tuple[Tenso
     return library.stills[torch.as_tensor(rows)].float(), [library.still_captions[i] for i in rows]
 
 
-def draw_clips(library: Library, random: StepRandom, batch: int, num_frames: int) -> tuple[Tensor, list[str]]:
-    """Returns neighbouring frames [batch, num_frames, 4, 8, 8] of random clips, and their captions."""
-    rows = random.scenes.integers(len(library.clips), size=batch)
+def draw_clips(
+    library: Library, random: StepRandom, batch: int, num_frames: int, odds: NDArray[np.float64] | None = None
+) -> tuple[Tensor, list[str]]:
+    """Returns neighbouring frames [batch, num_frames, 4, 8, 8] of random clips, and their captions.
+
+    Args:
+        library: the clips.
+        random: randomness of the step.
+        batch: how many clips.
+        num_frames: how many frames of each.
+        odds: how likely each clip is to be drawn, positive, of any sum; None for all alike.
+    """
+    p = None if odds is None else odds / odds.sum()
+    rows = random.scenes.choice(len(library.clips), size=batch, p=p)
     starts = random.scenes.integers(library.clips.shape[1] - num_frames + 1, size=batch)
     return consecutive_frames(library.clips, rows, starts, num_frames).float(), [library.clip_captions[i] for i in rows]
 

@@ -59,7 +59,7 @@ class SvdTask:
     """
 
     name = "svd"
-    recipe = Recipe(steps=1900, batch=4, learning_rate=1.5e-3, average=0.998)
+    recipe = Recipe(steps=8143, batch=8, learning_rate=1.5e-3)
     compiled: tuple[str, ...] = ()
 
     def __init__(self) -> None:

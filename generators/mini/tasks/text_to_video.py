@@ -7,12 +7,15 @@ tensors are its spatial part, and learns motion from whole clips, with single fr
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UNet3DConditionModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from generators.mini.denoising import (
@@ -26,6 +29,7 @@ from generators.mini.denoising import (
     levels,
     start_from_image_model,
 )
+from generators.mini.grammar import parse
 from generators.mini.latents import load_library
 from generators.mini.training import Recipe, StepRandom
 
@@ -44,10 +48,14 @@ CONFIG = {
 
 
 class TextToVideoTask:
-    """Denoising with v-prediction; one caption in ten is left out, for guidance."""
+    """Denoising with v-prediction; one caption in ten is left out, for guidance.
+
+    What single frames cannot teach is weighted up: clips are drawn by `odds_of`, and their noise levels as the square
+    root of a uniform draw, since motion and camera are decided where noise is strong.
+    """
 
     name = "text_to_video"
-    recipe = Recipe(steps=3600, batch=8, learning_rate=1.5e-3, average=0.998)
+    recipe = Recipe(steps=4018, batch=32, learning_rate=1.5e-3)
     compiled: tuple[str, ...] = ()
     still_every = 4
     """Every how many steps single frames are drawn in place of clips: as many samples as a clip batch has frames."""
@@ -56,6 +64,7 @@ class TextToVideoTask:
 
     def __init__(self) -> None:
         self.library = load_library(CACHE, WEIGHTS)
+        self.odds = odds_of(self.library.clip_captions)
         self.text = FrozenText()
         self.alphas = DDIMScheduler(**SCHEDULE).alphas_cumprod
 
@@ -72,11 +81,12 @@ class TextToVideoTask:
             stills, captions = draw_stills(self.library, random, self.recipe.batch * self.num_frames)
             clean = stills.unsqueeze(2)
         else:
-            clips, captions = draw_clips(self.library, random, self.recipe.batch, self.num_frames)
+            clips, captions = draw_clips(self.library, random, self.recipe.batch, self.num_frames, self.odds)
             clean = clips.transpose(1, 2)
         context = self.text.encode(left_out(captions, random))
         noise = torch.randn(clean.shape, generator=random.noise)
-        times = torch.randint(0, 1000, (len(clean),), generator=random.noise)
+        drawn = torch.rand(len(clean), generator=random.noise)
+        times = (1000 * (drawn if clean.shape[2] == 1 else drawn.sqrt())).long()
         signal, spread = levels(self.alphas, times, clean.ndim)
         v = network(signal * clean + spread * noise, times, context).sample
         return (v - (signal * noise - spread * clean)).square().mean(), {"frames": float(clean.shape[2])}
@@ -95,6 +105,15 @@ class TextToVideoTask:
             "vae": ["diffusers", "AutoencoderKL"],
         }
         (folder / "model_index.json").write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+
+
+def odds_of(captions: Sequence[str]) -> NDArray[np.float64]:
+    """Returns how likely each clip is to be drawn: thrice if the camera moves, twice if there are two things.
+
+    Of the library's 8,000 clips, 3,381 have a camera that stays and 6,409 one thing.
+    """
+    scenes = [parse(text) for text in captions]
+    return np.array([(1.0 if s.camera == "stays" else 3.0) * len(s.things) for s in scenes])
 
 
 def silence_temporal(network: nn.Module) -> None:
