@@ -32,21 +32,23 @@ def smoothed(series: Series, name: str) -> np.ndarray:
 
 
 def draw_over_time(records: Records, path: Path) -> None:
-    """Draws seam contrast against motion where videos have both, and the CLIP score over time."""
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    """Draws the CLIP score over time and, where seams were scored, seam contrast against motion to its left."""
+    with_seams = any("seams" in video.scores for videos in records.values() for video in videos)
+    figure = Figure(figsize=(10 if with_seams else 5, 3.6), layout="constrained")
+    *left, right = figure.subplots(1, 2 if with_seams else 1, squeeze=False)[0]
     for number, (method, videos) in enumerate(records.items()):
         colour, mark = f"C{number % 10}", "osD^vPX*h"[number % 9]
-        scored = [video for video in videos if {"seams", "mawe"} <= video.scores.keys()]
-        points = [(motion(video), video.scores["seams"].value) for video in scored]
-        defined = np.array([point for point in points if None not in point], dtype=float)
-        if len(defined):
-            x, y = defined.T
-            left.plot(x, y, mark, color=colour, alpha=0.3, markersize=4)
-            left.plot(x.mean(), y.mean(), mark, color=colour, markersize=9, label=method)
+        for axes in left:
+            points = [(motion(video), video.scores["seams"].value) for video in videos]
+            defined = np.array([point for point in points if None not in point], dtype=float)
+            if len(defined):
+                x, y = defined.T
+                axes.plot(x, y, mark, color=colour, alpha=0.3, markersize=4)
+                axes.plot(x.mean(), y.mean(), mark, color=colour, markersize=9, label=method)
         curves = np.stack([smoothed(video.scores["clip"].series, "cosine") for video in videos])
         right.plot(np.arange(curves.shape[1]) * STRIDE + WINDOW / 2, curves.mean(axis=0), color=colour, label=method)
-    left.set(xlabel="optical flow score (more motion →)", ylabel="seam contrast (1 = no seam)", yscale="log")
+    for axes in left:
+        axes.set(xlabel="optical flow score (more motion →)", ylabel="seam contrast (1 = no seam)", yscale="log")
     right.set(xlabel="frame", ylabel=f"CLIP score, mean of {WINDOW} frames")
     right.legend(fontsize=7)
     figure.savefig(path, dpi=120, metadata={"Software": None})
@@ -65,10 +67,10 @@ def draw_losses(logs: Sequence[Path], path: Path) -> None:
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 
-def draw_contact_sheets(store: Store, records: Records, folder: Path) -> None:
-    """Draws a sheet per method: its first prompts (of the first seed), frames evenly from first to last."""
+def draw_contact_sheets(store: Store, records: Records, folder: Path, study: str) -> None:
+    """Draws `STUDY-METHOD.png` per method: its first prompts (of the first seed), frames evenly from first to last."""
     for method, videos in records.items():
         seed = min(video.seed for video in videos)
         shown = [video for video in videos if video.seed == seed][:SHEET_ROWS]
         frames = [read_whole_video(store.whole_video(video)) for video in shown]
-        draw_sheet(frames, folder / f"contact-{method}.png", SHEET_COLUMNS, scale=1)
+        draw_sheet(frames, folder / f"{study}-{method}.png", SHEET_COLUMNS, scale=1)

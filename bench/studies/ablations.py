@@ -173,7 +173,7 @@ def run_study(name: str, options: argparse.Namespace) -> None:
     options.figures.mkdir(parents=True, exist_ok=True)
     draw_over_time(records, options.figures / f"{name}.png")
     for folder, found in grids.items():
-        draw_contact_sheets(Store(folder), found, options.figures)
+        draw_contact_sheets(Store(folder), found, options.figures, name)
 
 
 def keep_losses(cache: Path, figures: Path) -> None:

@@ -23,10 +23,14 @@ from bench.profile import load_profile
 from bench.studies.mini_motion import MovingThing, camera_path, covered, estimate, name_camera, name_motion
 from generators.api import Frames, Request
 from generators.first_chunk import FirstChunk
+from generators.frames import to_frames
 from generators.mini import grammar
 from generators.mini.data import random_clip, to_tensor
 from generators.mini.grammar import Scene, Thing, caption, random_scene
 from generators.mini.world import FPS, SIZE, Clip
+from generators.pipelines import PipelineSettings
+from generators.streaming_t2v.encoders import LatentCodec
+from generators.streaming_t2v.loading import load_codec
 from generators.weights import resolve_weights
 from metrics.features.clip import ClipFeatures
 from metrics.flow.estimators import load_estimator
@@ -220,11 +224,20 @@ def generated(namer: Namer, count: int = 48) -> Iterator[Figure]:
 
 
 def rendered_motion(count: int = 120) -> Iterator[Figure]:
-    """Yields how well motion and camera of `count` rendered clips of 16 frames with one thing are named by flow."""
+    """Yields how well motion and camera of `count` rendered clips of 16 frames with one thing are named by flow.
+
+    As rendered, and after the autoencoder: what it loses no denoiser can show.
+    """
     rng = np.random.default_rng(HELD_OUT + 4)
     scenes = [random_scene(rng, two_things=0) for _ in range(count)]
     videos = [(scene, Clip(scene, int(rng.integers(2**31))).render(0, 16)) for scene in scenes]
     yield from _moving("rendered clips", videos, None)
+    codec = load_codec([resolve_weights("mini:text_to_video")], PipelineSettings(), batch=16)
+    yield from _moving("clips through the autoencoder", [(scene, _again(codec, clip)) for scene, clip in videos], None)
+
+
+def _again(codec: LatentCodec, frames: Frames) -> Frames:
+    return to_frames(codec.decode(codec.encode(to_tensor(frames))) / 2 + 0.5)
 
 
 def _moving(what: str, videos: Sequence[tuple[Scene, Frames]], goal: float | None) -> Iterator[Figure]:

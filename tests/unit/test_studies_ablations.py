@@ -113,7 +113,7 @@ def test_a_grid_goes_on_and_is_drawn(
     assert "| `still` | 2 | " in printed
     assert "| minus `still` | MAWE ↓ | " in printed
     assert printed.rstrip().endswith("goals: still, truth")
-    assert {path.name for path in figures.iterdir()} == {"memories.png", "contact-still.png", "contact-truth.png"}
+    assert {path.name for path in figures.iterdir()} == {"memories.png", "memories-still.png", "memories-truth.png"}
 
 
 def test_a_variant_is_a_row_of_its_own(tmp_path: Path) -> None:
