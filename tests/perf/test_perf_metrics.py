@@ -1,6 +1,6 @@
-"""Speed of the metrics against plain reference loops in the same process: ratios, so that the machine matters little.
+"""Speed of the metrics against plain reference loops in the same process.
 
-CPU time of one thread is compared, which other work on the machine moves less than the clock on the wall.
+Networks are compared by arithmetic in the suite, and by CPU time of one thread by hand.
 """
 
 import itertools
@@ -15,6 +15,7 @@ from metrics.flow.raft_streaming import RaftFlow
 from metrics.flow.warping import pair_numbers, resize_frames
 from metrics.mawe import official_mawe
 from metrics.scuts import SceneCuts
+from tests.perf.arithmetic import operations
 
 REQUIRED_SPEEDUP = {256: 1.3, 720: 1.45}
 
@@ -66,7 +67,22 @@ def mawe_of(frames, flow):
     return official_mawe(numbers.warp_error.cpu().numpy(), numbers.motion.cpu().numpy(), 9.5)
 
 
-@pytest.mark.parametrize(("side", "pairs"), [(256, 4), pytest.param(720, 3, marks=pytest.mark.by_hand)])
+def test_streaming_raft_does_less_and_the_same(model):
+    """Counts a single pair in the middle of a video."""
+    frames = panning(3, 256)
+    stream = RaftFlow(model).stream()
+    assert len(list(stream.push(frames[:2]))) == 1
+    ours, theirs = [], []
+    less = operations(lambda: ours.extend(stream.push(frames[2:])))
+    more = operations(lambda: theirs.append(reference_flow(model, frames[1:])))
+    flow, reference = ours[0].flow, theirs[0]
+    assert (flow - reference).abs().max() <= 1e-4
+    assert mawe_of(frames[1:], flow) == pytest.approx(mawe_of(frames[1:], reference), rel=1e-5)
+    assert more / less >= 1.4
+
+
+@pytest.mark.by_hand
+@pytest.mark.parametrize(("side", "pairs"), [(256, 4), (720, 3)])
 def test_streaming_raft_is_faster_and_the_same(benchmark, model, side, pairs):
     """Compares single pairs in the middle of a video, turn by turn; the fastest of each side counts."""
     frames = panning(pairs + 1, side)

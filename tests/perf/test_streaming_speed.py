@@ -3,8 +3,7 @@
 The straightforward loop does what the released pipeline does: it encodes text, anchor and two unused latents in every
 window, runs both branches of guidance as one doubled batch through all of CAM in every step, and decodes all frames.
 
-The suite counts arithmetic, which is the same on every machine; seconds on a shared machine differ by a quarter from
-one try to the next, so they are measured by hand.
+The suite counts arithmetic; seconds are measured by hand.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench.profile import load_profile
 from generators.streaming_t2v.method import StreamingT2V
 from generators.streaming_t2v.pipeline import StreamingStage, StreamState
+from tests.perf.arithmetic import operations
 
 PROMPT = "a red circle bouncing up and down on grass"
 
@@ -74,14 +73,6 @@ def runs() -> tuple[Run, Run]:
         return straightforward(stage, state, 1)
 
     return ours, plain
-
-
-def operations(run: Run) -> int:
-    """Floating point operations of matrix products, convolutions and attentions."""
-    counter = FlopCounterMode(display=False)
-    with counter:
-        run()
-    return counter.get_total_flops()
 
 
 def seconds(run: Run) -> float:
