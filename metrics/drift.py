@@ -343,7 +343,7 @@ DRIFTS: Mapping[str, DriftDefinition] = MappingProxyType(
                 "slope_10s",
                 "Theil-Sen slope per 10 s",
                 "neither",
-                "Sudden damage in less than a third of the windows, a dip among it.",
+                "Damage in less than a third of the windows, unless it is strong.",
                 "Ours: median slope between all pairs of 2 s windows (Sen 1968).",
                 slope_10s,
                 in_seconds=True,

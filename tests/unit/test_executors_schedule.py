@@ -141,6 +141,16 @@ def test_gpus_are_asked_for_only_where_the_run_uses_them() -> None:
     assert slots(run_of("device=cuda"), lambda: ("0", "GPU-5")) == ["0", "GPU-5"]
 
 
+@pytest.mark.parametrize(
+    ("gpus", "per_worker", "seen"),
+    [("01234567", "1", list("01234567")), ("01234567", "2", ["0,1", "2,3", "4,5", "6,7"]), ("0", "0.25", ["0"] * 4)],
+)
+@pytest.mark.parametrize("profile", ["paper", "modern"])
+def test_gpus_fill_as_the_document_on_scaling_says(profile: str, gpus: str, per_worker: str, seen: list[str]) -> None:
+    run = load_profile(profile, ["run.executor=processes", f"run.gpus_per_worker={per_worker}"]).run
+    assert slots(run, lambda: tuple(gpus)) == seen
+
+
 @pytest.mark.parametrize("before", [None, "3"])
 def test_what_a_worker_sees_is_set_while_it_starts_only(monkeypatch: pytest.MonkeyPatch, before: str | None) -> None:
     import os
