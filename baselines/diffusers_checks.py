@@ -15,12 +15,32 @@ from typing import Any
 
 from baselines.diffusers_pipelines import KNOWN, TAKES, Drop, PipelineFacts
 from generators.pipelines import check_option
+from generators.weights import MissingWeightsError
 
 OWN = frozenset({"self", "prompt", "negative_prompt", "height", "width", "generator", "output_type"})
 """Arguments that the adapter sends itself."""
 
 RANGE_SLACK = 1e-3
 """How far beyond 0..1 rounding may take a value of an answer."""
+
+
+TEXTS = ("a red ball rolls over the grass", "two old ships cross a stormy sea")
+"""Texts of equally many words."""
+
+
+def check_tokenizers(parts: Mapping[str, Any]) -> None:
+    """Raises MissingWeightsError where a tokenizer cannot tell two texts apart, as one without its vocabulary cannot.
+
+    Transformers opens such a folder all the same, and the video would then follow no prompt.
+    """
+    from transformers import PreTrainedTokenizerBase
+
+    for name, part in parts.items():
+        if isinstance(part, PreTrainedTokenizerBase) and len({tuple(part(text).input_ids) for text in TEXTS}) == 1:
+            raise MissingWeightsError(
+                f"{name} of {part.name_or_path} reads every text alike: its vocabulary (spiece.model, vocab.json or "
+                "tokenizer.json) is not in the folder; fetch it again"
+            )
 
 
 def neighbours(count: int, step: int) -> tuple[int, int]:

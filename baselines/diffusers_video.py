@@ -34,6 +34,7 @@ from baselines.diffusers_checks import (
     check_context,
     check_frame_count,
     check_size,
+    check_tokenizers,
     known_facts,
 )
 from baselines.diffusers_context import context_of, given_arguments
@@ -258,6 +259,7 @@ class DiffusersVideo(ImageVaeSettings):
             for name, location in self.parts.items()
         }
         pipeline = load_pipeline(cls, folder, self, parts, self.part_dtypes)
+        check_tokenizers(pipeline.components)
         use_scheduler(pipeline, self.scheduler, self.scheduler_settings)
         if self.guider:
             pipeline.guider = pipeline.guider.new(**self.guider)

@@ -230,7 +230,11 @@ def load_file(file: str) -> tuple[list[Plugin[MethodInfo]], list[Plugin[MetricIn
     classes = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == name]
     stamped = [(c, vars(c).get("info")) for c in classes]
     methods = [Plugin(c, _checked(info, file), file, digest) for c, info in stamped if isinstance(info, MethodInfo)]
-    metrics = [Plugin(c, _checked(info, file), file, digest) for c, info in stamped if isinstance(info, MetricInfo)]
+    metrics = [
+        Plugin(c, dataclasses.replace(_checked(info, file), version=f"{info.version}+{digest[:8]}"), file, digest)
+        for c, info in stamped
+        if isinstance(info, MetricInfo)
+    ]
     if not methods and not metrics:
         raise PluginError(f"plugin {file}: holds no class stamped with @method or @metric; see docs/adding-a-method.md")
     return methods, metrics

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bench.errors import StoreError
 from bench.files import folder_clock
-from bench.owner import is_gone, this_process
+from bench.owner import is_alive, is_gone, this_process
 
 REFRESH = 20.0
 """Seconds between two touches of a claim."""
@@ -53,6 +53,8 @@ def is_claimed(path: Path) -> bool:
     owner = _owner(path)
     if owner is None or is_gone(owner):
         return False
+    if is_alive(owner):  # however long it was stopped
+        return True
     try:
         return folder_clock(path.parent) - path.stat().st_mtime < SILENT
     except FileNotFoundError:

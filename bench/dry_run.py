@@ -115,5 +115,7 @@ def _mean(records: Sequence[Record]) -> Expected:
 
 
 def _free(store: Store) -> str:
+    if "://" in store.location:
+        return ""
     folder = next((path for path in (Path(store.location), *Path(store.location).parents) if path.is_dir()), None)
     return f" (free there: {shutil.disk_usage(folder).free / 1e9:.1f} GB)" if folder is not None else ""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from bench.manifest import GivenVideo
 from bench.plan import metric_settings
 from bench.profile import Profile
 from bench.prompts import PAPER_LABEL, PAPER_SHA256, prompts_fingerprint
-from bench.records import Record, RunInfo
+from bench.records import LARGEST, Record, RunInfo
 from bench.spec import SCHEMA, Cell, GivenFile, Prompt, RunSpec, content_key
 from bench.store import Store
 from bench.terminal import printable
@@ -133,10 +134,12 @@ def plan_given(
     places, notes = _joining(named, run) if run is not None and joins else (_standing_alone(named, run), ())
     _refuse_twice(places)
     cells, same = _cells(places, choices)
-    prompts = {place.prompt.text: place.prompt for place in places if place.prompt.text}
+    prompts = {place.prompt.text_hash: place.prompt for place in places if place.prompt.text}
     spec = RunSpec(
         profile=profile,
-        prompt_set=PAPER_LABEL if prompts_fingerprint(prompts) == PAPER_SHA256 else "of the videos",
+        prompt_set=PAPER_LABEL
+        if prompts_fingerprint(p.text for p in prompts.values()) == PAPER_SHA256
+        else "of the videos",
         prompts=tuple(prompts.values()),
         seeds=tuple(sorted({place.seed for place in places})),
         methods={name: {} for name in titles},
@@ -190,7 +193,7 @@ def _folders(videos: Sequence[GivenVideo], words: Sequence[str]) -> list[str]:
 
 
 def _folder_name(folder: Path) -> str:
-    return folder.absolute().resolve().name or "videos"
+    return printable(folder.absolute().resolve().name) or "videos"
 
 
 def _name_of(title: str) -> str:
@@ -205,23 +208,25 @@ def _name_of(title: str) -> str:
 def _joining(named: Iterable[tuple[GivenVideo, str]], run: RunInfo) -> tuple[list[_Place], tuple[str, ...]]:
     """Returns the places of the videos whose prompt and seed the run has, and a sentence about the others.
 
-    A prompt is found by its text, spacing aside, or by its id. Seeds that are not stated are taken in order.
+    A prompt is found by its id, or by its text, spacing aside; several that begin with the same text, by their ids
+    alone. Seeds that are not stated are taken in order.
     """
-    by_text = {_spaced(prompt.text): prompt for prompt in run.prompts}
+    texts = Counter(_spaced(prompt.text) for prompt in run.prompts)
+    by_text = {_spaced(prompt.text): prompt for prompt in run.prompts if texts[_spaced(prompt.text)] == 1}
     by_id = {prompt.id: prompt for prompt in run.prompts}
     places, left_out = [], []
     taken: dict[tuple[str, str], int] = {}
     for video, row in named:
-        prompt = by_text.get(_spaced(video.prompt)) or by_id.get(video.prompt.strip())
+        prompt = by_id.get(video.prompt.strip()) or by_text.get(_spaced(video.prompt))
         seed = None
         if prompt is not None:
-            count = taken.setdefault((row, prompt.text), 0)
-            taken[row, prompt.text] += 1
+            count = taken.setdefault((row, prompt.text_hash), 0)
+            taken[row, prompt.text_hash] += 1
             seed = _stated_seed(video) if video.seed.strip() else dict(enumerate(run.seeds)).get(count)
         if prompt is None:
             left_out.append(f"{printable(video.path)} ({_prompt_words(video)})")
         elif seed not in run.seeds or seed is None:
-            left_out.append(f"{printable(video.path)} (seed {video.seed.strip() or taken[row, prompt.text]})")
+            left_out.append(f"{printable(video.path)} (seed {video.seed.strip() or taken[row, prompt.text_hash]})")
         else:
             places.append(_Place(video, row, prompt, seed))
     if not places:
@@ -259,9 +264,9 @@ def _standing_alone(named: Iterable[tuple[GivenVideo, str]], run: RunInfo | None
 
 def _stated_seed(video: GivenVideo) -> int:
     word = video.seed.strip()
-    if not (word.isascii() and word.isdigit() and len(word) < 19):
+    if not (word.isascii() and word.isdigit() and len(word) <= len(str(LARGEST)) and int(word) <= LARGEST):
         raise ConfigError(
-            f"{printable(video.path)}: seed {word!r} is no whole number from 0 on; write one, or leave it out"
+            f"{printable(video.path)}: seed {word!r} is no whole number from 0 to {LARGEST}; write one, or leave it out"
         )
     return int(word)
 
@@ -269,7 +274,7 @@ def _stated_seed(video: GivenVideo) -> int:
 def _refuse_twice(places: Sequence[_Place]) -> None:
     seen: dict[tuple[str, str, int], str] = {}
     for place in places:
-        where = (place.row, place.prompt.text, place.seed)
+        where = (place.row, place.prompt.text_hash, place.seed)
         path = printable(place.video.path)
         if place.prompt.text and where in seen:
             raise ConfigError(
@@ -304,7 +309,8 @@ def _cells(places: Sequence[_Place], choices: GivenChoices) -> tuple[tuple[Cell,
         path = str(absolute(place.video.path))
         content = _content(Path(path), choices)
         given = GivenFile(path, content, choices.num_frames, choices.seams, place.video.extra, choices.max_damaged)
-        seams = [given.seams.start, given.seams.step] if isinstance(given.seams, range) else list(given.seams)
+        parts = given.seams
+        seams = {"first": parts.start, "chunk": parts.step} if isinstance(parts, range) else list(parts)
         key = content_key(
             {
                 "schema": SCHEMA,
@@ -312,7 +318,7 @@ def _cells(places: Sequence[_Place], choices: GivenChoices) -> tuple[tuple[Cell,
                 "num_frames": given.num_frames,
                 "seams": seams,
             }
-            | {"row": place.row, "prompt": place.prompt.text, "seed": place.seed}
+            | {"row": place.row, "prompt": place.prompt.identity, "seed": place.seed}
             | ({} if given.max_damaged is None else {"max_damaged": given.max_damaged})
         )
         if key in cells:

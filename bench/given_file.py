@@ -34,6 +34,11 @@ ASSUMED_RATE = f"{DEFAULT_FPS:g} frames a second assumed"
 """What tables say of a video that states no frame rate."""
 
 
+def stated_rate(record: Record) -> float:
+    """Returns the frames per second that the video states, 0 where they were assumed."""
+    return 0.0 if ASSUMED_RATE in record.flags else record.fps
+
+
 def digest_of(path: Path) -> str:
     """Returns the SHA-256 of a video file, or a hash of the pictures in a folder and of their order."""
     return content_hash(path) if path.is_dir() else file_digest(path)

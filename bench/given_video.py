@@ -54,8 +54,8 @@ def _scored(
     facts = reader.probe()
     if content_hash(path, given.num_frames) != given.content:
         raise VideoError("changed", f"{path} changed while the command ran: give the same command again")
-    features = KeptFeatures(cache, given.content, record.prompt.text) if cache is not None else None
-    board, count = scorers.begin(metrics, record.prompt.text, facts.fps, features), 0
+    features = KeptFeatures(cache, given.content, record.prompt.scored_text) if cache is not None else None
+    board, count = scorers.begin(metrics, record.prompt.scored_text, facts.fps, features), 0
     for frames in reader.frames(num_frames=given.num_frames):
         board.update(frames)
         count += len(frames)

@@ -57,6 +57,11 @@ def read_judgements(path: Path, records: Sequence[Record]) -> list[Judgement]:
     Raises:
         ConfigError: it is no export, or of videos that this run does not have.
     """
+    known = {record.key: record for record in records if record.status == "ok"}
+    return [_judgement(path, number, answer, known) for number, answer in enumerate(_answers(path), start=1)]
+
+
+def _answers(path: Path) -> list[Any]:
     try:
         content = read_json(path)
     except StoreError as error:
@@ -64,8 +69,7 @@ def read_judgements(path: Path, records: Sequence[Record]) -> list[Judgement]:
     answers = content.get("answers")
     if content.get("format") != JUDGEMENT_FORMAT or not isinstance(answers, list):
         raise ConfigError(f"{path}: not judgements of version {JUDGEMENT_FORMAT!r}; export them from the page again")
-    known = {record.key: record for record in records if record.status == "ok"}
-    return [_judgement(path, number, answer, known) for number, answer in enumerate(answers, start=1)]
+    return answers
 
 
 def keep_judgements(path: Path, run: Path) -> Path:
@@ -78,9 +82,20 @@ def keep_judgements(path: Path, run: Path) -> Path:
     return target
 
 
-def kept_judgements(run: Path, records: Sequence[Record]) -> list[Judgement]:
-    """Returns all judgements that a run keeps; those of videos it has no longer raise ConfigError."""
-    return [judgement for path in sorted((run / FOLDER).glob("*.json")) for judgement in read_judgements(path, records)]
+def kept_judgements(run: Path, records: Sequence[Record]) -> tuple[list[Judgement], int]:
+    """Returns the judgements that a run keeps of these videos, and how many it keeps of others.
+
+    A table may show some of a run's rows, and a row that was made anew has other videos than were judged.
+    """
+    known = {record.key: record for record in records if record.status == "ok"}
+    found, others = [], 0
+    for path in sorted((run / FOLDER).glob("*.json")):
+        for number, answer in enumerate(_answers(path), start=1):
+            if isinstance(answer, dict) and not {str(answer.get(name)) for name in ("a", "b")} <= known.keys():
+                others += 1
+            else:
+                found.append(_judgement(path, number, answer, known))
+    return found, others
 
 
 def judged_strengths(judgements: Sequence[Judgement]) -> dict[str, Strength]:

@@ -250,6 +250,13 @@ def _video(row: Mapping[str, Any], where: str, folder: Path) -> GivenVideo:
             raise ConfigError(f"{where}: `{name}` must be a text, not {value!r}")
     if not values.get("path"):
         raise ConfigError(f"{where}: no `path`")
+    halves = sorted(
+        name for name, value in values.items() if name != "path" and any("\ud800" <= c <= "\udfff" for c in value)
+    )
+    if halves:
+        raise ConfigError(
+            f"{where}: `{halves[0]}` holds half a character (a lone surrogate); save the file anew as UTF-8"
+        )
     if "\0" in values["path"]:
         raise ConfigError(f"{where}: `path` holds a zero byte, which no file name does")
     known = {name: values[name] for name in COLUMNS if name in values}

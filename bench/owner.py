@@ -35,6 +35,13 @@ def is_gone(owner: str) -> bool:
     return _began(int(parts[1])) != parts[2]
 
 
+def is_alive(owner: str) -> bool:
+    """Returns whether a process is known to run, if only stopped; of one of another machine, nothing is known."""
+    parts = owner.split("-")
+    here = len(parts) == 3 and parts[0] == machine() and parts[1].isdigit()
+    return here and _began(int(parts[1])) == parts[2]
+
+
 def _began(process: int) -> str:
     """Returns when a process began, in the kernel's ticks; "0" where it is gone, or is dead and not yet buried.
 

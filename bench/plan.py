@@ -11,6 +11,7 @@ Example:
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -61,11 +62,11 @@ def choose_prompts(selection: str, profile: Profile) -> PromptSet:
     Raises:
         ConfigError: a number that the set does not have, or what `load_prompts` raises.
     """
-    if selection and selection != "all" and not selection.lstrip("-").isdigit():
+    if selection not in ("", "all") and not re.fullmatch(r"-?\d+", selection, re.ASCII):
         return load_prompts(selection)
     chosen = load_prompts(profile.run.prompts)
     count = int(selection) if selection not in ("", "all") else profile.run.num_prompts * (selection == "")
-    if count < 0 or selection == "0" or count > len(chosen.prompts):
+    if count < 0 or (count == 0 and selection not in ("", "all")) or count > len(chosen.prompts):
         raise ConfigError(f"--prompts {selection or count}: {chosen.label} has 1 to {len(chosen.prompts)} prompts")
     if count in (0, len(chosen.prompts)):
         return chosen

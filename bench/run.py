@@ -38,6 +38,7 @@ class RunSummary:
     """What a run left behind, over all cells of its own grid, whatever another command wrote into run.json since.
 
     Attributes:
+        planned: cells of the grid, or of the shard.
         ok: finished videos.
         failed: cells whose method raised.
         skipped: cells whose weights are missing.
@@ -48,6 +49,7 @@ class RunSummary:
         spoiled: sentences about what plugins left behind in this process or a worker.
     """
 
+    planned: int
     ok: int
     failed: int
     skipped: int
@@ -59,8 +61,8 @@ class RunSummary:
 
     @property
     def exit_code(self) -> int:
-        """1 if anything failed, or if there is no video at all."""
-        return int(bool(self.failed or self.failed_scores or not self.ok))
+        """1 if anything failed, or if there is none of the videos; a shard without any has nothing to fail."""
+        return int(bool(self.failed or self.failed_scores or (self.planned and not self.ok)))
 
     def sentence(self) -> str:
         """Returns the counts, without those that are zero."""
@@ -120,7 +122,7 @@ def execute(
     for sentence in spoiled:
         say(f"warning: {sentence}")
     records = [record for cell in spec.cells if (record := store.find(cell)) is not None]
-    return replace(_summary(records), damage=damage, spoiled=spoiled)
+    return replace(_summary(records, spec), damage=damage, spoiled=spoiled)
 
 
 def _log_failures(store: Store, outcomes: Sequence[Outcome]) -> None:
@@ -203,13 +205,15 @@ def _step(outcome: Outcome) -> Step:
     return Step(cell.method, f"{name} · seed {cell.seed}", outcome.status, outcome.reason, outcome.seconds, frames)
 
 
-def _summary(records: Sequence[Record]) -> RunSummary:
+def _summary(records: Sequence[Record], spec: RunSpec) -> RunSummary:
     status = Counter(record.status for record in records)
-    scores = [score for record in records if record.status == "ok" for score in record.scores.values()]
+    finished = [record for record in records if record.status == "ok"]
+    scores = [score for record in finished for name, score in record.scores.items() if name in spec.metrics]
     of_scores = Counter(score.status for score in scores)
     reasons = Counter(record.reason for record in records if record.status != "ok")
     reasons += Counter(score.reason for score in scores if score.status != "ok")
     return RunSummary(
+        len(spec.cells),
         status["ok"],
         status["failed"],
         status["skipped"],

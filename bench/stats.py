@@ -35,6 +35,9 @@ EXACT_UP_TO = 14
 FLIPS = 20000
 """Random sign flips of a Monte-Carlo test: standard error 0.0015 at p = 0.05."""
 
+ROUNDING = 1e-9
+"""Share of the spread below which a mean difference is the rounding of a sum: equal scores."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -222,8 +225,11 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def smallest_p(prompts: int) -> float:
-    """Returns the smallest two-sided p that the sign-flip test can give with so many prompts: 2 of 2^n patterns."""
-    return min(1.0, 2.0 ** (1 - prompts))
+    """Returns the smallest two-sided p that the sign-flip test can give with so many prompts.
+
+    2 of 2^n patterns where all are tried, and 1 of the drawn ones and the observed one beyond.
+    """
+    return min(1.0, 2.0 ** (1 - prompts)) if prompts <= EXACT_UP_TO else 1 / (FLIPS + 1)
 
 
 def prompts_needed(test: PairedTest, tests: int, *, level: float = 0.05, power: float = 0.8) -> int | None:
@@ -245,7 +251,7 @@ def prompts_needed(test: PairedTest, tests: int, *, level: float = 0.05, power: 
     Source: Cohen (1988), Statistical Power Analysis for the Behavioral Sciences, 2nd ed., chapter 2: sample size for
     the mean of paired differences, in its normal approximation.
     """
-    if test.std is None or not test.difference:
+    if test.std is None or test.difference is None or abs(test.difference) <= ROUNDING * test.std:
         return None
     share = level / tests
     least = math.ceil(1 + math.log2(1 / share))

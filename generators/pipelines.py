@@ -160,7 +160,8 @@ def load_network(network_class: Any, folder: Path, settings: PipelineSettings) -
 def load_part(pipeline_class: Any, name: str, folder: Path, settings: PipelineSettings) -> Any:
     """Returns one part of a pipeline (network, tokenizer, processor) that is stored in a folder of its own.
 
-    A network's configuration names its class; for any other part it is the class that the pipeline expects.
+    A network's configuration names its class; where that is unknown, as after a renaming, and for any other part it is
+    the class that the pipeline expects.
 
     Args:
         pipeline_class: a `diffusers.DiffusionPipeline` class.
@@ -179,11 +180,11 @@ def load_part(pipeline_class: Any, name: str, folder: Path, settings: PipelineSe
     if not (folder / "config.json").is_file() and isinstance(wanted, type):
         with silenced():
             return wanted.from_pretrained(folder, local_files_only=True)  # type: ignore[attr-defined]
-    return load_network(_network_class(folder, name), folder, settings)
+    return load_network(_network_class(folder, name, wanted), folder, settings)
 
 
-def _network_class(folder: Path, name: str) -> Any:
-    """Returns the class that the configuration of a network names, in diffusers or in transformers."""
+def _network_class(folder: Path, name: str, expected: object) -> Any:
+    """Returns the class that the configuration of a network names, in diffusers or in transformers, or the expected."""
     import diffusers
     import transformers
 
@@ -192,6 +193,8 @@ def _network_class(folder: Path, name: str) -> Any:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     wanted = str(config.get("_class_name") or (config.get("architectures") or [""])[0])
     found = getattr(diffusers if "_class_name" in config else transformers, wanted, None)
+    if not isinstance(found, type):
+        found = expected
     if not isinstance(found, type):
         raise MissingWeightsError(
             f"parts.{name}: {folder} holds a {wanted or 'network without a name'}, which is not known here: fetch the "

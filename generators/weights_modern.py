@@ -13,8 +13,11 @@ from __future__ import annotations
 
 from generators.weights_table import Weights
 
-PIPELINE = ("model_index.json", "*/*.json", "*/*.safetensors")
-"""Files of a diffusers pipeline: configurations and networks; what tokenizers need beside them lies in JSON."""
+PIPELINE = ("model_index.json", "tokenizer*/*", "*/*.json", "*/*.safetensors")
+"""Files of a diffusers pipeline: configurations, networks, and tokenizers with the vocabularies that are no JSON."""
+
+_WITH_SENTENCES = (*PIPELINE, "tokenizer/spiece.model")
+"""The same where T5's tokenizer has its vocabulary in a file of SentencePiece alone."""
 
 _PARTS_BUT_TRANSFORMER = (
     "model_index.json", "scheduler/*", "text_encoder/*", "text_encoder_2/*", "tokenizer/*", "tokenizer_2/*", "vae/*",
@@ -53,7 +56,7 @@ MODERN: tuple[Weights, ...] = (
         "Skywork community licence", "unclear", size_gb=40, gpu_gb=51.2,
     ),
     Weights(
-        "Lightricks/LTX-Video-0.9.8-13B-distilled", "LTX-Video 0.9.8 13B", ("ltx_098_13b_distilled",), PIPELINE,
+        "Lightricks/LTX-Video-0.9.8-13B-distilled", "LTX-Video 0.9.8 13B", ("ltx_098_13b_distilled",), _WITH_SENTENCES,
         "LTX Video open weights licence", "unclear", size_gb=36, gpu_gb=0,
     ),
     Weights(
@@ -65,11 +68,11 @@ MODERN: tuple[Weights, ...] = (
         ("framepack", "framepack_f1"), _PARTS_BUT_TRANSFORMER, _HUNYUAN, "unclear", size_gb=16.3, gpu_gb=0,
     ),
     Weights(
-        "lllyasviel/FramePackI2V_HY", "FramePack", ("framepack",), ("config.json", "*.safetensors"),
+        "lllyasviel/FramePackI2V_HY", "FramePack", ("framepack",), ("*.json", "*.safetensors"),
         "Tencent Hunyuan community licence (unverified)", "unclear", size_gb=25.6, gpu_gb=6,
     ),
     Weights(
-        "lllyasviel/FramePack_F1_I2V_HY_20250503", "FramePack-F1", ("framepack_f1",), ("config.json", "*.safetensors"),
+        "lllyasviel/FramePack_F1_I2V_HY_20250503", "FramePack-F1", ("framepack_f1",), ("*.json", "*.safetensors"),
         "Tencent Hunyuan community licence (unverified)", "unclear", size_gb=25.6, gpu_gb=6,
     ),
     Weights(
@@ -93,11 +96,11 @@ MODERN: tuple[Weights, ...] = (
         "unverified (code: Apache-2.0)", "unclear", size_gb=51.9, gpu_gb=0,
     ),
     Weights(
-        "THUDM/CogVideoX-5b-I2V", "CogVideoX 5B I2V", ("cogvideox_5b_i2v",), PIPELINE,
+        "THUDM/CogVideoX-5b-I2V", "CogVideoX 5B I2V", ("cogvideox_5b_i2v",), _WITH_SENTENCES,
         _COGVIDEOX, "unclear", size_gb=20, gpu_gb=26,
     ),
     Weights(
-        "THUDM/CogVideoX1.5-5B-I2V", "CogVideoX 1.5 5B I2V", ("cogvideox15_5b_i2v",), PIPELINE,
+        "THUDM/CogVideoX1.5-5B-I2V", "CogVideoX 1.5 5B I2V", ("cogvideox15_5b_i2v",), _WITH_SENTENCES,
         _COGVIDEOX, "unclear", size_gb=20, gpu_gb=76,
     ),
     Weights(

@@ -214,7 +214,9 @@ def segment_values(window: WindowValue, num_frames: int, starts: Sequence[int]) 
 
 
 def segment_starts(num_frames: int, fps: float, seconds: float = SEGMENT_SECONDS) -> list[int]:
-    """Returns the first frames of segments of one length; the last segment may be shorter."""
+    """Returns the first frames of segments of one length, none at an unknown rate of 0; the last may be shorter."""
+    if fps == 0:
+        return []
     return list(range(0, num_frames, max(1, _frames(seconds, fps))))
 
 

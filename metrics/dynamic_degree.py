@@ -3,7 +3,7 @@
 Example: three pairs at 256 pixels, where 6 pixels are the threshold.
     >>> decision([6.5, 2.0, 7.0], num_frames=4, limit=threshold(256, 320))
     True
-    >>> DynamicDegree().window({"top5": [6.0, 3.0], "frame": [0, 1], "threshold": [6.0]}, 0, 3)
+    >>> DynamicDegree().window({"top5": [6.0, 3.0], "frame": [0, 1], "step": [1], "threshold": [6.0]}, 0, 3)
     0.75
 """
 
@@ -34,7 +34,7 @@ RAFT_UPDATES = 20
     title="Dynamic",
     unit="× VBench's threshold",
     better="higher",
-    version="2",
+    version="3",
     definition="How fast the fastest twentieth of the picture moves; 1 is where VBench calls a pair moving.",
 )
 @dataclass
@@ -74,7 +74,7 @@ class DynamicDegree:
 
     def window(self, series: Series, start: int, stop: int) -> float | None:
         """Returns the value of the sampled pairs inside of frames start <= i < stop, None without any."""
-        step = _step(series)
+        step = series["step"][0] or 1.0
         inside = [
             top
             for top, frame in zip(series["top5"], series["frame"], strict=True)
@@ -125,6 +125,7 @@ class _SampledFlow:
         series: dict[str, list[float | None]] = {
             "top5": list(self._top5),
             "frame": [float(i * (self._step or 1)) for i in range(len(self._top5))],
+            "step": [float(self._step or 1)],
             "threshold": [limit],
         }
         parts: dict[str, Part] = {
@@ -226,11 +227,3 @@ def padded(frames: Tensor) -> Tensor:
         return frames
     sides = (across // 2, across - across // 2, down // 2, down - down // 2)
     return functional.pad(frames.float(), sides, mode="replicate").to(frames.dtype)
-
-
-def _step(series: Series) -> float:
-    """Returns the distance of two sampled frames."""
-    frames = series["frame"]
-    if len(frames) < 2 or frames[0] is None or frames[1] is None:
-        return 1.0
-    return frames[1] - frames[0]

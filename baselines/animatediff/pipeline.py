@@ -31,8 +31,13 @@ LINEAR_BETAS = {
     "beta_end": 0.012,
     "steps_offset": 1,
     "clip_sample": False,
+    "set_alpha_to_one": True,
 }
-"""The schedule AnimateDiff was trained with; Stable Diffusion 1.5's folder says "scaled_linear"."""
+"""The schedule AnimateDiff was trained with; Stable Diffusion 1.5's folder says "scaled_linear".
+
+The last step leaves no noise: AnimateDiff builds DDIM's schedule anew, and does not take over Stable Diffusion's choice
+for PNDM. Source: AnimateDiff, configs/inference/inference-v3.yaml, and DDIMScheduler's defaults.
+"""
 
 _LORA_KEY = re.compile(r"(?:module\.|unet\.)?(.+)\.processor\.(to_q|to_k|to_v|to_out)_lora\.(down|up)\.weight")
 

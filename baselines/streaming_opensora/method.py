@@ -98,10 +98,13 @@ class StreamingOpenSora(OpenSora):
 
     @cached_property
     def _image_encoder(self) -> ImageEncoder:
-        from generators.streaming_t2v.loading import load_image_encoder
+        from generators.streaming_t2v.loading import load_image_encoder, streaming_folder
 
         settings = PipelineSettings(device=self.device, weights_dir=self.weights_dir)
-        return load_image_encoder([resolve_weights(self.image_weights, self.weights_dir)], settings)
+        folder = resolve_weights(self.image_weights, self.weights_dir)
+        if not (folder / "image_encoder" / "config.json").is_file():  # the released checkpoint, which holds it
+            folder = streaming_folder(self.image_weights, self.weights_dir)
+        return load_image_encoder([folder], settings)
 
     @cached_property
     def _network(self) -> StreamingSTDiT3:

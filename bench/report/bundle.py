@@ -117,4 +117,6 @@ def _digests(bundle: Path, archive: zipfile.ZipFile) -> Mapping[str, str]:
 def _json(content: object) -> bytes:
     assert dataclasses.is_dataclass(content)
     assert not isinstance(content, type)
-    return json.dumps(finite(dataclasses.asdict(content)), indent=1, ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(finite(dataclasses.asdict(content)), indent=1, ensure_ascii=False, allow_nan=False).encode(
+        "utf-8", "backslashreplace"
+    )

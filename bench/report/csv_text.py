@@ -13,9 +13,14 @@ from collections.abc import Iterable, Sequence
 
 
 def write_csv(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Returns CSV text; None becomes an empty field, floats keep every digit."""
+    """Returns CSV text; None becomes an empty field, floats keep every digit, a carriage return is a line feed."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(heads)
-    writer.writerows(rows)
+    writer.writerows([_one_ending(cell) for cell in row] for row in rows)
     return out.getvalue()
+
+
+def _one_ending(cell: object) -> object:
+    # Python 3.11 leaves a lone carriage return without quotes, and readers take it for the end of the row.
+    return cell.replace("\r\n", "\n").replace("\r", "\n") if isinstance(cell, str) else cell

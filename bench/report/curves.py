@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import PluginError, foreign
+from bench.given_file import stated_rate
 from bench.records import Record, StoredScore
 from bench.report.csv_text import write_csv
 from bench.report.findings import ReportData
@@ -272,7 +273,7 @@ def _prefixes(metric: str, method: str, videos: Sequence[Scored], frames: tuple[
 
 def _drift(metric: str, method: str, videos: Sequence[Scored], local: Sequence[Sequence[Point]]) -> Drift:
     prompts = [v.record.prompt_key for v in videos]
-    ends = [first_against_last(v.metric, v.series, v.record.num_frames, v.record.fps) for v in videos]
+    ends = [first_against_last(v.metric, v.series, v.record.num_frames, stated_rate(v.record)) for v in videos]
     slopes = [trend(points) for points in local]
     return Drift(
         metric,

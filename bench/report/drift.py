@@ -17,7 +17,7 @@ from itertools import combinations
 from typing import Any
 
 from bench.errors import ConfigError, PluginError, foreign
-from bench.given_file import ASSUMED_RATE
+from bench.given_file import stated_rate
 from bench.records import Record, RunInfo, StoredScore
 from bench.report.csv_text import write_csv
 from bench.report.curves import scored_videos
@@ -161,7 +161,7 @@ def drift_csv(table: DriftTable) -> str:
 
 def drift_tests_csv(table: DriftTable) -> str:
     """Returns all tests as CSV, one row per metric, definition and pair of methods."""
-    heads = ["metric", "definition", "first", "second", "difference", "low", "high", "p", "n", "exact", "p_holm"]
+    heads = ["metric", "definition", "first", "second", "difference", "low", "high", "p", "n", "exact", "std", "p_holm"]
     return write_csv(
         heads,
         ([t.metric, t.definition, t.first, t.second, *dataclasses.astuple(t.test), t.p_holm] for t in table.tests),
@@ -209,7 +209,7 @@ def _drifts_of(
     """Returns the drift of every scored video by (method, prompt id, seed)."""
     return {
         (method, v.record.prompt_key, v.record.seed): definition.read(
-            window_of(v.metric, v.series), v.record.num_frames, _rate(v.record)
+            window_of(v.metric, v.series), v.record.num_frames, stated_rate(v.record)
         )
         for method in methods
         for v in scored_videos(records, method, metric.name, cls)
@@ -224,16 +224,17 @@ def _drifted(
     for metric, found in drifts.items():
         key = (record.method, record.prompt_key, record.seed)
         if key in found:
-            settings = record.scores[metric].settings
-            why = "" if found[key] is not None else why_undefined(DRIFTS[definition], record.num_frames, _rate(record))
+            scored = record.scores[metric]
+            why = (
+                ""
+                if found[key] is not None
+                else why_undefined(DRIFTS[definition], record.num_frames, stated_rate(record))
+            )
             reason = why and f"{metric} has no drift by {definition}: {why}"
-            added[column_name(metric, definition)] = StoredScore(found[key], reason=reason, settings=settings)
+            added[column_name(metric, definition)] = StoredScore(
+                found[key], reason=reason, version=scored.version, settings=scored.settings
+            )
     return replace(record, scores={**record.scores, **added})
-
-
-def _rate(record: Record) -> float:
-    """Returns the frames per second that the video states, 0 where they were assumed."""
-    return 0.0 if ASSUMED_RATE in record.flags else record.fps
 
 
 def _column(metric: MetricInfo, definition: DriftDefinition) -> MetricInfo:

@@ -18,17 +18,26 @@ from bench.report.sources import Sources
 
 @dataclass(frozen=True)
 class Judged:
-    """Strengths of the judged methods, the strongest first, and how well each metric's order agrees with theirs."""
+    """Strengths of the judged methods, the strongest first, and how well each metric's order agrees with theirs.
+
+    Attributes:
+        strengths: by method.
+        agreements: by metric; None where nothing can be compared.
+        judgements: how many there are of the videos of the table.
+        others: how many the folders keep of videos that the table does not show.
+    """
 
     strengths: Mapping[str, Strength]
     agreements: Mapping[str, float | None]
     judgements: int
+    others: int
 
 
 def judged(sources: Sources, findings: ReportData) -> Judged | None:
     """Returns what the judgements say that the folders keep, or None if they keep none."""
     stores = {store.path: store for store, _ in sources.places.values()}
-    found = [judgement for path in stores for judgement in kept_judgements(path, sources.records)]
+    kept = [kept_judgements(path, sources.records) for path in stores]
+    found = [judgement for judgements, _ in kept for judgement in judgements]
     if not found:
         return None
     strengths = judged_strengths(found)
@@ -40,7 +49,7 @@ def judged(sources: Sources, findings: ReportData) -> Judged | None:
             means = {row.method: row.scores[column.name].mean for row in findings.rows}
             known = {method: sign * mean for method, mean in means.items() if mean is not None}
             agreements[column.name] = agreement(people, known)
-    return Judged(strengths, agreements, len(found))
+    return Judged(strengths, agreements, len(found), sum(others for _, others in kept))
 
 
 def judged_lines(found: Judged, titles: Mapping[str, str]) -> list[str]:
@@ -52,4 +61,6 @@ def judged_lines(found: Judged, titles: Mapping[str, str]) -> list[str]:
     for metric, share in found.agreements.items():
         if share is not None:
             lines.append(f"{titles[metric]} orders {100 * share:.0f} % of the pairs as the judges do")
+    if found.others:
+        lines.append(f"{found.others} judgements are about videos that this table does not show, and do not count")
     return lines

@@ -72,7 +72,7 @@ def notes_of(
         "A score is the mean over a method's videos; if only some have a defined value, their number stands beside it.",
         *([own_start_note(own)] if own else []),
         _intervals(len(info.prompts)),
-        *(_tests(len(info.prompts), power) if comparisons else _no_tests(rows)),
+        *(_tests(max(c.test.n for c in comparisons), power) if power else _no_tests(rows)),
         *_blocks(rows),
         *_standstill(columns),
         *_settings(columns, rows, records),

@@ -31,6 +31,9 @@ PREVIEW_SIDE = 384
 ENLARGED = 4
 """Largest whole factor by which small videos are enlarged, pixel by pixel, so that nothing is smoothed over."""
 
+SLOWEST = Fraction(1, 1001)
+"""Frames a second of a preview, at least: what the player's clock can state."""
+
 PREVIEW_GROUP = 12
 """Frames per group of pictures: a seek decodes at most so many."""
 
@@ -124,7 +127,7 @@ def encode_preview(chunks: Iterable[Frames], preview: Path, size: tuple[int, int
     """
     import av
 
-    rate = Fraction(fps).limit_denominator(1001)
+    rate = max(Fraction(fps), SLOWEST).limit_denominator(1001)
     height, width = size
     options = {"movflags": "faststart", "fflags": "bitexact"}
     try:

@@ -100,7 +100,7 @@ def power_of(
     """Returns what the tests of each ranking metric can see, from the measured differences and their spread."""
     found = []
     for column in columns:
-        own = [comparison for comparison in comparisons if comparison.metric == column.name]
+        own = [c for c in comparisons if c.metric == column.name and c.test.p is not None]
         if not own:
             continue
         needed = {frozenset((c.first, c.second)): prompts_needed(c.test, len(own), level=SIGNIFICANT) for c in own}

@@ -12,6 +12,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
 from bench.given_file import ASSUMED_RATE, first_frames
+from bench.growth import GIVEN
 from bench.records import Record, RunInfo
 from bench.report.findings import BLOCKS, COSTS, Block, Flag, TableRow
 from bench.report.published import Published
@@ -184,9 +185,12 @@ def _still_flag(done: Sequence[Record]) -> Flag | None:
 
 
 def _text_flag(stamp: MethodInfo | None, own: Sequence[Record]) -> Flag | None:
-    """Returns a flag if a system reads only the first text of prompts that change; floors read none at all."""
+    """Returns a flag if a system reads only the first text of prompts that change.
+
+    Floors read none at all; of what made given videos nothing is known.
+    """
     changing = any(record.prompt.changes for record in own)
-    if not changing or stamp is None or stamp.follows_prompts or stamp.group == "floor":
+    if not changing or stamp is None or stamp.follows_prompts or stamp.group in ("floor", GIVEN):
         return None
     return Flag("first text only", "cannot switch texts: its videos are made from the first text of each prompt.")
 

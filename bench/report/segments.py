@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import PluginError, foreign
+from bench.given_file import stated_rate
 from bench.records import Record
 from bench.report.csv_text import write_csv
 from bench.report.curves import scored_videos
@@ -71,7 +72,7 @@ def segment_starts_of(record: Record) -> list[int]:
     """Returns the first frames of the segments of a video: where its text changes, else every ten seconds."""
     if record.prompt.changes:
         return [0, *(change.at for change in record.prompt.changes if change.at < record.num_frames)]
-    return segment_starts(record.num_frames, record.fps)
+    return segment_starts(record.num_frames, stated_rate(record))
 
 
 def segments_csv(found: tuple[Segment, ...]) -> str:

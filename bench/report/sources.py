@@ -159,12 +159,12 @@ def _listing(info: RunInfo, records: Sequence[Record]) -> RunInfo:
 
 def _not_of(info: RunInfo, record: Record) -> str:
     """Returns why a record has no place in the table of a run; empty if it has one."""
-    length = info.settings.get("video", {}).get("num_frames")
-    if record.prompt.text not in {prompt.text for prompt in info.prompts}:
+    length = info.settings.get("video", {}).get("num_frames")  # none in a bundle of several folders, which were asked
+    if record.prompt.text_hash not in {prompt.text_hash for prompt in info.prompts}:
         return "other prompts"
     if record.seed not in info.seeds:
         return "other seeds"
-    if record.status == "ok" and not record.source and record.num_frames != length:
+    if record.status == "ok" and not record.source and length is not None and record.num_frames != length:
         return f"another length ({record.num_frames} frames)"
     return ""
 
@@ -186,32 +186,45 @@ def _narrowed(sources: Sources, methods: str) -> Sources:
 
 
 def _joined(first: Sources, other: Sources) -> Sources:
-    """Returns both in one; a row of a name that is taken is called after its folder, too, unless it is the same row."""
+    """Returns both in one; a row of a name that is taken is called after its folder, too, unless it is the same row.
+
+    Rows that have a video in common are the same: each adds the videos and the scores that the other lacks.
+    """
+    known = {record.key: record for record in first.records}
+    again = {record.key: record for record in other.records if record.key in known}
+    same = {record.method: known[key].method for key, record in again.items()}
+    titles = {record.method: record.title for record in first.records}
     names, notes = dict[str, str](), []
     for method in other.info.methods:
-        own = {record.key for record in other.records if record.method == method}
-        if method in first.info.methods and own and own <= first.places.keys():
+        if method in same:
+            names[method] = same[method]
             notes.append(f"{other.info.name}: its row {method} is that of {first.info.name}, and stands once.")
         else:
-            names[method] = _free(method, first.info.methods, other.info.name)
-    records = tuple(
-        _renamed(record, names[record.method], other.info.name)
-        for record in other.records
-        if record.method in names and record.key not in first.places
-    )
-    prompts = [{prompt.text for prompt in run.info.prompts if prompt.text} for run in (first, other)]
+            names[method] = _free(method, (*first.info.methods, *names.values()), other.info)
+    added = []
+    for record in other.records:
+        name = names[record.method]
+        if record.key not in known:
+            suffix = "" if name == record.method else f" ({other.info.name})"
+            title = titles[name] if record.method in same else record.title + suffix
+            added.append(replace(record, method=name, title=title))
+    prompts = [{prompt.text_hash for prompt in run.info.prompts if prompt.text} for run in (first, other)]
     if prompts[0] != prompts[1]:
         notes.append(
             f"{first.info.name} and {other.info.name} do not have the same prompts: means are over each row's own, "
             "tests over those that two rows share."
         )
-    places = {**{record.key: other.places[record.key] for record in records}, **first.places}
     return Sources(
         _one_info(first.info, other.info, names),
-        first.records + records,
-        places,
+        (*(_with_scores(record, again.get(record.key)) for record in first.records), *added),
+        {**{record.key: other.places[record.key] for record in added}, **first.places},
         (*first.notes, *other.notes, *notes),
     )
+
+
+def _with_scores(record: Record, again: Record | None) -> Record:
+    """Returns a record with the scores that it has in another folder only."""
+    return record if again is None else replace(record, scores={**again.scores, **record.scores})
 
 
 def _one_info(first: RunInfo, other: RunInfo, names: Mapping[str, str]) -> RunInfo:
@@ -224,45 +237,45 @@ def _one_info(first: RunInfo, other: RunInfo, names: Mapping[str, str]) -> RunIn
         name=f"{first.name} + {other.name}",
         profile=_both(first.profile, other.profile),
         prompt_set=_both(first.prompt_set, other.prompt_set),
-        methods=first.methods + tuple(names.values()),
+        methods=tuple(dict.fromkeys((*first.methods, *names.values()))),
         metrics=tuple({metric.name: metric for metric in (*other.metrics, *first.metrics)}.values()),
         prompts=_prompts(first.prompts, other.prompts),
         seeds=tuple(dict.fromkeys((*first.seeds, *other.seeds))),
-        settings={**_by_run(first, first.settings), other.name: other.settings},
-        provenance={**_by_run(first, first.provenance), other.name: other.provenance},
+        settings=_by_run(first, first.settings, other, other.settings),
+        provenance=_by_run(first, first.provenance, other, other.provenance),
         plugins=tuple(dict.fromkeys((*first.plugins, *other.plugins))),
         cells=first.cells + tuple(f"{names[m]}/{key}" for m, key in cells if m in names and key not in taken),
-        stamps={**first.stamps, **own_stamps},
+        stamps={**own_stamps, **first.stamps},
     )
 
 
 def _prompts(first: Sequence[Prompt], other: Sequence[Prompt]) -> tuple[Prompt, ...]:
     """Returns the prompts of both, those of one text once; of an unknown text there is one for each video."""
-    texts = {prompt.text for prompt in first if prompt.text}
-    return (*first, *(prompt for prompt in other if prompt.text not in texts))
+    known = {prompt.text_hash for prompt in first if prompt.text}
+    return (*first, *(prompt for prompt in other if prompt.text_hash not in known))
 
 
-def _by_run(info: RunInfo, content: Mapping[str, V]) -> Mapping[str, V | Mapping[str, V]]:
-    """Returns what a run says of itself under its name; what several say stands so already."""
-    return content if " + " in info.name else {info.name: content}
+def _by_run(
+    first: RunInfo, content: Mapping[str, V], other: RunInfo, theirs: Mapping[str, V]
+) -> dict[str, V | Mapping[str, V]]:
+    """Returns what each run says of itself under its name; what several said before stands so already."""
+    found = dict[str, V | Mapping[str, V]](content if " + " in first.name else {first.name: content})
+    name, number = other.name, 2
+    while name in found:
+        name, number = f"{other.name} ({number})", number + 1
+    return found | {name: theirs}
 
 
 def _both(first: str, other: str) -> str:
     return first if other in first.split(" + ") else f"{first} + {other}"
 
 
-def _free(method: str, taken: Collection[str], run: str) -> str:
-    """Returns the name of a row in the common table."""
+def _free(method: str, taken: Collection[str], other: RunInfo) -> str:
+    """Returns the name of a row of another folder in the common table, which is no further row's of that folder."""
     if method not in taken:
         return method
-    suffix = "".join(char if char.isascii() and char.isalnum() else "_" for char in run.lower())
+    suffix = "".join(char if char.isascii() and char.isalnum() else "_" for char in other.name.lower())
     name, number = f"{method}_{suffix}"[:60], 2
-    while name in taken:
+    while name in {*taken, *other.methods}:
         name, number = f"{method}_{suffix}"[:58] + f"_{number}", number + 1
     return name
-
-
-def _renamed(record: Record, method: str, run: str) -> Record:
-    if method == record.method:
-        return record
-    return replace(record, method=method, title=f"{record.title} ({run})")

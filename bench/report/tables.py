@@ -140,7 +140,7 @@ def _markdown_row(row: TableRow, columns: Sequence[MetricInfo]) -> list[str]:
         row.group or "–",
         *(_markdown_score(row, column) for column in columns),
         videos(row),
-        ", ".join(flag.word for flag in row.flags),
+        ", ".join(markdown_text(flag.word) for flag in row.flags),
         published(row),
     ]
 

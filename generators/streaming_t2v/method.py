@@ -114,15 +114,16 @@ class StreamingT2V(PipelineSettings):
         if refined is not None:
             made = (frame * 2 - 1 for window in windows for frame in window.frames)
             known = self._tensor(resize(start.frames, *refined))
-            large = self._refiner.refine(chain(small, made), request.prompt, *refined, seed, known)
+            texts = [(piece.first, piece.text) for piece in request.stretches(0)]
+            large = self._refiner.refine(chain(small, made), texts, *refined, seed, known)
             pieces = _skip(map(to_frames, large), len(start.frames))
         for piece in pieces:
             yield resize(piece, request.height, request.width)
 
     def _refined_size(self, request: Request) -> tuple[int, int] | None:
         """Height and width the refiner makes; None where nothing is refined."""
-        wanted = (request.height, request.width)
-        return None if wanted == (self.base_height, self.base_width) or not self.refiner_weights else wanted
+        larger = request.height > self.base_height or request.width > self.base_width
+        return (request.height, request.width) if larger and self.refiner_weights else None
 
     def _check(self, request: Request, start: Start) -> None:
         if request.num_frames < len(start.frames):

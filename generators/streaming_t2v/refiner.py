@@ -10,7 +10,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -21,10 +21,13 @@ from torch.nn.functional import interpolate, pad
 
 from generators.streaming_t2v.blending import Blender, Blending, LatentChunk, cut, random_thresholds, wavefront
 from generators.streaming_t2v.encoders import LatentCodec, TextEncoder
-from generators.streaming_t2v.sdedit import FrameNoise, SDEdit, refiner_sigmas
+from generators.streaming_t2v.sdedit import FrameNoise, GuidedVelocity, SDEdit, refiner_sigmas
 from generators.streaming_t2v.unet import decode, encode, share_text_between_frames
 
 BLACK = -1.0
+
+Texts = Sequence[tuple[int, str]]
+"""What a video shows from which frame on, by rising frame from 0."""
 
 
 class CroppedUpsample(nn.Module):
@@ -115,16 +118,23 @@ class Placement:
 
 @dataclass
 class PinnedSDEdit(SDEdit):
-    """SDEdit in which the first frames of the video are known: the prediction for them is the truth.
+    """SDEdit in which texts change on the way, and the first frames are known: the prediction for them is the truth.
 
     Attributes:
         known: their latents [C, T, h, w].
+        velocities: (first frame, network with the text in force from there on), by rising frame; `velocity` is what
+            reads the first text.
+        overlap: frames that a chunk shares with the one before it.
     """
 
     known: Tensor = field(default_factory=lambda: torch.empty(0, 0))
+    velocities: Sequence[tuple[int, GuidedVelocity]] = ()
+    overlap: int = 0
 
     def predict(self, chunk: LatentChunk, step: int) -> Tensor:
-        """As `SDEdit.predict`, with the known frames put in."""
+        """As `SDEdit.predict`, with the known frames put in; a chunk reads the text of its first new frame."""
+        first_new = chunk.start + (self.overlap if chunk.index else 0)
+        self.velocity = next(velocity for first, velocity in reversed(self.velocities) if first <= first_new)
         predicted = super().predict(chunk, step)
         count = self.known.shape[1] - chunk.start
         if count <= 0:
@@ -178,7 +188,7 @@ class Refiner:
     def refine(
         self,
         frames: Iterable[Tensor],
-        prompt: str,
+        prompt: str | Texts,
         height: int,
         width: int,
         seed: int,
@@ -188,7 +198,7 @@ class Refiner:
 
         Args:
             frames: the small video, frame by frame, [3, h, w] in -1..1.
-            prompt: what it shows.
+            prompt: what it shows; where the text changes, (first frame, text) from frame 0 on by rising frame.
             height: of the refined frames in pixels.
             width: of the refined frames in pixels.
             seed: fixes the result.
@@ -220,13 +230,13 @@ class Refiner:
             yield self._encode(frame[None], place, posterior)[0]
 
     def denoise(
-        self, latents: Iterable[Tensor], prompt: str, seed: int, known: Tensor | None = None
+        self, latents: Iterable[Tensor], prompt: str | Texts, seed: int, known: Tensor | None = None
     ) -> Iterator[Tensor]:
         """Yields pieces [T, C, h, w] of the refined latents on the CPU, in order, each as soon as it is finished.
 
         Args:
             latents: of the enlarged video, frame by frame.
-            prompt: what it shows.
+            prompt: what it shows, or its texts; see `refine`.
             seed: fixes the noise and the thresholds.
             known: latents [T, C, h, w] the refined video begins with; None if all are to be made.
 
@@ -234,7 +244,7 @@ class Refiner:
             ValueError: an overlap of more than half a chunk.
         """
         noise = FrameNoise(seed, per_chunk=self.blending == "independent")
-        denoiser = self._denoiser(prompt, noise, known)
+        denoiser = self._denoiser([(0, prompt)] if isinstance(prompt, str) else prompt, noise, known)
         blender = Blender(denoiser, self.blending, self.overlap, random_thresholds(self.blending, self.overlap, seed))
 
         def noisy() -> Iterator[LatentChunk]:
@@ -245,8 +255,17 @@ class Refiner:
         for piece in wavefront(noisy(), blender):
             yield piece.transpose(0, 1)
 
-    def _denoiser(self, prompt: str, noise: FrameNoise, known: Tensor | None) -> SDEdit:
-        prompts = [prompt + self.prompt_suffix]
+    def _denoiser(self, texts: Texts, noise: FrameNoise, known: Tensor | None) -> SDEdit:
+        velocities = [(first, self._velocity(text)) for first, text in texts]
+        pinned = torch.empty(0, 0) if known is None else known.transpose(0, 1)
+        return PinnedSDEdit(
+            velocities[0][1], noise, refiner_sigmas(), self.start, self.steps, self.guidance_scale,
+            self.guidance_rescale, known=pinned, velocities=velocities, overlap=self.overlap,
+        )  # fmt: skip
+
+    def _velocity(self, text: str) -> GuidedVelocity:
+        """Returns the network, reading a text."""
+        prompts = [text + self.prompt_suffix]
         if self.guidance_scale > 1:
             prompts.insert(0, self.negative_prompt)
         context = self.encode_text(prompts).to(self.unet.dtype)
@@ -259,11 +278,7 @@ class Refiner:
             branches = out.float().cpu()
             return branches[0], branches[-1]  # without guidance the same one twice
 
-        pinned = torch.empty(0, 0) if known is None else known.transpose(0, 1)
-        return PinnedSDEdit(
-            velocity, noise, refiner_sigmas(), self.start, self.steps, self.guidance_scale, self.guidance_rescale,
-            known=pinned,
-        )  # fmt: skip
+        return velocity
 
     def _encode(self, frames: Tensor, place: Placement, posterior: torch.Generator | None = None) -> Tensor:
         """Latents [N, C, h, w] on the CPU; a sample of the posterior if a generator is given."""

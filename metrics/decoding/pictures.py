@@ -97,12 +97,14 @@ def rgb(picture: Image, file: Path) -> Picture:
     Raises:
         VideoError: its values have a range that the format does not state.
     """
-    from PIL import Image, ImageOps
+    from PIL import ExifTags, Image, ImageOps
 
+    turned = picture.getexif().get(ExifTags.Base.Orientation, 1)
     if picture.mode.startswith("I;16"):
         picture = Image.fromarray(_high_byte(picture))
     elif picture.mode in ("I", "F"):
         picture = Image.fromarray(_from_numbers(picture, file))
+    picture.getexif()[ExifTags.Base.Orientation] = turned  # which an array does not carry
     return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
 
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import transformers
 
 from baselines.diffusers_video import DiffusersVideo
 from generators.api import Frames, Request, Start, TextChange
+from generators.weights import MissingWeightsError
 from tests import tiny_modern
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of diffusers and transformers, about tiny configurations
@@ -333,6 +335,15 @@ def test_what_a_pipeline_would_ignore_is_refused(folder: Folder, settings: dict[
     parts = {name: str(own / place) for name, place in settings.pop("parts", {}).items()}
     with pytest.raises(ValueError, match=sentence):
         run(method(folder, "wan22_a14b_i2v", num_frames=17, parts=parts, **settings), ask())
+
+
+def test_a_tokenizer_without_its_vocabulary_is_refused(folder: Folder, tmp_path: Path) -> None:
+    """As transformers opens one whose file of SentencePiece is missing: every word is unknown."""
+    blind = transformers.T5Tokenizer(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -1.0)], extra_ids=0)
+    blind.save_pretrained(tmp_path)
+    made = method(folder, "wan22_a14b_i2v", num_frames=17, parts={"tokenizer": str(tmp_path)})
+    with pytest.raises(MissingWeightsError, match=r"tokenizer of .* reads every text alike"):
+        run(made, ask())
 
 
 def test_the_guider_is_set(folder: Folder) -> None:

@@ -23,6 +23,25 @@ SHORT = PROFILE.replace("num_frames = 21", "num_frames = 12") + "[metrics.bright
 
 CIRCLE, SQUARE = "a red circle", "a blue square"
 
+READER = """
+@metric(name="reader", title="Reader", unit="", better="higher", version="1")
+@dataclass
+class Reader:
+    def begin(self, prompt, fps):
+        self.prompt = prompt
+        return self
+
+    def update(self, frames):
+        pass
+
+    def window(self, series, start, stop):
+        return 1.0
+
+    def compute(self, seams=()):
+        changes = getattr(self.prompt, "changes", ())
+        return Score(1.0, {"text": "; ".join(f"{at} {text}" for at, text in changes)}, {})
+"""
+
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -43,9 +62,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(methods: str, prompts: str = "p.txt") -> int:
+def run(methods: str, prompts: str = "p.txt", *more: str) -> int:
     options = ("--profile", "tiny.toml", "--plugin", "plugin.py", "--prompts", prompts)
-    return call("run", "--methods", methods, "--out", "out", *options)
+    return call("run", "--methods", methods, "--out", "out", *options, *more)
 
 
 def score(*rows: tuple[str, str, str, str], options: tuple[str, ...] = ()) -> int:
@@ -59,6 +78,20 @@ def means() -> dict[str, float]:
     assert call("report", "--out", "out") == 0
     with Path("out/report/table1.csv").open() as file:
         return {row["title"]: float(row["brightness_mean"]) for row in csv.DictReader(file)}
+
+
+def test_given_videos_read_the_texts_of_a_prompt_that_changes(here: Path) -> None:
+    """The video that the run made, given again, scores what it scored."""
+    changing = [{"at": 0, "text": CIRCLE}, {"at": 6, "text": SQUARE}]
+    later = [changing[0], {"at": 7, "text": SQUARE}]
+    Path("p.jsonl").write_text(f"{json.dumps(changing)}\n{json.dumps(later)}\n")
+    Path("plugin.py").write_text(Path("plugin.py").read_text() + READER)
+    assert run("still", "p.jsonl", "--set", "run.metrics=['reader']") == 0
+    (made, *_) = Store("out").records()
+    again = (str(Store("out").video_path(made)), made.prompt.id, "Again", "")
+    assert score(again, options=("--metrics", "reader")) == 0
+    both = [record.scores["reader"].parts["text"] for record in Store("out").records() if record.prompt == made.prompt]
+    assert both == [f"{made.prompt.changes[0].at} {SQUARE}"] * 2
 
 
 def test_given_videos_join_a_run_by_text_or_id(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,6 +69,19 @@ def test_shards_fill_one_folder_together(here: Path, capsys: pytest.CaptureFixtu
     assert len(Store("out").records()) == 6
 
 
+def test_a_shard_without_cells_has_nothing_to_fail(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--shard", "7/8") == 0
+    assert capsys.readouterr().out.startswith("out: 0 videos ok.")
+
+
+@pytest.mark.parametrize("prompts", ["²", "--3", "00"])
+def test_what_is_no_number_of_prompts_is_one_sentence(
+    here: Path, capsys: pytest.CaptureFixture[str], prompts: str
+) -> None:
+    assert call(f"--prompts={prompts}") == ConfigError.exit_code
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_a_dry_run_says_what_is_left_and_changes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(Path().rglob("*"))
     assert call("--dry-run") == 0

@@ -130,6 +130,17 @@ def test_a_metric_that_raises_is_not_the_end(here: Path) -> None:
     assert "OverflowError: too long for me" in content["videos"][0]["scores"]["brightness"]["reason"]
 
 
+def test_a_score_that_is_no_longer_asked_for_fails_no_command(here: Path) -> None:
+    score("a.mkv", "--set", "metrics.brightness.limit=20", metrics="brightness,scuts", code=1)
+    score("a.mkv", metrics="scuts")
+
+
+def test_an_edited_metric_scores_anew(here: Path) -> None:
+    assert values(score("a.mkv")) == [10]
+    Path("plugin.py").write_text(PLUGIN.replace("float(f.mean())", "2 * float(f.mean())"))
+    assert values(score("a.mkv")) == [20]
+
+
 def test_a_second_command_finds_what_the_first_left(here: Path) -> None:
     assert values(score("a.mkv", "b.mkv")) == [10, 30]
     rewrite(10.0, 11.0)
@@ -179,6 +190,16 @@ def test_a_manifest_gives_prompts_and_groups(here: Path, kind: str) -> None:
 def test_boundaries_reach_the_metrics(here: Path, options: list[str], seams: str) -> None:
     content = score("a.mkv", *options)
     assert content["videos"][0]["scores"]["brightness"]["parts"]["seams"] == seams
+
+
+def test_even_chunks_are_not_taken_for_a_list_of_two_boundaries(here: Path) -> None:
+    assert cells_after("--seams", "8,16") == ["8,16"]
+    assert cells_after("--first", "8", "--chunk", "16") == ["8"]
+
+
+def cells_after(*options: str) -> list[str]:
+    score("a.mkv", "--frames", "20", *options)
+    return [cell["scores"]["brightness"]["parts"]["seams"] for cell in cells() if cell["num_frames"] == 20]
 
 
 def test_prompts_come_one_per_video_or_one_for_all(here: Path) -> None:

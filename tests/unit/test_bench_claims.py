@@ -16,7 +16,7 @@ import pytest
 from bench import owner
 from bench.claims import REFRESH, SILENT, claimed, is_claimed
 from bench.files import DAY, remove_leftovers
-from bench.owner import is_gone, machine, this_process
+from bench.owner import is_alive, is_gone, machine, this_process
 
 PATIENCE = 120.0
 """Seconds after which processes that wait for each other give up."""
@@ -67,6 +67,12 @@ def test_a_claim_of_another_machine_counts_while_it_is_touched(path: Path, secon
     assert REFRESH * 3 < SILENT
 
 
+def test_a_claim_of_a_living_process_of_this_machine_counts_however_silent(path: Path) -> None:
+    path.write_text(this_process())
+    age(path, 2 * SILENT)
+    assert is_claimed(path)
+
+
 def test_a_claim_that_is_lost_is_not_removed_from_who_has_it_now(path: Path) -> None:
     with claimed(path):
         path.write_text("0123456789ab-7-1")
@@ -113,6 +119,7 @@ def test_another_space_of_process_numbers_is_another_machine(monkeypatch: pytest
 @pytest.mark.parametrize("text", ["", "x", "a-b-c", "-7-1", "0123456789ab-7", "é"])
 def test_what_names_no_process_is_never_gone(text: str) -> None:
     assert not is_gone(text)
+    assert not is_alive(text)
 
 
 def test_only_what_is_left_over_is_swept(tmp_path: Path) -> None:

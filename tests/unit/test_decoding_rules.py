@@ -110,6 +110,20 @@ def test_exif_orientation_is_heeded(tmp_path: Path, orientation: int) -> None:
     np.testing.assert_array_equal(read(tmp_path)[0], upright)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_deep_pictures_are_turned_as_flat_ones(tmp_path: Path, kind: type) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = np.zeros((4, 6), kind)
+    stored[2:, :3] = np.iinfo(kind).max  # below left, which a quarter turn brings to the top left
+    for i in range(2):
+        Image.fromarray(stored).save(tmp_path / f"{i}.png", exif=exif)
+    frame = read(tmp_path)[0]
+    assert frame.shape == (6, 4, 3)
+    assert frame[:3, :2].min() == 255
+    assert frame.sum() == 6 * 3 * 255
+
+
 # -- depth -------------------------------------------------------------------------------------------------------------
 
 

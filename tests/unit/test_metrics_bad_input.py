@@ -222,3 +222,8 @@ def test_drifts_counted_in_seconds_are_those_that_the_rate_changes():
         "std_2s_sample",
         "slope_10s",
     }
+
+
+def test_the_last_frame_of_a_sampled_pair_lies_in_its_window() -> None:
+    series = {"top5": [6.0], "frame": [0.0], "step": [3.0], "threshold": [6.0]}  # frames 0 and 3
+    assert [DynamicDegree().window(series, 0, stop) for stop in (2, 3, 4)] == [None, None, 1.0]

@@ -16,7 +16,7 @@ from bench.bradley_terry import agreement, fit_strengths, strengths
 from bench.cli import main
 from bench.errors import ConfigError, StoreError
 from bench.ffv1 import VideoWriter, file_digest
-from bench.judgements import JUDGEMENT_FORMAT, judged_strengths, read_judgements
+from bench.judgements import JUDGEMENT_FORMAT, judged_strengths, kept_judgements, read_judgements
 from bench.records import Record, RunInfo, StoredScore
 from bench.report import write_report
 from bench.report.bundle import unpack
@@ -202,6 +202,21 @@ def test_judge_folds_exports_into_the_report(store: Store, tmp_path: Path, capsy
     assert "2 judgements of pairs" in (store.path / "report" / "index.html").read_text()
     (first, second) = judged_strengths(read_judgements(file, store.records())).items()
     assert (first[0], second[0]) == ("one", "two")
+
+
+def test_judgements_of_videos_that_are_not_shown_do_not_count_and_are_named(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = [{"a": f"one-{p.id}", "b": f"two-{p.id}", "answer": "a"} for p in PROMPTS]
+    main(["judge", str(export(tmp_path / "j.json", *answers)), "--out", str(store.path)])
+    (kept,) = (store.path / "judgements").iterdir()
+    kept.write_text(kept.read_text().replace(f'"two-{PROMPTS[0].id}"', '"made anew since"'))
+    found, others = kept_judgements(store.path, store.records())
+    assert (len(found), others) == (len(PROMPTS) - 1, 1)
+    page = write_report(store).read_text()
+    assert "(1 more are about videos that this table does not show)" in page
+    main(["report", "--out", str(store.path), "--methods", "one"])
+    assert kept_judgements(store.path, [r for r in store.records() if r.method == "one"]) == ([], len(PROMPTS))
 
 
 @pytest.mark.parametrize(

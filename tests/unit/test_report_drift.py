@@ -10,7 +10,7 @@ from bench.given_file import ASSUMED_RATE
 from bench.records import Record, RunInfo, StoredScore
 from bench.report.cuts import cuts_csv, cuts_notes, matched
 from bench.report.derive import report_data
-from bench.report.drift import column_name, drift_csv, drift_grids, drift_table, with_drift
+from bench.report.drift import column_name, drift_csv, drift_grids, drift_table, drift_tests_csv, with_drift
 from bench.report.published import load_published
 from bench.report.scale import with_scale
 from bench.report.segments import segments, segments_csv, segments_markdown
@@ -47,6 +47,25 @@ def record(method, prompt, seed=0):
 def run():
     info = RunInfo(SCHEMA, "run", "now", "four", METHODS, (ClipScore.info,), PROMPTS, (0,), "mini", {}, {})
     return info, [record(method, prompt) for method in METHODS for prompt in PROMPTS]
+
+
+def test_every_cell_of_the_tests_stands_under_its_head(run):
+    rows = list(
+        csv.DictReader(
+            drift_tests_csv(drift_table(report_data(*run, load_published()), {"clip": ClipScore})).splitlines()
+        )
+    )
+    by = {row["definition"]: row for row in rows}
+    assert all(None not in row for row in rows)
+    assert float(by["start_end_15"]["p_holm"]) == 0.125  # of one pair, as its p; the least that four prompts can give
+    assert float(by["start_end_15"]["std"]) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_rate_that_is_assumed_makes_no_segments(run):
+    info, records = run
+    assumed = [replace(r, flags=(ASSUMED_RATE,)) for r in records]
+    assert segments(report_data(info, records, load_published()), {"clip": ClipScore})
+    assert not segments(report_data(info, assumed, load_published()), {"clip": ClipScore})
 
 
 def test_every_definition_of_every_metric_has_a_row_and_a_test(run):

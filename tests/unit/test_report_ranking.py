@@ -162,6 +162,8 @@ def test_prompts_needed_follow_spread_and_the_smallest_p() -> None:
     assert prompts_needed(measured(1.0, 1e-9), 36) == 11
     assert smallest_p(6) < 0.05 < smallest_p(5)
     assert prompts_needed(measured(0.0, 1.0), 1) is None
+    assert smallest_p(50) == 1 / 20_001  # flips are drawn, and one in so many is the least that they can say
+    assert prompts_needed(measured(1.9e-17, 0.3), 1) is None  # a tie but for the rounding of a sum
     assert prompts_needed(measured(1.0, None), 1) is None
     test = paired_test({("a", 0): 1.0, ("b", 0): 4.0}, {("a", 0): 0.0, ("b", 0): 1.0})
     assert test.std == pytest.approx(math.sqrt(2))

@@ -14,12 +14,14 @@ from bench.ffv1 import file_digest
 from bench.growth import given_rows, given_stamp, grown
 from bench.records import StoredScore
 from bench.report import write_report
+from bench.report.bundle import unpack
 from bench.report.derive import report_data
 from bench.report.findings import ReportData, TableRow
 from bench.report.published import load_published
 from bench.report.sources import gather
 from bench.spec import Prompt
 from bench.store import Store
+from generators.api import TextChange
 from metrics.api import MetricInfo
 from metrics.features.cache import content_hash
 from tests.stores import PROMPTS, WOBBLE, film, info, record, run
@@ -149,6 +151,50 @@ def test_the_same_row_in_two_folders_stands_once(tmp_path: Path) -> None:
     assert "b: its row svd is that of a, and stands once." in data.notes
 
 
+def test_a_new_name_is_no_further_row_of_its_folder(tmp_path: Path) -> None:
+    first = run(tmp_path / "a", info("a", ["svd"]), {"svd": 4.0})
+    other = run(tmp_path / "refined", info("refined", ["svd", "svd_refined"], frames=25), {}, 25)
+    for method, value in (("svd", 9.0), ("svd_refined", 5.0)):
+        for prompt in PROMPTS:
+            other.save(record(method, prompt, value, 25))
+    means = {row.method: row.scores["wobble"].mean for row in findings(first, other).rows}
+    assert means == {"svd": 5.0, "svd_refined_2": 9.0, "svd_refined": 5.0}
+
+
+def test_rows_that_share_videos_add_what_the_other_lacks(tmp_path: Path) -> None:
+    small = run(tmp_path / "small", info("small", ["svd"], prompts=PROMPTS[:2]), {"svd": 4.0})
+    large = run(tmp_path / "large", info("large", ["svd"]), {"svd": 4.0})
+    shine = replace(WOBBLE, name="shine", title="Shine")
+    about = replace(large.info(), metrics=(WOBBLE, shine))
+    large.open(about)
+    for index, prompt in enumerate(PROMPTS):
+        score = StoredScore(float(index), {}, {}, "1", "", {"scale": 1.0})
+        made = record("svd", prompt, 4.0 + index)
+        large.save(replace(made, scores={**made.scores, "shine": score}))
+    for stores in ((small, large), (large, small)):
+        (row,) = findings(*stores).rows
+        assert (row.method, row.title, row.ok, row.planned) == ("svd", "Svd", 3, 3)
+        assert {name: (score.mean, score.n) for name, score in row.scores.items()} == {
+            "wobble": (5.0, 3),
+            "shine": (1.0, 3),
+        }
+
+
+def test_folders_of_one_name_both_say_how_they_were_made(tmp_path: Path) -> None:
+    stores = [run(tmp_path / name / "run", info("run", [method]), {method: 1.0}) for name, method in ("as", "bp")]
+    assert gather(stores).info.settings.keys() == {"run", "run (2)"}
+
+
+def test_prompts_that_differ_in_a_later_text_only_are_other_prompts(tmp_path: Path) -> None:
+    rain = Prompt("p001", "rain", changes=(TextChange(8, "sun"),))
+    snow = Prompt("p001", "rain", changes=(TextChange(16, "snow"),))
+    run(tmp_path / "a", info("a", ["pan"], prompts=[rain]), {"pan": 1.0})
+    store = run(tmp_path / "a", info("a", ["svd"], prompts=[snow]), {"svd": 4.0})
+    data = findings(store)
+    assert [row.title for row in data.rows] == ["Svd"]
+    assert "Pan: 1 of its videos is not shown, for other prompts than this table's." in data.notes
+
+
 @pytest.mark.parametrize(
     ("frames", "start", "flag", "sentence"),
     [
@@ -246,3 +292,16 @@ def test_a_report_of_several_folders_is_written_where_it_is_told(shown: Store, t
     assert all((tmp_path / "both" / link).is_file() for link in links)
     assert (tmp_path / "both" / "table1.csv").read_text().count("\n") == 4
     assert not (made.path / "report").exists()
+
+
+def test_a_bundle_of_several_folders_reads_back_whole(tmp_path: Path) -> None:
+    stores = [run(tmp_path / name, info(name, [method]), {}) for name, method in (("a", "svd"), ("b", "pan"))]
+    for store, method in zip(stores, ("svd", "pan"), strict=True):
+        for level, prompt in enumerate(PROMPTS, start=40):
+            made = record(method, prompt, 3.0)
+            path = film(store.video_path(made), level)
+            store.save(replace(made, video_sha256=file_digest(path), video_bytes=path.stat().st_size))
+    write_report(*stores, folder=tmp_path / "both", bundle=tmp_path / "both.zip")
+    back = gather([unpack(tmp_path / "both.zip", tmp_path / "back")])
+    assert back.info.methods == ("svd", "pan")
+    assert len(back.records) == 2 * len(PROMPTS)

@@ -36,7 +36,7 @@ from generators.mini.rendered import scene_of
 from generators.mini.windows import Views
 from generators.streaming_t2v.network import CheckpointError
 from generators.streaming_t2v.training import TrainingConfig, draws, train_streaming
-from generators.weights import MissingWeightsError
+from generators.weights import MissingWeightsError, resolve_weights
 
 BASE = STDiT3Config(depth=3, hidden_size=48, num_heads=2, caption_channels=8, model_max_length=6, input_sq_size=64)
 SIZES = MemoryConfig(BASE, pairs=2, image_tokens=2, image_width=7, anchor_hidden_width=10)
@@ -227,6 +227,20 @@ def test_at_initialisation_the_method_makes_opensoras_video(tmp_path: Path) -> N
     theirs = made(OpenSora(**SETTINGS))
     assert [len(chunk) for chunk in ours] == [len(chunk) for chunk in theirs]
     assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_the_image_encoder_may_be_in_the_released_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "streaming_t2v.ckpt").touch()
+    asked = []
+
+    def converted(location: str, weights_dir: str) -> Path:
+        asked.append(location)
+        return resolve_weights("mini:svd")
+
+    monkeypatch.setattr("generators.streaming_t2v.loading.streaming_folder", converted)
+    made = StreamingOpenSora(**SETTINGS, memories=str(tmp_path), image_weights=str(tmp_path))
+    assert made._image_encoder(torch.zeros(1, 3, 64, 64)).shape[0] == 1
+    assert asked == [str(tmp_path)]
 
 
 def test_nobody_has_released_weights() -> None:

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
+from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from generators.api import Request, Start
+from generators.api import Request, Start, TextChange
 from generators.frames import resize, to_frames
 from generators.streaming_t2v import method
 from generators.streaming_t2v.method import StreamingT2V, StreamingT2VNoApm, StreamingT2VRefined
@@ -286,6 +287,31 @@ def test_refining_one_clip_alone(weights: Path) -> None:
     pinned = torch.cat(list(refiner.refine(small, "a ball", 64, 96, seed=0, known=known)))
     decoded = (refiner.codec.decode(refiner.codec.encode(known)) + 1) / 2
     assert torch.allclose(pinned, decoded, atol=1e-4)
+
+
+def test_the_refiner_goes_on_with_the_text_in_force(weights: Path) -> None:
+    refiner = build(weights)._refiner
+    small = tensor_frames(torch.from_numpy(np.concatenate([start().base] * 2)))  # chunks of 10 begin at 0, 6, 12 ...
+
+    def refined(prompt: str | list[tuple[int, str]]) -> Tensor:
+        return torch.cat(list(refiner.refine(small, prompt, 64, 96, seed=0)))
+
+    plain = refined("a ball")
+    assert torch.equal(plain, refined([(0, "a ball")]))
+    changed = refined([(0, "a ball"), (28, "a storm")])
+    assert torch.equal(plain[:12], changed[:12])
+    assert not torch.equal(plain[28:], changed[28:])
+    wanted = request(32, prompt="a ball", size=64)
+    videos = [
+        np.concatenate(list(build(weights).generate(replace(wanted, changes=changes), start(64))))
+        for changes in ((), (TextChange(24, "a storm"),))
+    ]
+    assert not np.array_equal(videos[0][-8:], videos[1][-8:])
+
+
+def test_only_a_larger_video_is_refined(weights: Path) -> None:
+    runner = build(weights)
+    assert [runner._refined_size(request(size=size)) for size in (16, 32, 64)] == [None, None, (64, 64)]
 
 
 def test_placement_round_trip() -> None:

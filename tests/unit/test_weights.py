@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import re
+import shutil
 from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 import torch
+from diffusers import DDIMScheduler, PNDMScheduler, StableVideoDiffusionPipeline, UNetSpatioTemporalConditionModel
 from huggingface_hub import constants
 
+from baselines.animatediff.pipeline import LINEAR_BETAS
 from bench.catalog import find_plugins
 from generators import weights, weights_table
+from generators.pipelines import PipelineSettings, load_part
 from generators.weights import (
     TABLE,
     MissingWeightsError,
@@ -165,3 +170,32 @@ def test_the_guide_names_every_repository_and_real_settings() -> None:
     for name, setting in re.findall(r"methods\.(\w+)\.(\w+)", guide):
         if name in catalog:
             assert setting in {field.name for field in dataclasses.fields(catalog[name].cls)}, (name, setting)
+
+
+def test_a_renamed_class_is_the_one_that_the_pipeline_expects(tmp_path: Path) -> None:
+    folder = shutil.copytree(resolve_weights("mini:svd") / "unet", tmp_path / "unet")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"_class_name": "UNetOfAnEarlierName"}))
+    found = load_part(StableVideoDiffusionPipeline, "unet", folder, PipelineSettings())
+    assert isinstance(found, UNetSpatioTemporalConditionModel)
+
+
+@pytest.mark.parametrize(
+    ("method", "missing"),
+    [("cogvideox_5b_i2v", "tokenizer/spiece.model"), ("framepack", "diffusion_pytorch_model.safetensors.index.json")],
+)
+def test_what_a_system_cannot_do_without_is_fetched(method: str, missing: str) -> None:
+    assert any(fnmatch(missing, pattern) for entry in needed(method) for pattern in entry.files)
+
+
+def test_a_tokenizer_without_its_vocabulary_is_not_complete(tmp_path: Path) -> None:
+    (entry,) = needed("cogvideox_5b_i2v")
+    for name in ("model_index.json", "tokenizer/tokenizer_config.json", "vae/config.json", "vae/a.safetensors"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert lacking(tmp_path, entry.files) == ("tokenizer/spiece.model",)
+
+
+def test_animatediffs_last_step_leaves_no_noise() -> None:
+    stored = PNDMScheduler(beta_schedule="scaled_linear", set_alpha_to_one=False, steps_offset=1).config
+    assert DDIMScheduler.from_config({**stored, **LINEAR_BETAS}).final_alpha_cumprod == 1
