@@ -208,6 +208,8 @@ def _joined(first: Sources, other: Sources) -> Sources:
             suffix = "" if name == record.method else f" ({other.info.name})"
             title = titles[name] if record.method in same else record.title + suffix
             added.append(replace(record, method=name, title=title))
+    only_there = [key for key, record in again.items() if _is_only_there(known[key], record)]
+    found_there = [record.key for record in added] + only_there
     prompts = [{prompt.text_hash for prompt in run.info.prompts if prompt.text} for run in (first, other)]
     if prompts[0] != prompts[1]:
         notes.append(
@@ -216,15 +218,23 @@ def _joined(first: Sources, other: Sources) -> Sources:
         )
     return Sources(
         _one_info(first.info, other.info, names),
-        (*(_with_scores(record, again.get(record.key)) for record in first.records), *added),
-        {**{record.key: other.places[record.key] for record in added}, **first.places},
+        (*(_completed(record, again.get(record.key)) for record in first.records), *added),
+        {**first.places, **{key: other.places[key] for key in found_there}},
         (*first.notes, *other.notes, *notes),
     )
 
 
-def _with_scores(record: Record, again: Record | None) -> Record:
-    """Returns a record with the scores that it has in another folder only."""
-    return record if again is None else replace(record, scores={**again.scores, **record.scores})
+def _completed(record: Record, again: Record | None) -> Record:
+    """Returns a record with what it has in another folder only: the video, or scores."""
+    if again is None:
+        return record
+    if _is_only_there(record, again):
+        return replace(again, method=record.method, title=record.title)
+    return replace(record, scores={**again.scores, **record.scores})
+
+
+def _is_only_there(record: Record, again: Record) -> bool:
+    return again.status == "ok" and record.status != "ok"
 
 
 def _one_info(first: RunInfo, other: RunInfo, names: Mapping[str, str]) -> RunInfo:

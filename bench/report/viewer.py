@@ -44,6 +44,7 @@ def viewer_data(findings: ReportData, curves: Curves, previews: Previews) -> dic
     colours = {method: seen[index % len(seen)] for index, method in enumerate(findings.info.methods)}
     return {
         "run": findings.info.name,
+        "created": findings.info.created,
         "methods": [
             {"name": row.method, "title": name(row), "block": row.block, "colour": colours[row.method]}
             for row in findings.rows

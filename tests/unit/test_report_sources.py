@@ -180,6 +180,16 @@ def test_rows_that_share_videos_add_what_the_other_lacks(tmp_path: Path) -> None
         }
 
 
+def test_a_video_that_failed_in_one_folder_is_the_other_folders(tmp_path: Path) -> None:
+    stores = [run(tmp_path / name, info(name, ["svd"]), {"svd": 4.0}) for name in "ab"]
+    stores[0].save(record("svd", PROMPTS[0], 0.0, status="failed", reason="out of memory", scores={}))
+    for order in (stores, stores[::-1]):
+        sources = gather(order)
+        (row,) = report_data(sources.info, sources.records, load_published()).rows
+        assert (row.ok, row.failed, row.scores["wobble"].mean) == (3, 0, 5.0)
+        assert sources.places[f"svd-{PROMPTS[0].id}-24"][0].path == stores[1].path
+
+
 def test_folders_of_one_name_both_say_how_they_were_made(tmp_path: Path) -> None:
     stores = [run(tmp_path / name / "run", info("run", [method]), {method: 1.0}) for name, method in ("as", "bp")]
     assert gather(stores).info.settings.keys() == {"run", "run (2)"}

@@ -2,7 +2,7 @@
 "use strict";
 if (shown) {
   const $ = (id) => document.getElementById(id);
-  const key = `longvideo-bench judgements of ${shown.run}`;
+  const key = `longvideo-bench judgements of ${shown.run}, ${shown.created}`;
   let answers = load();
   let pairs = [];
   let pair = null;
