@@ -251,7 +251,8 @@ def test_a_new_version_of_a_metric_is_scored_again_on_the_same_videos(here: Path
         Path("metric.py").write_text(shine.replace('version="1"', f'version="{version}"'))
         before = videos("out")
         assert command("--plugin", "metric.py", "--metrics", "shine") == 0
-        assert {record.scores["shine"].version for record in Store("out").records()} == {version}
+        (scored,) = {record.scores["shine"].version for record in Store("out").records()}
+        assert re.fullmatch(rf"{version}\+[0-9a-f]{{8}}", scored)  # the version and the file's hash
     assert videos("out") == before
 
 
