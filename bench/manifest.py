@@ -23,7 +23,7 @@ from types import NoneType
 from typing import Any
 
 from bench.errors import ConfigError
-from bench.prompts import load_prompts
+from bench.prompts import load_prompts, refuse_half_characters
 from bench.terminal import printable
 from metrics.decoding.pictures import PICTURES
 from metrics.natural_order import natural_order, numbers_descend
@@ -250,13 +250,9 @@ def _video(row: Mapping[str, Any], where: str, folder: Path) -> GivenVideo:
             raise ConfigError(f"{where}: `{name}` must be a text, not {value!r}")
     if not values.get("path"):
         raise ConfigError(f"{where}: no `path`")
-    halves = sorted(
-        name for name, value in values.items() if name != "path" and any("\ud800" <= c <= "\udfff" for c in value)
-    )
-    if halves:
-        raise ConfigError(
-            f"{where}: `{halves[0]}` holds half a character (a lone surrogate); save the file anew as UTF-8"
-        )
+    for name, value in values.items():
+        if name != "path":
+            refuse_half_characters(value, f"{where}: `{name}`")
     if "\0" in values["path"]:
         raise ConfigError(f"{where}: `path` holds a zero byte, which no file name does")
     known = {name: values[name] for name in COLUMNS if name in values}

@@ -29,17 +29,20 @@ def this_process() -> str:
 
 def is_gone(owner: str) -> bool:
     """Returns whether a process is known to have ended; of one of another machine, nothing is known."""
-    parts = owner.split("-")
-    if len(parts) != 3 or parts[0] != machine() or not parts[1].isdigit():
-        return False
-    return _began(int(parts[1])) != parts[2]
+    return _runs(owner) is False
 
 
 def is_alive(owner: str) -> bool:
     """Returns whether a process is known to run, if only stopped; of one of another machine, nothing is known."""
+    return _runs(owner) is True
+
+
+def _runs(owner: str) -> bool | None:
+    """Returns whether a process of this machine still is; None for any other."""
     parts = owner.split("-")
-    here = len(parts) == 3 and parts[0] == machine() and parts[1].isdigit()
-    return here and _began(int(parts[1])) == parts[2]
+    if len(parts) != 3 or parts[0] != machine() or not parts[1].isdigit():
+        return None
+    return _began(int(parts[1])) == parts[2]
 
 
 def _began(process: int) -> str:

@@ -151,9 +151,14 @@ def _from_json(line: str, default_id: str, where: str) -> Prompt:
         raise ConfigError(f"{where}: `id` must be 1 to 64 letters, digits, dots, underscores or dashes, not {name!r}")
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise ConfigError(f"{where}: `tags` must be a list of strings")
-    if any("\ud800" <= letter <= "\udfff" for letter in "".join([text, *tags])):
-        raise ConfigError(f"{where}: holds half a character (a lone surrogate); save the file anew as UTF-8")
+    refuse_half_characters("".join([text, *tags]), where)
     return Prompt(id=name, text=text.strip(), tags=tuple(tags), changes=changes)
+
+
+def refuse_half_characters(text: str, where: str) -> None:
+    """Raises ConfigError for a text with a lone surrogate, which no file of UTF-8 can hold."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ConfigError(f"{where}: holds half a character (a lone surrogate); save the file anew as UTF-8")
 
 
 def _changing(entries: list[Any], where: str) -> tuple[str, tuple[TextChange, ...]]:

@@ -130,4 +130,4 @@ def _conclude_scores(spec: RunSpec, store: Store, summary: RunSummary, json_path
         say(f"warning: {warning}")
     click.echo(given_table.results_table(records, metrics))
     click.echo(f"{store}: {summary.sentence()}. Next: python -m bench report --out {shlex.quote(str(store))}")
-    sys.exit(summary.exit_code or int(not given_table.any_score(records)))
+    sys.exit(summary.exit_code or int(bool(spec.cells) and not given_table.any_score(records)))

@@ -34,11 +34,15 @@ class Judged:
 
 
 def judged(sources: Sources, findings: ReportData) -> Judged | None:
-    """Returns what the judgements say that the folders keep, or None if they keep none."""
+    """Returns what the judgements say that the folders keep, or None if they keep none.
+
+    Of judgements about videos that the table does not show, nothing but their number.
+    """
     stores = {store.path: store for store, _ in sources.places.values()}
     kept = [kept_judgements(path, sources.records) for path in stores]
     found = [judgement for judgements, _ in kept for judgement in judgements]
-    if not found:
+    others = sum(number for _, number in kept)
+    if not found and not others:
         return None
     strengths = judged_strengths(found)
     people = {method: strength.value for method, strength in strengths.items()}
@@ -49,7 +53,7 @@ def judged(sources: Sources, findings: ReportData) -> Judged | None:
             means = {row.method: row.scores[column.name].mean for row in findings.rows}
             known = {method: sign * mean for method, mean in means.items() if mean is not None}
             agreements[column.name] = agreement(people, known)
-    return Judged(strengths, agreements, len(found), sum(others for _, others in kept))
+    return Judged(strengths, agreements, len(found), others)
 
 
 def judged_lines(found: Judged, titles: Mapping[str, str]) -> list[str]:

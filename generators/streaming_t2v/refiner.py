@@ -131,10 +131,13 @@ class PinnedSDEdit(SDEdit):
     velocities: Sequence[tuple[int, GuidedVelocity]] = ()
     overlap: int = 0
 
-    def predict(self, chunk: LatentChunk, step: int) -> Tensor:
-        """As `SDEdit.predict`, with the known frames put in; a chunk reads the text of its first new frame."""
+    def velocity_of(self, chunk: LatentChunk) -> GuidedVelocity:
+        """Returns the network that reads the text of the chunk's first new frame."""
         first_new = chunk.start + (self.overlap if chunk.index else 0)
-        self.velocity = next(velocity for first, velocity in reversed(self.velocities) if first <= first_new)
+        return next(velocity for first, velocity in reversed(self.velocities) if first <= first_new)
+
+    def predict(self, chunk: LatentChunk, step: int) -> Tensor:
+        """As `SDEdit.predict`, with the known frames put in."""
         predicted = super().predict(chunk, step)
         count = self.known.shape[1] - chunk.start
         if count <= 0:

@@ -170,12 +170,18 @@ class SDEdit:
         noisy = alpha * chunk.latents + sigma * self.noise(-1, chunk)
         chunk.latents = noisy * self.sigmas[0] if self.start == RELEASED_START else noisy / alpha
 
+    def velocity_of(self, chunk: LatentChunk) -> GuidedVelocity:
+        """Returns the network for a chunk: the same for all."""
+        return self.velocity
+
     def predict(self, chunk: LatentChunk, step: int) -> Tensor:
         """See `ChunkDenoiser`; guidance is rescaled per chunk."""
         sigma = self.sigmas[step]
         timestep = timestep_of(self.schedule, sigma)
         scaled = chunk.latents / math.sqrt(1 + sigma**2)
-        velocity = guided_prediction(*self.velocity(scaled, timestep), self.guidance_scale, self.guidance_rescale)
+        velocity = guided_prediction(
+            *self.velocity_of(chunk)(scaled, timestep), self.guidance_scale, self.guidance_rescale
+        )
         level = self.schedule[timestep]
         return torch.sqrt(1 - level**2) * scaled - level * velocity
 

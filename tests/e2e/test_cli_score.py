@@ -294,6 +294,10 @@ def test_shards_of_given_videos_share_none_and_leave_none(here: Path, capsys: py
     assert [record["scores"]["brightness"]["value"] for record in cells()] == [99, 30, 5]
 
 
+def test_a_shard_without_videos_has_nothing_to_fail(here: Path) -> None:
+    score("a.mkv", "b.mkv", "--shard", "3/3")
+
+
 def test_the_report_says_what_of_the_videos_was_read_and_shows_no_more(here: Path) -> None:
     with av.open("raw.h264", "w", format="h264") as raw:  # a stream without a container tells no length
         stream = raw.add_stream("libx264", rate=8, options={"bf": "0"})

@@ -108,7 +108,7 @@ def test_a_name_that_is_not_utf8_goes_through_json_and_back(tmp_path: Path) -> N
 @pytest.mark.parametrize("column", ["prompt", "method", "note"])
 def test_half_a_character_is_refused(tmp_path: Path, column: str) -> None:
     (tmp_path / "m.jsonl").write_text(json.dumps({"path": "a.mp4", column: "\ud83d"}))
-    with pytest.raises(ConfigError, match=f"`{column}` holds half a character"):
+    with pytest.raises(ConfigError, match=f"`{column}`: holds half a character"):
         read_manifest(tmp_path / "m.jsonl", keep_extra=True)
 
 

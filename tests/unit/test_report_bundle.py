@@ -216,6 +216,8 @@ def test_judgements_of_videos_that_are_not_shown_do_not_count_and_are_named(
     page = write_report(store).read_text()
     assert "(1 more are about videos that this table does not show)" in page
     main(["report", "--out", str(store.path), "--methods", "one"])
+    page = (store.path / "report" / "index.html").read_text()
+    assert f"All {len(PROMPTS)} judgements are about videos that this table does not show." in page
     assert kept_judgements(store.path, [r for r in store.records() if r.method == "one"]) == ([], len(PROMPTS))
 
 
