@@ -22,6 +22,7 @@ Frames that are in memory already, or come one after another, need no file:
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -48,20 +49,28 @@ def score(
         metrics: names of `BUILT_IN` or of an installed package's metrics, for their default settings (ours have the
             paper's), or metric objects for others.
         seams: first frame of every chunk but the first, if the video was made in chunks.
-        num_frames: score no more than this many frames from the start; None for all.
+        num_frames: score no more than this many frames from the start, at least two; None for all.
         cache: keep optical flow numbers and CLIP features on disk, to score the same file again in seconds.
+
+    Warns:
+        UserWarning: the file is readable and not sound, such as "2 damaged frames" or "completeness unknown".
 
     Raises:
         VideoError: if the file is not a readable video.
-        SettingError: for an unknown metric, or two of one name.
+        SettingError: for an unknown metric, two of one name, or fewer than two frames.
         WeightsError: if weights are missing; the text says which file, and where to put it.
     """
     from metrics.features.cache import FeatureCache, default_folder
     from metrics.files import score_file
 
+    if num_frames is not None and num_frames < 2:
+        raise SettingError(f"num_frames must be 2 or more, not {num_frames!r}: a video has at least two frames")
     named = metrics_by_name(metrics)
     store = FeatureCache(default_folder()) if cache else None
-    return dict(score_file(video, named, prompt, seams, num_frames, store).scores)
+    scored = score_file(video, named, prompt, seams, num_frames, store)
+    if flags := scored.condition.flags():
+        warnings.warn(f"{video}: {', '.join(flags)}", stacklevel=2)
+    return dict(scored.scores)
 
 
 def score_frames(
@@ -77,7 +86,8 @@ def score_frames(
     Args:
         frames: one uint8 RGB array [T, H, W, 3], T >= 2, or an iterable of such arrays or of single frames [H, W, 3];
             an iterable is read once and never held whole.
-        fps: frames per second, > 0.
+        fps: frames per second, 0.01 to 1000; a `metrics.api.AssumedRate` where nobody knows, so that metrics that count
+            seconds give no value.
         prompt: text the video was made from; CLIP needs it.
         metrics: as for `score`.
         seams: first frame of every chunk but the first, if the video was made in chunks.
@@ -88,11 +98,13 @@ def score_frames(
         WeightsError: if weights are missing; the text says which file, and where to put it.
     """
     from metrics.arrays import frame_chunks
+    from metrics.decoding import PLAUSIBLE_FPS
     from metrics.scoring import VideoScorer
 
-    if not 0 < fps < float("inf"):
-        raise SettingError(f"fps must be a positive number, not {fps!r}")
-    scorer = VideoScorer(metrics_by_name(metrics), prompt, float(fps))
+    slowest, fastest = PLAUSIBLE_FPS
+    if not hasattr(fps, "__float__") or not slowest <= fps <= fastest:
+        raise SettingError(f"fps must be a number from {slowest:g} to {fastest:g}, not {fps!r}")
+    scorer = VideoScorer(metrics_by_name(metrics), prompt, fps)
     for chunk in frame_chunks(frames):
         scorer.update(chunk)
     return scorer.compute(seams)

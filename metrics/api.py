@@ -72,6 +72,10 @@ class ChangingText(str):
         made.changes = changes
         return made
 
+    def __getnewargs__(self) -> tuple[str, tuple[tuple[int, str], ...]]:  # type: ignore[override]
+        """Returns what makes an equal text: how it is copied, and sent to another process."""
+        return str(self), self.changes
+
     def __repr__(self) -> str:
         return f"ChangingText({str(self)!r}, {self.changes!r})"
 

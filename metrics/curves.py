@@ -27,6 +27,9 @@ PREFIXES = (120, 140, 160, 180, 200, 220, 240)
 LONGEST_END = 5.0
 """Length of the two ends that `first_against_last` compares."""
 
+MOST_POINTS = 1000
+"""Points through which a slope is laid at most: the memory grows with their square."""
+
 
 @dataclass(frozen=True)
 class Point:
@@ -118,7 +121,8 @@ def trend(points: Sequence[Point]) -> float | None:
 def theil_sen(x: Sequence[float], y: Sequence[float]) -> float | None:
     """Returns the median of the slopes between all pairs of points, None where no two points differ in x.
 
-    One outlier, such as a single exploded pair, does not move it; up to 29 % of the points may be arbitrary.
+    One outlier, such as a single exploded pair, does not move it; up to 29 % of the points may be arbitrary. Of more
+    than `MOST_POINTS` points only every second, third, ... is taken: all pairs of an hour's would fill the memory.
 
     Example:
         >>> theil_sen([0, 1, 2, 3], [0.0, 2.0, 400.0, 6.0])
@@ -126,7 +130,8 @@ def theil_sen(x: Sequence[float], y: Sequence[float]) -> float | None:
 
     Source: Sen, Estimates of the regression coefficient based on Kendall's tau, J. Am. Stat. Assoc. 63 (1968).
     """
-    xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    every = -(-len(x) // MOST_POINTS) or 1
+    xs, ys = np.asarray(x[::every], dtype=np.float64), np.asarray(y[::every], dtype=np.float64)
     i, j = np.triu_indices(len(xs), k=1)
     distinct = xs[i] != xs[j]
     if not distinct.any():

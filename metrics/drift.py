@@ -135,9 +135,9 @@ def std_2s_sample(window: WindowValue, num_frames: int, fps: float) -> float | N
 
 def slope_10s(window: WindowValue, num_frames: int, fps: float) -> float | None:
     """Returns the Theil-Sen slope through the values on windows of 2 s, per 10 s; None with fewer than two values."""
-    points = [(i * WINDOW_SECONDS, v) for i, v in enumerate(_two_seconds(window, num_frames, fps)) if v is not None]
-    slope = theil_sen([t for t, _ in points], [v for _, v in points])
-    return None if slope is None else 10.0 * slope
+    points = [(i, v) for i, v in enumerate(_two_seconds(window, num_frames, fps)) if v is not None]
+    slope = theil_sen([i for i, _ in points], [v for _, v in points])
+    return None if slope is None else 10.0 * slope * fps / _frames(WINDOW_SECONDS, fps)  # windows are whole frames
 
 
 def vde(scores: Sequence[float], weights: Literal["linear", "log"] = "linear") -> float:

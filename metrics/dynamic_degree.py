@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from metrics.api import AssumedRate, Frames, MetricInfo, Part, Score, Series, mean_or_none, metric
+from metrics.features.base import listed
 from metrics.flow import VBENCH_ESTIMATORS
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ SAMPLED_FPS = 8
 
 RAFT_UPDATES = 20
 """Updates of the flow. Source: VBench 45e79ec, `vbench/dynamic_degree.py`."""
+
+NO_FLOW = "the flow network gave numbers that are not finite, so its weights or its precision do not fit"
 
 
 @metric(
@@ -123,7 +128,7 @@ class _SampledFlow:
                 self._take(pairs.flow)
         limit = threshold(*self._size) if self._count else None
         series: dict[str, list[float | None]] = {
-            "top5": list(self._top5),
+            "top5": listed(np.array(self._top5)),
             "frame": [float(i * (self._step or 1)) for i in range(len(self._top5))],
             "step": [float(self._step or 1)],
             "threshold": [limit],
@@ -136,6 +141,8 @@ class _SampledFlow:
         }
         if limit is None or not self._top5:
             return Score(None, parts, series, self._why_undefined())
+        if None in series["top5"]:
+            return Score(None, parts, series, NO_FLOW)
         above = sum(top > limit for top in self._top5)
         parts |= {"dynamic": decision(self._top5, self._taken, limit), "moving_share": above / len(self._top5)}
         return Score(self._metric.window(series, 0, self._count), parts, series)
@@ -191,6 +198,8 @@ def decision(tops: Sequence[float], num_frames: int, limit: float) -> bool:
 def is_static(tops: Sequence[float], wrap: tuple[float, float], num_frames: int, limit: float) -> bool:
     """Returns whether VBench's static filter lets a video in, which its temporal flickering is meant for.
 
+    A share of the pairs may move, and neither wrap may jump; the wraps are not among the pairs that are counted.
+
     Args:
         tops: of all consecutive pairs, the mean of the longest 2 % of the flow.
         wrap: the same from the first frame to the last one, and back.
@@ -200,7 +209,7 @@ def is_static(tops: Sequence[float], wrap: tuple[float, float], num_frames: int,
     Source: VBench 45e79ec, `vbench/cli/static_filter.py:40-84`.
     """
     allowed = round(2 * num_frames / 16)
-    moving = sum(top > limit for top in (*tops, *wrap))
+    moving = sum(top > limit for top in tops)
     return moving <= allowed and not any(top > 2 * limit * allowed for top in wrap)
 
 

@@ -21,7 +21,7 @@ from metrics.static_filter import StaticPairs, stands_still
     title="Flickering",
     unit="1 - difference / 255",
     better="higher",
-    version="1",
+    version="2",
     definition="How little each frame differs from the one before; a frozen video scores 1.",
 )
 @dataclass
@@ -31,7 +31,8 @@ class Flickering(FeatureReader):
     It rewards standstill, since motion differs from frame to frame as flicker does; VBench therefore lets only static
     videos in. Read it beside the dynamic degree.
 
-    Series (index i is the pair of frames i and i + 1): `difference`, grey levels.
+    Series (index i is the pair of frames i and i + 1): `difference`, grey levels; empty where the filter keeps the
+    video out, so that curves and drift leave out what the table does.
 
     Attributes:
         static_filter: "raft_large" or "mini" gives a value only to videos that VBench's static filter lets in, by the
@@ -70,6 +71,8 @@ class Flickering(FeatureReader):
             return Score(value, {}, series)
         static = stands_still(tables[self._filter()])
         parts: dict[str, Part] = {"static": static, "unfiltered": value}
-        if static is None:
-            return Score(None, parts, series, "the frames are too small for the flow network of the static filter")
-        return Score(value if static else None, parts, series, "" if static else "the static filter: it moves")
+        if static:
+            return Score(value, parts, series)
+        moves = "the static filter: it moves"
+        too_small = "the frames are too small for the flow network of the static filter"
+        return Score(None, parts, {"difference": []}, too_small if static is None else moves)

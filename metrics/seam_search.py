@@ -59,21 +59,55 @@ def guess_boundaries(signals: Mapping[str, NDArray[np.float64]], floors: Mapping
     if num_frames < 3 * SHORTEST_CHUNK:
         return None
     score = _standardised(surprise(signals, floors)) - STANDS_OUT
+    candidates = score[SHORTEST_CHUNK - 1 : num_frames - SHORTEST_CHUNK]  # pair b - 1 lies across boundary b
     best: tuple[float, Guess] | None = None
     for period in range(SHORTEST_CHUNK, num_frames // 2 + 1):
-        # The first chunk may be longer than the others, and the first boundary or two may not show.
-        for first in range(SHORTEST_CHUNK, 3 * period + 1):
-            boundaries = range(first, num_frames - SHORTEST_CHUNK + 1, period)
-            halves = len(boundaries) == 1 and first == period and num_frames - first == first
-            if len(boundaries) < 3 and not halves:
-                continue  # one or two jumps somewhere are cuts, not a rhythm
-            across = score[np.array(boundaries) - 1]
-            if across.min() <= 0 or not (halves or across.sum() >= ENOUGH):
-                continue
-            if best is None or across.sum() > best[0]:
-                guess = Guess(tuple(boundaries), period, float(across.min() + STANDS_OUT))
-                best = float(across.sum()), guess
+        rhythms = _rhythms(candidates, period)
+        firsts = SHORTEST_CHUNK + np.arange(len(rhythms.total))
+        # One or two jumps somewhere are cuts, not a rhythm; one in the very middle may join two halves.
+        halves = (rhythms.count == 1) & (firsts == period) & (2 * firsts == num_frames)
+        likely = (rhythms.least > 0) & (halves | ((rhythms.count >= 3) & (rhythms.total >= ENOUGH)))
+        if not likely.any():
+            continue
+        total = np.where(likely, rhythms.total, -np.inf)
+        at = int(total.argmax())
+        if best is None or total[at] > best[0]:
+            boundaries = tuple(range(int(firsts[at]), num_frames - SHORTEST_CHUNK + 1, period))
+            best = float(total[at]), Guess(boundaries, period, float(rhythms.least[at] + STANDS_OUT))
     return None if best is None else best[1]
+
+
+@dataclass(frozen=True)
+class _Rhythms:
+    """What speaks for every rhythm of one period, by its first boundary: the first candidate and those behind it.
+
+    Attributes:
+        count: boundaries of the rhythm.
+        total: sum of their scores.
+        least: smallest of them.
+    """
+
+    count: NDArray[np.int64]
+    total: NDArray[np.float64]
+    least: NDArray[np.float64]
+
+
+def _rhythms(scores: NDArray[np.float64], period: int) -> _Rhythms:
+    """Returns all rhythms of one period over the scores of boundaries that follow one another.
+
+    The first chunk may be longer than the others, and the first boundary or two may not show: a rhythm begins within
+    three periods.
+    """
+    rows = -(-len(scores) // period)
+
+    def behind(fill: float) -> NDArray[np.float64]:
+        padded = np.pad(scores, (0, rows * period - len(scores)), constant_values=fill)
+        return padded.reshape(rows, period)[::-1]
+
+    begins = min(len(scores), 3 * period - SHORTEST_CHUNK + 1)
+    total = np.cumsum(behind(0.0), axis=0)[::-1].reshape(-1)[:begins]
+    least = np.minimum.accumulate(behind(np.inf), axis=0)[::-1].reshape(-1)[:begins]
+    return _Rhythms((len(scores) - 1 - np.arange(begins)) // period + 1, total, least)
 
 
 def surprise(signals: Mapping[str, NDArray[np.float64]], floors: Mapping[str, float]) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from metrics.api import Part, Score, Series, mean_or_none, metric
 from metrics.clip import NO_DIRECTION, unit
+from metrics.dynamic_degree import NO_FLOW
 from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts, listed
 from metrics.features.clip import ClipFeatures
 from metrics.features.flow_statistics import FlowStatistics
@@ -110,6 +111,8 @@ class Seams(FeatureReader):
         image = None if clip is None else tables[clip]["image"]
         if image is not None and not image.any(axis=1).all():
             return Score(None, {}, {"seam": [], "contrast": []}, NO_DIRECTION)
+        if not np.isfinite(tables[self._flow()]["motion"]).all():
+            return Score(None, {}, {"seam": [], "contrast": []}, NO_FLOW)
         signals = pair_signals(tables[self._flow()], tables[FrameStatistics()], image)
         seams = sorted({seam for seam in video.seams if 0 < seam < video.num_frames})
         if not seams:

@@ -133,7 +133,7 @@ DEFINITIONS = (
         "Sink collapse: falling back to the first frames",
         "Autoregressive generators that keep their first frames in view may suddenly show them again.",
         "With $d_t$ the root mean square difference of frame $t$ to the first frame: "
-        "$100 \\max_t (\\max_{s \\le t} d_s - d_t) / \\max_t d_t$.",
+        "$100 \\max_t (\\max_{s \\le t} d_s - d_t) / \\max(1, \\max_t d_t)$, in grey levels.",
         "The idea: LoL (arXiv:2601.16914), section 4.1, which defines neither normalisation nor drop; this reading is "
         "ours.",
         "Percent, 0 to 100, lower is better. `parts` holds the frame.",
@@ -142,14 +142,17 @@ DEFINITIONS = (
     ),
     Definition(
         "repetition",
-        "Repetition: how near a video comes to repeating itself",
-        "The smallest mean difference between frames one lag apart, over all lags long enough to be a repetition.",
-        "$\\min_{L \\ge 16} \\overline{\\mathrm{rms}(x_{t+L} - x_t)}$ on 16 x 16 thumbnails, lags up to seven eighths "
-        "of the video and 600 frames.",
-        "NoRepeat of RIFLEx (arXiv:2502.15894), appendix D, on grey levels and without the model's period; this "
-        "reading is ours. The paper's own procedure is `metrics.repetition.norepeat`.",
-        "Grey levels, 0 and up, higher is better; an exact loop and a frozen video score 0.",
-        "Compare it with the median over lags in `parts`: a video of little motion is near itself at every lag.",
+        "Repetition: how far a video comes back to what it showed some time before",
+        "Frames differ the more the farther apart they are, unless a video comes back. This is the largest fall of "
+        "that difference.",
+        "With $d_L = \\overline{\\mathrm{rms}(x_{t+L} - x_t)}$ on 16 x 16 thumbnails, in grey levels, and "
+        "$f_L = \\max_{l \\le L} d_l$: $100 \\max_{L \\ge 16} (f_L - d_L) / \\max(1, f_L)$ over all lags $L$ up to "
+        "seven eighths of the video.",
+        "The distances are those of NoRepeat of RIFLEx (arXiv:2502.15894), appendix D, without the model's period; "
+        "reading them by their fall is ours. The paper's own procedure is `metrics.repetition.norepeat`.",
+        "Percent, 0 to 100, ranks nothing; an exact loop scores 100, a video that only goes on 0.",
+        "An honest swing repeats as a loop does: look at the lag that `parts` names. A frozen video never leaves, and "
+        "scores 0: `stillness` sees it. The longest lags rest on an eighth of the frames.",
     ),
     Definition(
         "tcuts",

@@ -92,7 +92,7 @@ MEASUREMENTS = (
     Measurement("exposure", "exposure", "exposure drift", "lower", "", "exposure", 1.0),
     Measurement("flickering", "flickering", "flickering (VBench)", "higher", "", "flickering", 0.002),
     Measurement("collapse", "collapse", "sink collapse, %", "lower", "", "collapse", 5.0),
-    Measurement("repetition", "repetition", "distance at the nearest lag", "higher", "", "repetition", 1.0),
+    Measurement("repetition", "repetition", "largest return, %", "lower", "", "repetition", 5.0),
     Measurement("tcuts", "tcuts", "TCuts (TransNetV2)", "lower", "", "tcuts", 0.5),
     Measurement("subject", "subject_consistency", "subject consistency (mini)", "higher", "", "subject", 0.002),
     Measurement("subject_long", "subject_consistency_long", "subject, long (mini)", "higher", "", "subject_long"),

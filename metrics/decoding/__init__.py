@@ -27,7 +27,7 @@ Example:
     [(2, 6, 8, 3), (1, 6, 8, 3)]
 """
 
-from metrics.decoding.containers import DEFAULT_FPS
+from metrics.decoding.containers import DEFAULT_FPS, PLAUSIBLE_FPS
 from metrics.decoding.pictures import frame_files
 from metrics.decoding.reader import READER_VERSION, Probe, VideoReader, probe, read_frames
 from metrics.decoding.sources import END_UNKNOWN, Condition, source_kind
@@ -35,6 +35,7 @@ from metrics.decoding.sources import END_UNKNOWN, Condition, source_kind
 __all__ = [
     "DEFAULT_FPS",
     "END_UNKNOWN",
+    "PLAUSIBLE_FPS",
     "READER_VERSION",
     "Condition",
     "Probe",

@@ -25,6 +25,9 @@ DEFAULT_FPS = 10.0
 PLAUSIBLE_FPS = (0.01, 1000.0)
 """What an average rate is believed between: of DV, for one, FFmpeg computes an average of 60000."""
 
+EVEN = 0.05
+"""Largest relative difference of stated and shown rate that is rounding: times of short videos are coarse."""
+
 READS_OTHER_FILES = frozenset({"concat", "dash", "hls", "image2", "imf", "sdp"})
 """Formats, as FFmpeg names them, that lead to other files."""
 
@@ -44,8 +47,11 @@ def container_pictures(path: Path, condition: Condition) -> Iterator[Picture]:
         VideoError: frames are missing at the end, or no right angle turns them upright.
     """
     with _opened(path) as (container, stream):
-        frame_seconds = 1 / (_rate(container, stream) or DEFAULT_FPS)
+        rate = _rate(container, stream)
+        frame_seconds = 1 / (rate or DEFAULT_FPS)
         converter, tally, corrupt, trouble = RgbConverter(), Tally(), set[int | None](), ""
+        shown: list[float] = []  # first and last time, in seconds
+        count = 0
         packets = container.demux()
         while True:
             try:
@@ -68,8 +74,13 @@ def container_pictures(path: Path, condition: Condition) -> Iterator[Picture]:
                 continue
             for frame in frames:
                 condition.damaged += bool(frame.is_corrupt or (frame.pts is not None and frame.pts in corrupt))
+                count += 1
+                shown = [*shown[:1], frame.time] if frame.time is not None else shown
                 yield _picture(frame, converter, path)
         condition.end_known = end_known(path, container, stream, tally, frame_seconds)
+        if rate and len(shown) == 2 and shown[1] > shown[0]:
+            average = (count - 1) / (shown[1] - shown[0])
+            condition.uneven = (rate, average) if abs(average / rate - 1) > EVEN else None
         if trouble:
             raise VideoError("truncated", f"{path} cannot be read to its end: {trouble}")
 

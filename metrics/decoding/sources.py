@@ -42,20 +42,27 @@ class Condition:
         damaged: frames that the decoder marked as corrupt or patched up, and packets that it could not decode.
         end_known: whether the container says that no frame is missing; False where it cannot be known; None until the
             last frame was read (a video of which the first frames only are read is never asked).
+        uneven: the rate that the container states and the average one at which its frames are shown, where these two
+            differ, as they do where frames were dropped or last unequally; known once the last frame was read.
     """
 
     damaged: int = 0
     end_known: bool | None = None
+    uneven: tuple[float, float] | None = None
 
     def flags(self) -> tuple[str, ...]:
         """Returns what the row of a video should say of it, a few words each; nothing for a sound video.
 
         Example:
-            >>> Condition(damaged=2, end_known=False).flags()
-            ('2 damaged frames', 'completeness unknown')
+            >>> Condition(damaged=2, end_known=False, uneven=(60, 14.2)).flags()
+            ('2 damaged frames', 'completeness unknown', 'states 60 fps, shows 14.2')
         """
-        damaged = f"{self.damaged} damaged frame{'s' * (self.damaged > 1)}"
-        return (damaged,) * bool(self.damaged) + (END_UNKNOWN,) * (self.end_known is False)
+        flags = [f"{self.damaged} damaged frame{'s' * (self.damaged > 1)}"] if self.damaged else []
+        if self.end_known is False:
+            flags.append(END_UNKNOWN)
+        if self.uneven:
+            flags.append("states {:.4g} fps, shows {:.3g}".format(*self.uneven))
+        return tuple(flags)
 
 
 def absolute(path: str | Path) -> Path:

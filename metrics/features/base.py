@@ -12,8 +12,8 @@ Example: a metric that reads one feature.
     ...     '''Mean grey level of every frame.'''
     ...     def identity(self, prompt): return "grey 1"
     ...     def load(self): return self
-    ...     def begin(self, prompt): return GreyTrack()
-    >>> class GreyTrack:
+    ...     def begin(self, prompt): return GreyPass()
+    >>> class GreyPass:
     ...     def __init__(self): self.levels = []
     ...     def update(self, frames): self.levels += [float(f.mean()) for f in frames]
     ...     def arrays(self): return {"grey": np.array(self.levels)}

@@ -49,7 +49,7 @@ class ClipFeatures:
 
     def identity(self, prompt: str) -> str:
         """Returns all the features depend on besides the frames; the device is left out, as it moves them little."""
-        return f"clip {CLIP_VERSION} {self.describe()} {self._sha256()} {self.preprocess} {self.dtype} {prompt!r}"
+        return f"clip {CLIP_VERSION} {self.describe()} {self._files()} {self.preprocess} {self.dtype} {prompt!r}"
 
     def describe(self) -> str:
         """Returns the model's name for people."""
@@ -65,9 +65,12 @@ class ClipFeatures:
 
         return ClipNetwork(self.model, self.pretrained, self.weights, self.preprocess, self.dtype, self.device)
 
-    def _sha256(self) -> str:
-        """Returns the hash of a local weights file; a published tag is its own name."""
-        from metrics.flow.weights import sha256_of
+    def _files(self) -> str:
+        """Returns what local files are known by; a published tag is its own name."""
+        from metrics.flow.weights import identity_of
 
-        local = Path(self.weights) / "open_clip_model.safetensors" if self.weights else Path(self.pretrained)
-        return sha256_of(local) if local.is_file() else "published"
+        if self.weights:
+            folder = Path(self.weights)
+            return identity_of(folder / "open_clip_model.safetensors", folder / "open_clip_config.json")
+        local = Path(self.pretrained)
+        return identity_of(local) if local.is_file() else "published"

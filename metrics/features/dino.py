@@ -2,7 +2,7 @@
 
 Example:
     >>> DinoFeatures(weights="somewhere").identity("")
-    'dino 1 missing vbench'
+    'dino 1 missing missing vbench'
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class DinoFeatures:
 
     def identity(self, prompt: str) -> str:
         """Returns all the features depend on besides the frames; the device is left out, as it moves them little."""
-        from metrics.flow.weights import sha256_of
+        from metrics.flow.weights import identity_of
 
         file = weights_file(self.weights)
-        return f"dino {DINO_VERSION} {sha256_of(file) if file.is_file() else 'missing'} {self.preprocess}"
+        return f"dino {DINO_VERSION} {identity_of(file, file.with_name('config.json'))} {self.preprocess}"
 
     def load(self) -> DinoNetwork:
         """Returns the loaded network.

@@ -2,7 +2,7 @@
 
 Example:
     >>> MusiqScores("somewhere").identity("")
-    'musiq 1 missing'
+    'musiq 1 missing missing'
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class MusiqScores:
 
     def identity(self, prompt: str) -> str:
         """Returns what the scores depend on besides the frames."""
-        from metrics.flow.weights import sha256_of
+        from metrics.flow.weights import identity_of
 
         file = Path(self.weights)
-        return f"musiq {MUSIQ_VERSION} {sha256_of(file) if file.is_file() else 'missing'}"
+        return f"musiq {MUSIQ_VERSION} {identity_of(file, file.with_name('config.json'))}"
 
     def load(self) -> LoadedMusiq:
         """Returns the loaded network.

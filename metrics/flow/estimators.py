@@ -104,11 +104,11 @@ def weights_identity(flow: str, weights: str) -> str:
     The SHA-256 of a named file, or of each of the two files of a folder, or the published start of it for the default
     release.
     """
-    from metrics.flow.weights import released, sha256_of
+    from metrics.flow.weights import identity_of, released
 
     if flow == "mini" or weights:
         files = [Path(weights) / name for name in MINI_FILES] if flow == "mini" else [Path(weights)]
-        return " ".join(sha256_of(file) if file.is_file() else "missing" for file in files)
+        return identity_of(*files)
     return released(flow).sha256_start if flow in ("raft_large", "raft_small") else ""
 
 

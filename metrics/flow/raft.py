@@ -172,6 +172,7 @@ def load_raft(folder: str | Path) -> tuple[RAFT, RaftConfig]:
         FileNotFoundError: if one of the two files is missing.
         RaftConfigError: if the configuration cannot be built or the weights are of another network.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     folder = Path(folder)
@@ -179,12 +180,14 @@ def load_raft(folder: str | Path) -> tuple[RAFT, RaftConfig]:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"no {name} in {folder}: a RAFT folder holds config.json and model.safetensors")
     entries = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if not isinstance(entries, dict):
+        raise RaftConfigError(f"{folder / 'config.json'} holds no JSON object")
     config = {key: value for key, value in entries.items() if not key.startswith("_")}
     model = build_raft(config)
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))
-    except RuntimeError as error:
-        raise RaftConfigError(f"the weights in {folder} do not fit its config.json: {error}") from error
+    except (RuntimeError, SafetensorError) as error:
+        raise RaftConfigError(f"the weights in {folder} are damaged or do not fit its config.json: {error}") from error
     return model.eval(), read_raft_config(config)
 
 

@@ -135,7 +135,8 @@ class StreamingRaft:
         """Fills the correlation block's pyramid; one factor is scaled instead of the whole volume."""
         n, channels, height, width = features.shape
         scaled = (features.float() * channels**-0.5).flatten(2).transpose(1, 2)
-        volume = torch.matmul(scaled, next_features.float().flatten(2)).view(n * height * width, 1, height, width)
+        with torch.autocast(features.device.type, enabled=False):  # half precision is for the network alone
+            volume = torch.matmul(scaled, next_features.float().flatten(2)).view(n * height * width, 1, height, width)
         pyramid = [volume]
         for _ in range(self._model.corr_block.num_levels - 1):
             pyramid.append(functional.avg_pool2d(pyramid[-1], kernel_size=2, stride=2))
@@ -237,7 +238,8 @@ class _RaftStream:
         held = torch.stack(self._frames)
         self._frames = self._frames[-1:]
         with torch.inference_mode(), _arithmetic(self._precision, held.device):
-            yield from self._pairs(held)
+            found = list(self._pairs(held))  # inside, so that whoever reads the pairs keeps an arithmetic of its own
+        yield from found
 
     def _pairs(self, held: Tensor) -> Iterator[FlowPairs]:
         """Yields all pairs of these frames, halving the batch for as long as the device runs out of memory."""

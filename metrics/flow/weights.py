@@ -117,6 +117,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def identity_of(*files: Path) -> str:
+    """Returns what these files are known by: the SHA-256 of each, or "missing".
+
+    A configuration beside weights changes what they compute, so it belongs among the files.
+    """
+    return " ".join(sha256_of(file) if file.is_file() else "missing" for file in files)
+
+
 def _hub_file(release: Release) -> Path:
     """Returns where torch's hub cache keeps the file; nothing here downloads it."""
     import torch

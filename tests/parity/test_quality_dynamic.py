@@ -147,3 +147,10 @@ def test_borders_are_repeated_on_both_sides():
     assert tuple(wide.shape) == (1, 3, 8, 8)
     assert torch.equal(wide[..., 1:6, 1:7], frames)
     assert torch.equal(wide[..., 0, 1:7], frames[..., 0, :])
+
+
+def test_the_wraps_are_not_among_the_pairs_that_may_move():
+    """Of 16 frames two pairs may move, and a wrap may be four times the threshold long."""
+    assert is_static([0.0] * 13 + [4.0, 4.0], (4.0, 4.0), 16, 3.0)
+    assert not is_static([0.0] * 12 + [4.0, 4.0, 4.0], (0.0, 0.0), 16, 3.0)
+    assert not is_static([0.0] * 15, (12.5, 0.0), 16, 3.0)

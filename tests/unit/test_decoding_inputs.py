@@ -23,7 +23,10 @@ TOLERANCE = 2.0
 TOLERANCE_HDR = 6.0
 FLAGS = {
     "dmg_flip_base.mp4": ("2 damaged frames",),
+    "dropped.avi": ("states 60 fps, shows 14.2",),
     "raw.h264": ("completeness unknown",),
+    "trim_033.mp4": ("states 30 fps, shows 24.4",),
+    "vfr_cuts.mkv": ("states 30 fps, shows 25.3",),
 }
 
 

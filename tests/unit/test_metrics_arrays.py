@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +13,12 @@ import numpy as np
 import pytest
 
 from bench.ffv1 import VideoWriter
+from generators.weights import resolve_weights
 from metrics import Score, SettingError, VideoError, score, score_frames
+from metrics.api import AssumedRate, ChangingText
+from metrics.dynamic_degree import DynamicDegree
 from metrics.mawe import Mawe
+from tests.conftest import handed
 
 ELSEWHERE = """
 from dataclasses import dataclass
@@ -125,7 +131,31 @@ def test_what_is_no_video_is_refused(frames: Any, message: str) -> None:
         score_frames(frames, 8, metrics=["scuts"])
 
 
-@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf")])
-def test_a_rate_that_is_none_is_refused(fps: float) -> None:
-    with pytest.raises(SettingError, match="fps must be a positive number"):
+@pytest.mark.parametrize("fps", [0, -1, float("nan"), float("inf"), 1e-6, "10"])
+def test_a_rate_that_is_none_is_refused(fps: Any) -> None:
+    with pytest.raises(SettingError, match=r"fps must be a number from 0.01 to 1000"):
         score_frames(np.zeros((2, 8, 8, 3), np.uint8), fps, metrics=["scuts"])
+
+
+def test_an_assumed_rate_stays_one() -> None:
+    frames = moving(20)
+    chosen = [DynamicDegree(flow="mini", flow_weights=str(resolve_weights("mini:raft")))]
+    assert score_frames(frames, 10, metrics=chosen)["dynamic_degree"].value is not None
+    assert "no frame rate" in score_frames(frames, AssumedRate(10), metrics=chosen)["dynamic_degree"].reason
+
+
+@pytest.mark.parametrize("num_frames", [1, 0, -1])
+def test_fewer_than_two_frames_of_a_file_cannot_be_asked_for(tmp_path: Path, num_frames: int) -> None:
+    with pytest.raises(SettingError, match="num_frames must be 2 or more"):
+        score(tmp_path, metrics=["scuts"], num_frames=num_frames)
+
+
+def test_a_file_that_is_not_sound_is_warned_of() -> None:
+    with pytest.warns(UserWarning, match=r"dmg_flip_base.mp4: \d damaged frames"):
+        score(handed("inputs") / "dmg_flip_base.mp4", metrics=["scuts"])
+
+
+def test_a_changing_text_can_be_copied_and_sent() -> None:
+    text = ChangingText("rain", ((2, "sunshine"),))
+    for again in (copy.copy(text), copy.deepcopy(text), pickle.loads(pickle.dumps(text))):
+        assert (again, again.changes) == (text, text.changes)

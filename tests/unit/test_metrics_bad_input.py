@@ -22,6 +22,7 @@ from metrics.features.flow_statistics import FlowStatistics
 from metrics.features.frame_statistics import FrameStatistics
 from metrics.features.musiq_network import Musiq
 from metrics.flickering import Flickering
+from metrics.flow.api import FlowPairs
 from metrics.mawe import Mawe
 from metrics.quality import AestheticQuality, ImagingQuality
 from metrics.repetition import Repetition, SinkCollapse
@@ -102,7 +103,7 @@ def test_of_one_frame_nothing_is_known_but_what_it_shows(metrics):
     reasons = undefined(metrics, moving(1))
     assert set(BUILT_IN) - set(reasons) == {"clip", "aesthetic_quality", "imaging_quality"}
     assert "boundaries" in reasons.pop("seams")
-    assert "eight or more" in reasons.pop("repetition")
+    assert "eleven or more" in reasons.pop("repetition")
     for name, reason in reasons.items():
         assert "two" in reason or "2 frames" in reason, name
 
@@ -227,3 +228,44 @@ def test_drifts_counted_in_seconds_are_those_that_the_rate_changes():
 def test_the_last_frame_of_a_sampled_pair_lies_in_its_window() -> None:
     series = {"top5": [6.0], "frame": [0.0], "step": [3.0], "threshold": [6.0]}  # frames 0 and 3
     assert [DynamicDegree().window(series, 0, stop) for stop in (2, 3, 4)] == [None, None, 1.0]
+
+
+class Broken:
+    """A flow network one of whose numbers is not finite."""
+
+    smallest_side = 8
+
+    def stream(self):
+        return self
+
+    def push(self, frames):
+        flow = torch.zeros(1, 2, *frames.shape[-2:])
+        flow[0, 0, 0, 0] = torch.nan
+        yield FlowPairs(frames, frames, flow)
+
+    def flush(self):
+        return iter(())
+
+
+def test_flow_that_is_not_finite_gives_no_dynamic_degree(monkeypatch):
+    monkeypatch.setattr(DynamicDegree, "_network", Broken())
+    scorer = VideoScorer({"it": DynamicDegree()}, "", 8.0)
+    scorer.update(moving(4))
+    found = scorer.compute()["it"]
+    assert found.value is None
+    assert "not finite" in found.reason
+    assert None in found.series["top5"]
+    assert "dynamic" not in found.parts
+
+
+def test_flow_that_is_not_finite_gives_no_seams():
+    metric = Seams(flow="dis", size=64, clip_model="")
+    scorer = VideoScorer({"it": metric}, "", 8.0)
+    scorer.update(moving(32))
+    assert scorer.compute((16,))["it"].value is not None
+    tables = {feature: dict(arrays) for feature, arrays in scorer.tables.items()}
+    flow = next(arrays for arrays in tables.values() if "flow_change" in arrays)
+    flow["motion"] = np.append(flow["motion"][:-1], np.float32("nan"))
+    found = metric.read(tables, VideoFacts("", 8.0, 32, (16,)))
+    assert found.value is None
+    assert "not finite" in found.reason

@@ -27,6 +27,12 @@ def test_a_steady_fall_is_seen(name):
     assert abs(drift(name, FALL)) > 0.1
 
 
+@pytest.mark.parametrize("fps", [0.3, 1.25, 2.3, 7.3, 10.0])
+def test_the_slope_counts_the_whole_frames_of_a_window(fps):
+    falling = DRIFTS["slope_10s"].read(lambda start, stop: -(start + stop - 1) / 2, 200, fps)
+    assert falling == pytest.approx(-10 * fps)
+
+
 def test_ends_miss_a_dip_and_the_spread_sees_it():
     assert drift("start_end_15", DIP) == drift("first_last_5s", DIP) == drift("helios_8_frames", DIP) == 0
     assert drift("std_2s", DIP) > 10

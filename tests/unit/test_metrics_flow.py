@@ -58,6 +58,23 @@ def test_streaming_gives_torchvisions_flow(build):
     assert difference < 1e-4 * max(1.0, float(expected.abs().max()))
 
 
+def test_half_precision_is_the_networks_alone():
+    model = seeded(lambda: build_raft(RAFT_MINI))
+    network = StreamingRaft(model, updates=1)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        features = network.encode(torch.rand(2, 3, 64, 64))
+        network._correlate(features[:1], features[1:])
+    assert features.dtype == torch.bfloat16
+    assert {level.dtype for level in model.corr_block.corr_pyramid} == {torch.float32}
+    stream = RaftFlow(model, precision="bfloat16").stream()
+    for _ in [*stream.push(resize_frames(moving(2, 64), 0))]:
+        pass
+    for pairs in stream.flush():
+        assert not torch.is_autocast_enabled("cpu")
+        assert not torch.is_inference_mode_enabled()
+        assert pairs.flow.dtype == torch.float32
+
+
 @pytest.mark.parametrize("cuts", [(), (1, 2), (9,), (3, 10, 11)])
 def test_neither_cuts_nor_the_end_of_a_video_change_the_flow_of_a_pair(cuts):
     estimator = RaftFlow(seeded(lambda: build_raft(RAFT_MINI)), updates=2)
@@ -262,3 +279,13 @@ def test_trouble_with_ptlflow_is_said_in_a_sentence(fake_ptlflow, tmp_path, name
         torch.save(content, file)
     with pytest.raises(WeightsError, match=words):
         load_estimator(f"ptlflow:{name}", str(file))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("model.safetensors", b"version https://git-lfs"), ("config.json", b"[]")]
+)
+def test_a_damaged_folder_of_flow_weights_is_named(tmp_path, name, content):
+    save_raft(seeded(lambda: build_raft(RAFT_MINI)), RAFT_MINI, tmp_path)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=str(tmp_path)):
+        load_estimator("mini", str(tmp_path))

@@ -47,7 +47,7 @@ def test_brightening_is_exposure_drift_and_a_return_is_not_seen():
     assert dipped.value == pytest.approx(sound.value, abs=1)
 
 
-def test_a_frozen_video_wins_flickering_and_collapse_and_repeats_itself():
+def test_a_frozen_video_wins_flickering_and_never_comes_back():
     frozen = scores(np.repeat(MOVING[:1], 100, axis=0))
     assert frozen["flickering"].value == 1
     assert frozen["collapse"].value == 0
@@ -67,9 +67,31 @@ def test_return_to_the_first_frames_is_a_collapse_at_that_frame():
 def test_a_loop_is_found_at_its_period():
     loop = np.concatenate([MOVING[:25]] * 4)
     found = scores(loop)["repetition"]
-    assert found.value == 0
+    assert found.value == pytest.approx(100)
     assert found.parts["lag"] == 25
-    assert found.parts["median"] > 5
+    assert found.parts["distance"] == 0
+    assert found.parts["farthest"] > 5
+
+
+def test_a_loop_longer_than_a_minute_is_found():
+    noise = np.random.default_rng(1).integers(0, 256, (650, 16, 16, 3), dtype=np.uint8)
+    found = scores(np.concatenate([noise, noise]))["repetition"]
+    assert found.value > 99
+    assert found.parts["lag"] == 650
+
+
+def test_what_only_goes_on_repeats_nowhere_however_slowly():
+    fade = np.arange(240, dtype=np.uint8)[:, None, None, None] * np.ones((1, 16, 16, 3), np.uint8)
+    assert scores(fade)["repetition"].value == 0
+    assert scores(fade)["collapse"].value == 0
+
+
+def test_one_flickering_pixel_of_a_frozen_video_is_no_return():
+    frozen = np.full((40, 16, 16, 3), 90, np.uint8)
+    frozen[20, 3, 4, 1] += 1
+    found = scores(frozen)
+    assert found["collapse"].value < 5
+    assert found["repetition"].value < 5
 
 
 @pytest.mark.parametrize("num_frames", [1, 2, 8])
@@ -158,6 +180,7 @@ def test_the_static_filter_lets_only_still_videos_in(monkeypatch):
     assert moving.value is None
     assert moving.parts["static"] is False
     assert "static filter" in moving.reason
+    assert Flickering().window(moving.series, 0, 20) is None
 
 
 def test_the_static_filter_has_no_say_about_small_frames(monkeypatch):

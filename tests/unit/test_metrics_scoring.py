@@ -17,6 +17,9 @@ from metrics.api import Score, mean_or_none, metric
 from metrics.clip import ClipScore
 from metrics.errors import SettingError, WeightsError
 from metrics.features.clip import ClipFeatures
+from metrics.features.dino import DinoFeatures
+from metrics.features.musiq import MusiqScores
+from metrics.features.tensors import read_tensors
 from metrics.flow.raft import RAFT_MINI, build_raft, save_raft
 from metrics.mawe import Mawe
 from metrics.scoring import VideoScorer
@@ -258,3 +261,31 @@ def test_wrong_settings_are_named(make, message):
 def test_a_clip_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(WeightsError, match=r"open_clip_config\.json and open_clip_model\.safetensors"):
         ClipScore(weights=str(tmp_path / "nowhere")).begin("x", 8.0)
+
+
+@pytest.mark.parametrize(
+    ("feature", "configuration"),
+    [
+        (lambda folder: ClipFeatures(weights=str(folder)), "open_clip_config.json"),
+        (lambda folder: DinoFeatures(weights=str(folder)), "config.json"),
+        (lambda folder: MusiqScores(weights=str(folder / "musiq.pth")), "config.json"),
+    ],
+)
+def test_kept_features_know_the_configuration_beside_the_weights(tmp_path, feature, configuration):
+    (tmp_path / configuration).write_text('{"heads": 6}')
+    before = feature(tmp_path).identity("")
+    (tmp_path / configuration).write_text('{"heads": 12}')
+    assert feature(tmp_path).identity("") != before
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.safetensors", b"version https://git-lfs"), ("a.pth", b"")])
+def test_what_holds_no_weights_is_named(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=f"{name} cannot be read as weights"):
+        read_tensors(tmp_path / name)
+
+
+def test_a_training_checkpoint_is_not_taken_for_weights(tmp_path):
+    torch.save({"student": {"weight": torch.ones(1)}}, tmp_path / "a.pth")
+    with pytest.raises(WeightsError, match="a training checkpoint"):
+        read_tensors(tmp_path / "a.pth")

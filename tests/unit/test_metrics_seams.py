@@ -56,6 +56,14 @@ def test_undeclared_boundaries_are_suggested_as_a_guess():
     assert score(WITHOUT_CLIP, pan(48)).parts["guess"] == "none found"
 
 
+def test_a_rhythm_is_found_in_an_hour():
+    signal = np.exp(np.random.default_rng(3).normal(0, 0.3, 36_000))
+    signal[99::240] *= 30
+    found = guess_boundaries({"warp_error": signal}, {"warp_error": 0.5})
+    assert found.period == 240
+    assert found.boundaries[:2] == (100, 340)
+
+
 def test_noise_has_no_rhythm():
     draw = np.random.default_rng(0)
     guesses = [guess_boundaries({"warp_error": draw.gamma(4.0, size=239)}, {"warp_error": 1.0}) for _ in range(20)]
@@ -128,3 +136,8 @@ def test_theil_sen_ignores_an_outlier_and_undefined_points():
     assert theil_sen(x, y) == pytest.approx(0.5)
     assert theil_sen([1, 1], [0, 5]) is None
     assert theil_sen([], []) is None
+
+
+def test_the_slope_of_very_many_points_is_that_of_some_of_them():
+    x = np.arange(50_000)
+    assert theil_sen(x.tolist(), (3.0 * x).tolist()) == pytest.approx(3)
