@@ -107,7 +107,7 @@ class Catalog:
                 taken = self.methods[name].origin
                 raise ConfigError(f"[methods.{name}]: the name is taken by {taken}; choose another")
         methods = {**self.methods, **{name: self._defined(name, section) for name, section in own.items()}}
-        _refuse_shared_words(methods)
+        _refuse_shared_words(methods, self.metrics)
         return replace(self, methods=methods)
 
     def method_class(self, section: Settings, where: str) -> type[Any]:
@@ -190,7 +190,8 @@ def find_plugins(files: Sequence[str] = ()) -> Catalog:
     """Returns what is installed and what the given drop-in files hold.
 
     Raises:
-        PluginError: a drop-in file cannot be imported, holds no stamped class, or takes a name that is in use.
+        PluginError: a drop-in file cannot be imported, holds no stamped class, or takes a name that is in use or is
+            also a word for several.
     """
     broken: dict[str, str] = {}
     methods = _installed("method", MethodInfo, broken)
@@ -200,7 +201,7 @@ def find_plugins(files: Sequence[str] = ()) -> Catalog:
         found_methods, found_metrics = load_file(file)
         _add(methods, found_methods, file)
         _add(metrics, found_metrics, file)
-    _refuse_shared_words(methods)
+    _refuse_shared_words(methods, metrics)
     return Catalog(methods, metrics, broken, classes)
 
 
@@ -208,7 +209,7 @@ def load_file(file: str) -> tuple[list[Plugin[MethodInfo]], list[Plugin[MetricIn
     """Returns the stamped classes of a drop-in file: methods, metrics.
 
     Raises:
-        PluginError: it cannot be read or imported, or holds neither.
+        PluginError: it cannot be read or imported, holds neither, or one without the functions its contract asks for.
     """
     path = Path(file)
     try:
@@ -227,7 +228,7 @@ def load_file(file: str) -> tuple[list[Plugin[MethodInfo]], list[Plugin[MetricIn
     with foreign(PluginError, f"plugin {file}: import"):
         spec.loader.exec_module(module)
     state.restore()
-    classes = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == name]
+    classes = dict.fromkeys(c for c in vars(module).values() if isinstance(c, type) and c.__module__ == name)
     stamped = [(c, vars(c).get("info")) for c in classes]
     methods = [Plugin(c, _checked(info, file), file, digest) for c, info in stamped if isinstance(info, MethodInfo)]
     metrics = [
@@ -237,6 +238,10 @@ def load_file(file: str) -> tuple[list[Plugin[MethodInfo]], list[Plugin[MetricIn
     ]
     if not methods and not metrics:
         raise PluginError(f"plugin {file}: holds no class stamped with @method or @metric; see docs/adding-a-method.md")
+    asked = [(p.cls, "generate") for p in methods] + [(p.cls, name) for p in metrics for name in ("begin", "window")]
+    for cls, function in asked:
+        if not callable(getattr(cls, function, None)):
+            raise PluginError(f"plugin {file}: class {cls.__name__} has no `{function}`; write it")
     return methods, metrics
 
 
@@ -298,19 +303,22 @@ def _checked(info: Info, where: str) -> Info:
 def _add(known: dict[str, Plugin[Info]], found: Iterable[Plugin[Info]], file: str) -> None:
     for plugin in found:
         name = plugin.info.name
-        if name in known and known[name].digest != plugin.digest:
+        same = name in known and (known[name].digest, known[name].cls.__name__) == (plugin.digest, plugin.cls.__name__)
+        if name in known and not same:
             raise PluginError(f"plugin {file}: the name {name!r} is taken by {known[name].origin}; choose another")
         known[name] = plugin
 
 
-def _refuse_shared_words(methods: Mapping[str, Plugin[MethodInfo]]) -> None:
-    """Raises PluginError where one word would mean a method and a group of methods."""
+def _refuse_shared_words(methods: Mapping[str, Plugin[MethodInfo]], metrics: Mapping[str, Plugin[MetricInfo]]) -> None:
+    """Raises PluginError where one word would mean a method and a group of methods, or a metric and several."""
     groups = {plugin.info.group: plugin.origin for plugin in methods.values()}
     words = dict.fromkeys(RESERVED, "the command line") | groups
     for name in sorted(methods.keys() & words.keys()):
         raise PluginError(f"{methods[name].origin}: a method {name!r}, which is a word of {words[name]}; rename one")
     for name in sorted(groups.keys() & set(RESERVED)):
         raise PluginError(f"{groups[name]}: a group {name!r}, which is a word of the command line; rename it")
+    for name in sorted(metrics.keys() & {"all", *GROUPS}):
+        raise PluginError(f"{metrics[name].origin}: a metric {name!r}, which is a word for several metrics; rename it")
 
 
 def _words(selection: str) -> list[str]:

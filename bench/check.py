@@ -7,7 +7,6 @@ Example:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.catalog import CLASS, Plugin, find_plugins, load_file, own_settings
+from bench.catalog import CLASS, Plugin, find_plugins, own_settings
 from bench.errors import BenchError, MethodFailure, MetricFailure, PluginError, foreign
-from bench.frame_contract import check_total, checked_frames
+from bench.frame_contract import check_total, checked_chunks, checked_frames
 from bench.process_state import contained, fix_torch
 from bench.profile import Profile, Settings, VideoSettings
+from bench.score_contract import NO_REASON, checked_score
 from bench.settings import construct, located, resolve_settings, run_settings
 from generators.api import Frames, Method, MethodInfo, Request, Start
 from generators.weights import MissingWeightsError
@@ -31,6 +31,8 @@ START_FRAMES = 16
 NUM_FRAMES = 27
 """A video that no usual chunk size divides, short enough for a check to end soon."""
 
+
+CONSTRUCTS = "it is a dataclass whose settings have defaults or stand in the profile"
 
 SAMPLE_PROMPT = "a red circle bouncing up and down on grass"
 """What the videos of a check show; a caption of the miniature world, too."""
@@ -76,9 +78,9 @@ def checks_of(file: str, profile: Profile, num_frames: int = NUM_FRAMES, begin: 
         begin: told what is checked next.
 
     Raises:
-        PluginError: the file cannot be imported, or holds no stamped class or no such section.
+        PluginError: the file cannot be imported, holds no stamped class or no such section, or takes a name in use.
     """
-    methods, metrics = _defined(profile) if file.endswith(".toml") else load_file(file)
+    methods, metrics = _defined(profile) if file.endswith(".toml") else _dropped_in(file)
     for method in methods:
         yield from checks_of_method(method, profile, num_frames, begin)
     for metric in metrics:
@@ -90,6 +92,13 @@ def checks_of_method(
 ) -> Iterator[Check]:
     """Yields one check per check of one method, as `checks_of` does for every class of a file."""
     return _run_checks(method.info.name, _method_checks(method, profile, num_frames), begin)
+
+
+def _dropped_in(file: str) -> tuple[list[Plugin[MethodInfo]], list[Plugin[MetricInfo]]]:
+    """Returns what a file holds, as a run finds it."""
+    known = find_plugins([file])
+    methods = [plugin for plugin in known.methods.values() if plugin.origin == file]
+    return methods, [plugin for plugin in known.metrics.values() if plugin.origin == file]
 
 
 def _defined(profile: Profile) -> tuple[list[Plugin[MethodInfo]], list[Plugin[MetricInfo]]]:
@@ -114,12 +123,14 @@ def _run_checks(plugin: str, checks: Iterable[Claim], begin: Beginning) -> Itera
         detail = ""
         with contained(seed=0) as state:
             try:
-                with foreign(MethodFailure, plugin, passing=(MissingWeightsError,)):
+                with foreign(MethodFailure, plugin, passing=(BenchError, MissingWeightsError)):
                     check()
             except (BenchError, MissingWeightsError) as error:
                 detail = f": {error}"
             changed |= dict.fromkeys((*state.restore(), *state.leftovers()))
         yield Check(plugin, sentence, ok=not detail, detail=detail)
+        if detail and sentence == CONSTRUCTS:
+            break  # every other check would say the same
     detail = f": it changed or left behind {', '.join(changed)}" if changed else ""
     yield Check(plugin, "it leaves the process as it found it", ok=not changed, detail=detail)
 
@@ -159,7 +170,7 @@ def _method_checks(plugin: Plugin[MethodInfo], profile: Profile, num_frames: int
 
     return [
         ("its title is not empty", lambda: _titled(info)),
-        ("it is a dataclass whose settings have defaults or stand in the profile", lambda: _ignore(fresh())),
+        (CONSTRUCTS, lambda: _ignore(fresh())),
         ("it yields uint8 frames of the right size and exactly as many as asked for", exact),
         ("the same request gives the same bytes, whatever was made before", repeats),
         ("it leaves the shared first chunk as it is", leaves_start),
@@ -181,14 +192,14 @@ def _generate(
     """Returns all new frames of one video; raises MethodFailure where the contract is broken."""
     video = replace(profile.video, num_frames=total)
     request = Request(SAMPLE_PROMPT, seed, total, video.height, video.width, video.fps)
-    missing = total - (START_FRAMES if info.continues_start else 0)
+    missing = wanted = total - (START_FRAMES if info.continues_start else 0)
     chunks = []
-    for chunk in method.generate(request, start or sample_start(video)):
+    for chunk in checked_chunks(method.generate(request, start or sample_start(video)), info.name):
         chunks.append(checked_frames(chunk, video, info.name))
         missing -= len(chunk)
         if missing < 0:
             break
-    check_total(missing, video, info.name)
+    check_total(missing, wanted, video, info.name)
     return np.concatenate(chunks)
 
 
@@ -208,43 +219,38 @@ def _metric_checks(plugin: Plugin[MetricInfo], profile: Profile) -> list[Claim]:
     def chunking() -> None:
         metric = fresh()
         whole, pieces = (
-            _score(metric, [frames], profile),
-            _score(metric, [frames[i : i + 1] for i in range(len(frames))], profile),
+            _score(metric, [frames]),
+            _score(metric, [frames[i : i + 1] for i in range(len(frames))]),
         )
         if whole.value != pieces.value:
             raise MetricFailure(f"{whole.value} from one call of update, {pieces.value} from one per frame")
 
     def windows() -> None:
         metric = fresh()
-        score = _score(metric, [frames], profile)
+        score = _score(metric, [frames])
         value = metric.window(score.series, 0, len(frames))
         if value != score.value:
             raise MetricFailure(f"window over the whole video gives {value}, the score is {score.value}")
 
-    def serial() -> None:
-        score = _score(fresh(), [frames], profile)
-        json.dumps([score.value, dict(score.parts), dict(score.series)], allow_nan=False)
+    def _score(metric: Metric, chunks: Sequence[Frames]) -> Score:
+        accumulator = metric.begin(SAMPLE_PROMPT, profile.video.fps)
+        for chunk in chunks:
+            accumulator.update(chunk)
+        return checked_score(accumulator.compute(), info.name)
 
     def single() -> None:
-        score = _score(fresh(), [frames[:1]], profile)
-        if score.value is None and not score.reason:
+        score = _score(fresh(), [frames[:1]])
+        if score.value is None and score.reason == NO_REASON:
             raise MetricFailure("a video of one frame has no value and no reason; give a reason")
 
     return [
         ("its title is not empty", lambda: _titled(info)),
-        ("it is a dataclass whose settings have defaults or stand in the profile", lambda: _ignore(fresh())),
+        (CONSTRUCTS, lambda: _ignore(fresh())),
         ("the score does not depend on how a video is cut into calls", chunking),
         ("`window` over the whole video gives the score", windows),
-        ("value, parts and series are plain finite numbers, texts and lists", serial),
+        ("value, parts and series are plain numbers, texts and lists", lambda: _ignore(_score(fresh(), [frames]))),
         ("a video of one frame has a score or a reason", single),
     ]
-
-
-def _score(metric: Metric, chunks: Sequence[Frames], profile: Profile) -> Score:
-    accumulator = metric.begin(SAMPLE_PROMPT, profile.video.fps)
-    for chunk in chunks:
-        accumulator.update(chunk)
-    return accumulator.compute()
 
 
 # -- both ------------------------------------------------------------------------------------------------------------

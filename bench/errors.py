@@ -29,11 +29,21 @@ LONGEST = 2000
 LONGEST_TRACE = 20000
 """Characters kept of its traceback, from the end, where the author's own lines are."""
 
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-"""Where the files of Python and of installed packages lie."""
+_ROOT = Path(__file__).parents[1]
 
-_HARNESS = (str(Path(__file__).parent), "<")
+_HARNESS = (
+    str(_ROOT / "bench"),
+    *(str(_ROOT / file) for file in ("generators/api.py", "metrics/api.py", "metrics/scoring.py")),
+    str(_ROOT / "metrics" / "features" / "base.py"),
+    "<",
+)
 """The harness's own files, and code without a file: lines in them are nobody's fault who wrote a plugin."""
+
+_STANDARD = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib")})
+"""Where the files of Python lie."""
+
+_PACKAGES = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
+"""Where the files of installed packages lie; below Python's own."""
 
 
 class BenchError(Exception):
@@ -166,8 +176,12 @@ def trace_of(error: BaseException) -> str:
 def _place(cause: BaseException) -> str:
     """Returns " (file, line n)" of the innermost frame that belongs to no library: the author's own line.
 
-    Of a plugin that is installed among the libraries, the outermost frame. Empty where there is no frame of others.
+    Of a plugin that is installed among the packages, the outermost frame; of a file that does not parse, the line that
+    Python names. Empty where there is no frame of others.
     """
+    if isinstance(cause, SyntaxError) and cause.filename and not cause.filename.startswith(_HARNESS):
+        return f" ({plain(Path(cause.filename).name)}, line {cause.lineno})"
     frames = [f for f in traceback.extract_tb(cause.__traceback__) if not f.filename.startswith(_HARNESS)]
-    own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)] or frames[:1]
+    packaged = [frame for frame in frames if frame.filename.startswith(_PACKAGES)]
+    own = [f for f in frames if not f.filename.startswith((*_STANDARD, *_PACKAGES))] or packaged[:1]
     return f" ({plain(Path(own[-1].filename).name)}, line {own[-1].lineno})" if own else ""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 import numpy as np
 
 from bench.errors import MethodFailure
@@ -25,8 +28,28 @@ def checked_frames(frames: object, video: VideoSettings, who: str) -> Frames:
     return frames
 
 
-def check_total(missing: int, video: VideoSettings, who: str) -> None:
-    """Raises MethodFailure unless a method yielded the exact number of frames; `missing` is negative for too many."""
+def checked_chunks(chunks: object, who: str) -> Iterator[Any]:
+    """Returns what `generate` returned as an iterator of chunks.
+
+    Raises:
+        MethodFailure: it cannot be iterated; the sentence says what to do.
+    """
+    if not isinstance(chunks, Iterable):
+        raise MethodFailure(f"{who}: `generate` returned {type(chunks).__name__}; yield arrays of frames in it")
+    return iter(chunks)
+
+
+def check_total(missing: int, wanted: int, video: VideoSettings, who: str) -> None:
+    """Raises MethodFailure unless a method yielded the exact number of frames.
+
+    Args:
+        missing: frames that are missing in the end, negative for too many.
+        wanted: new frames that the method was to make.
+        video: length of the whole video.
+        who: name of the method.
+    """
     if missing:
         what = f"stopped {missing} frames short" if missing > 0 else f"yielded at least {-missing} frames too many"
-        raise MethodFailure(f"{who} {what}: a video of {video.num_frames} frames was asked for; yield the exact number")
+        first = video.num_frames - wanted
+        less = f" ({video.num_frames} less the {first} of the first chunk)" if first else ""
+        raise MethodFailure(f"{who} {what}: {wanted} new frames were asked for{less}; yield exactly those")

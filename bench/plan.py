@@ -3,7 +3,7 @@
 Nothing heavy is imported here: a run with nothing to do ends after reading its own records.
 
 Example:
-    >>> spec = plan(find(), load_profile("mini"), methods="still", prompts="2")   # doctest: +SKIP
+    >>> spec = plan(find_plugins(), load_profile("mini"), methods="still", prompts="2")   # doctest: +SKIP
     >>> [cell.method for cell in spec.cells]                                      # doctest: +SKIP
     ['still', 'still']
 """
@@ -124,11 +124,23 @@ def metric_settings(catalog: Catalog, profile: Profile) -> dict[str, Settings]:
     return {name: _settings(catalog.metrics[name], profile.metrics, offered, "metrics") for name in names}
 
 
-def with_plugin_metrics(profile: Profile, catalog: Catalog) -> Profile:
-    """Returns the profile with the metrics of drop-in files behind its own: who brings a metric wants it scored."""
-    brought = (name for name, plugin in catalog.metrics.items() if plugin.digest)
-    names = tuple(dict.fromkeys((*profile.run.metrics, *brought)))
-    return dataclasses.replace(profile, run=dataclasses.replace(profile.run, metrics=names))
+def with_plugin_metrics(profile: Profile, catalog: Catalog, named: bool) -> tuple[Profile, list[str]]:
+    """Returns the profile with the metrics of drop-in files behind its own, and notes about those that stay out.
+
+    Who brings a metric wants it scored, unless the command names the metrics.
+
+    Args:
+        profile: settings.
+        catalog: installed and drop-in metrics.
+        named: whether `profile.run.metrics` are what the command names.
+    """
+    chosen = catalog.choose_metrics(profile.run.metrics)
+    brought = [name for name, plugin in catalog.metrics.items() if plugin.digest and name not in chosen]
+    if named:
+        why = "is not scored, because --metrics leaves it out"
+        return profile, [f"metric {name} of a --plugin file {why}" for name in brought]
+    metrics = (*profile.run.metrics, *brought)
+    return dataclasses.replace(profile, run=dataclasses.replace(profile.run, metrics=metrics)), []
 
 
 def run_name(spec: RunSpec) -> str:

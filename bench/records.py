@@ -108,7 +108,7 @@ class Record:
         flags: what tables say of a given video, a few words each: how sound its file is
             (`metrics.decoding.Condition.flags`), and that its first frames only were read.
         lost: what ended earlier workers of this cell, one clause per worker, in order; empty for nearly all.
-        machine: where it was made: node, device, and the driver's version on a GPU (see `bench.provenance.machine`).
+        machine: where it was made: node, device, and the driver's version on a GPU (`bench.provenance.machine_facts`).
         traceback: where the method raised, as Python prints it; empty unless failed.
     """
 

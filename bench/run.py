@@ -1,8 +1,8 @@
 """The main job: plan, draw the shared first chunks, fill the cells, say what came of it.
 
 Example:
-    >>> summary = execute(spec, catalog, Store("results/mini-1a2b3c"))   # doctest: +SKIP
-    >>> summary.exit_code                                                 # doctest: +SKIP
+    >>> summary = execute(spec, catalog, Store("results/mini-1a2b3c"), "mini-1a2b3c")   # doctest: +SKIP
+    >>> summary.exit_code                                                                # doctest: +SKIP
     0
 """
 

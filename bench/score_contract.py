@@ -16,6 +16,9 @@ from bench.errors import MetricFailure, plain
 from bench.records import LARGEST, Number
 from metrics.api import Score
 
+NO_REASON = "the metric gave no value and no reason"
+"""Said of a score that says nothing itself."""
+
 
 def checked_score(score: object, who: str) -> Score:
     """Returns a score that keeps the contract of `metrics.api`.
@@ -31,8 +34,8 @@ def checked_score(score: object, who: str) -> Score:
         raise MetricFailure(f"{who} returned {type(score).__name__}; return a metrics.api.Score")
     value = None if score.value is None else _number(score.value, f"{who} returned the value")
     reason = plain(score.reason) if isinstance(score.reason, str) else ""
-    if score.value is not None and value is None and not reason:
-        reason = f"the value is {score.value}, not a finite number"
+    if value is None and not reason:
+        reason = f"the value is {score.value}, not a finite number" if score.value is not None else NO_REASON
     parts = {_name(key, who): _part(part, f"{who} returned parts[{key!r}]") for key, part in _items(score.parts, who)}
     series = {
         _name(key, who): _series(values, f"{who} returned series[{key!r}]") for key, values in _items(score.series, who)

@@ -266,7 +266,7 @@ class Store:
             key: its key.
             start: the chunk.
             fps: frames per second.
-            cost: what drawing it cost, as in `bench.store.Record`.
+            cost: what drawing it cost, as in `bench.records.Record`.
             memory: likewise.
         """
         path, base = self.start_paths(key)

@@ -1,8 +1,8 @@
 """Runs one piece of work in one process: a first chunk, a video with its scores, or new scores of a finished video.
 
 Frames flow once: what a method yields is checked, timed, written and handed to every metric, and then forgotten, so
-memory does not grow with the length of a video. Whatever a method or a metric raises ends here, in the record of its
-cell (through `errors.foreign`, the one broad `except`).
+memory does not grow with the length of a video. Whatever a method raises ends here, and whatever a metric raises in
+`bench.scoreboard`, in the record of its cell (through `errors.foreign`, the one broad `except`).
 
 Example:
     >>> worker = Worker(spec, store)                       # doctest: +SKIP
@@ -29,7 +29,7 @@ from bench.claims import claimed
 from bench.cost import Meter
 from bench.errors import ConfigError, MethodFailure, StoreError, foreign, trace_of, watching_interrupts
 from bench.ffv1 import VideoWriter, file_digest, read_video
-from bench.frame_contract import check_total, checked_frames
+from bench.frame_contract import check_total, checked_chunks, checked_frames
 from bench.given_video import score_given
 from bench.memory import OFFLOAD, ran_out, stronger
 from bench.plan import first_chunk_class, stale_scores
@@ -228,17 +228,17 @@ class Worker:
     def _frames(self, cell: Cell, info: MethodInfo, start: Start, meter: Meter) -> Iterator[Frames]:
         """Yields every chunk of the video, the shared one first, each checked; counts and times the method's own."""
         video = self.spec.profile.video
-        missing = video.num_frames
+        missing = wanted = video.num_frames
         if info.continues_start:
             first = start.frames[: video.num_frames]
-            missing -= len(first)
+            missing = wanted = video.num_frames - len(first)
             yield first
         if missing == 0:
             return
         theirs: dict[str, Any] = {}
         with self._state.lent(theirs), foreign(MethodFailure, cell.method, passing=SKIPPING):
             method: Method = self._load(cell.method)
-            chunks = iter(method.generate(self._request(cell), start))
+            chunks = checked_chunks(method.generate(self._request(cell), start), cell.method)
         while True:
             step = foreign(MethodFailure, cell.method, passing=SKIPPING)
             with meter.chunk() as length, self._state.lent(theirs), step:
@@ -253,7 +253,7 @@ class Worker:
                 break
             yield chunk
         self._changes += [f"{cell.method} changed {name}" for name in theirs]
-        check_total(missing, video, cell.method)
+        check_total(missing, wanted, video, cell.method)
 
     # -- scores ----------------------------------------------------------------------------------------------------
 

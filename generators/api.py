@@ -174,6 +174,7 @@ def method(
     continues_start: bool,
     group: str = "table",
     follows_prompts: bool = False,
+    note: str = "",
 ) -> Callable[[type[M]], type[M]]:
     """Stamps a class as a method: sets its `info` (see `MethodInfo` for the arguments).
 
@@ -183,7 +184,7 @@ def method(
     for word, said in (("name", name), ("group", group)):
         if not re.fullmatch(NAME, said):
             raise ValueError(f"{word} {said!r}: give 1 to 64 lower case letters, digits and underscores")
-    info = MethodInfo(name, title, paper, licence, continues_start, group, follows_prompts)
+    info = MethodInfo(name, title, paper, licence, continues_start, group, follows_prompts, note)
 
     def stamp(cls: type[M]) -> type[M]:
         cls.info = info  # type: ignore[attr-defined]

@@ -65,13 +65,9 @@ def run(
     settings: Profile = load_profile(profile, [*overrides, *options])
     files = [str(Path(plugin).resolve()) for plugin in plugins]
     catalog = find_plugins(files)
-    if metrics:
-        for name in sorted(set(with_plugin_metrics(settings, catalog).run.metrics) - set(settings.run.metrics)):
-            click.echo(
-                f"note: metric {name} of a --plugin file is not scored, because --metrics leaves it out", err=True
-            )
-    else:
-        settings = with_plugin_metrics(settings, catalog)
+    settings, notes = with_plugin_metrics(settings, catalog, named=bool(metrics))
+    for note in notes:
+        say(f"note: {note}")
     spec = plan(catalog, settings, methods=methods, prompts=prompts, seeds=numbers(seeds, "--seeds"), plugins=files)
     store, part = open_store(out or f"results/{run_name(spec)}"), shard_of(shard)
     if dry_run:

@@ -86,7 +86,7 @@ def score(
     from bench.listing import text_table
     from bench.locations import open_store
     from bench.manifest import collect, pairs
-    from bench.plan import part_of
+    from bench.plan import part_of, with_plugin_metrics
     from bench.run import execute
 
     collected = collect(paths, prompts, manifest, keep_extra=extra is not None)
@@ -97,13 +97,14 @@ def score(
     run = store.known()
     options = [*overrides, *carried, *run_options(weights_dir, metrics)]
     settings = given_settings.scoring_profile(run, profile, options, device)
+    settings, left_out = with_plugin_metrics(settings, catalog, named=bool(metrics))
     settings = given_settings.with_flow(catalog, settings, flow, flow_weights, overrides)
     cache = "" if no_cache or dry_run else given_settings.cache_folder()
     words = [manifest] if manifest else paths
     ends = given_settings.boundaries(seams, chunk, first)
     choices = given.GivenChoices(words, method, title, frames, ends, cache, max_damaged, files)
     planned = given.plan_given(catalog, settings, collected.videos, choices, run)
-    for note in (*planned.notes, *given.news(store, planned.spec)):
+    for note in (*left_out, *planned.notes, *given.news(store, planned.spec)):
         say(f"note: {note}")
     if dry_run:
         click.echo(text_table(pairs(collected.videos)))

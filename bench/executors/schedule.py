@@ -4,8 +4,8 @@ Example:
     >>> schedule = Schedule(tasks, retries=2)              # doctest: +SKIP
     >>> schedule.next(worker=0).cell.method                # doctest: +SKIP
     'svd'
-    >>> schedule.lost(worker=0, reason="killed by SIGKILL") is None    # doctest: +SKIP
-    True
+    >>> schedule.lost(worker=0, reason="killed by SIGKILL").cell.method    # doctest: +SKIP
+    'svd'
 """
 
 from __future__ import annotations

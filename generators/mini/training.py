@@ -5,7 +5,7 @@ generator seeded by (task, step), so a run that is killed and started again sees
 
 Example:
     >>> from generators.mini.tasks.autoencoder import AutoencoderTask
-    >>> train_task(AutoencoderTask(), folder=Path("generators/mini/cache"))  # doctest: +SKIP
+    >>> train_task(AutoencoderTask(), Path("generators/mini/cache"), Path("generators/mini/weights"))  # doctest: +SKIP
 """
 
 from __future__ import annotations

@@ -65,17 +65,19 @@ def failures(tmp_path: Path, source: str) -> dict[str, str]:
     return {finding.check: finding.detail for finding in check_file(str(file), load_profile("mini")) if not finding.ok}
 
 
-def test_the_document_shows_a_method_that_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_document_shows_a_method_and_a_metric_that_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = (ROOT / "docs" / "adding-a-method.md").read_text(encoding="utf-8")
-    (source,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-    assert len(source.splitlines()) <= 36
-    file = tmp_path / "drift.py"
-    file.write_text(source)
-    with pytest.raises(SystemExit) as ended:
-        main(["check", str(file)])
-    assert ended.value.code == 0
-    assert "6 of 6 checks passed" in capsys.readouterr().out
-    assert "drift" in find_plugins([str(file)]).choose_methods("all")
+    method, metric = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    for name, source, checks in (("drift", method, 6), ("brightness", metric, 7)):
+        assert len(source.splitlines()) <= 40
+        file = tmp_path / f"{name}.py"
+        file.write_text(source)
+        with pytest.raises(SystemExit) as ended:
+            main(["check", str(file)])
+        assert ended.value.code == 0
+        assert f"{checks} of {checks} checks passed" in capsys.readouterr().out
+        catalog = find_plugins([str(file)])
+        assert name in catalog.choose_methods("all") or name in catalog.choose_metrics(["all"])
 
 
 @pytest.mark.parametrize(
@@ -86,6 +88,7 @@ def test_the_document_shows_a_method_that_works(tmp_path: Path, capsys: pytest.C
         ("yield np.repeat(start.frames[-1:], missing + 1, axis=0)", "it yields uint8", "too many"),
         ("yield start.frames[:, :-1]", "it yields uint8", "shape"),
         ("raise KeyError('x')", "it yields uint8", "c raised KeyError"),
+        ("return None", "it yields uint8", "`generate` returned NoneType"),
         (
             "yield np.random.randint(0, 255, (missing, *start.frames.shape[1:])).astype(np.uint8)",
             "the same",
@@ -128,7 +131,7 @@ def test_names_that_are_paths_or_words_are_refused(tmp_path: Path, name: str) ->
 def test_stamps_put_on_by_hand_are_checked_too(tmp_path: Path, stamp: str, words: str) -> None:
     file = tmp_path / "candidate.py"
     head = "from generators.api import MethodInfo\nfrom metrics.api import MetricInfo\n"
-    file.write_text(f"{head}class C:\n    info = {stamp}\n")
+    file.write_text(f"{head}class C:\n    info = {stamp}\n    def generate(self): ...\n")
     with pytest.raises(PluginError) as refused:
         find_plugins([str(file)])
     assert words in str(refused.value)
@@ -139,7 +142,7 @@ def test_stamps_put_on_by_hand_are_checked_too(tmp_path: Path, stamp: str, words
     [
         ("self.values.append(float(frames.mean()))", "float(len(self.values))", "0.0", "the score does not depend"),
         ("self.values += [float(f.mean()) for f in frames]", "1.0", "2.0", "`window`"),
-        ("self.values += [float('nan') for f in frames]", "1.0", "1.0", "value, parts and series"),
+        ("pass", "'3.0'", "'3.0'", "value, parts and series"),
         ("pass", "None", "None", "a video of one frame"),
     ],
 )
@@ -157,6 +160,53 @@ def test_check_ends_with_the_code_of_plugin_errors(tmp_path: Path, capsys: pytes
         main(["check", str(file)])
     assert ended.value.code == 3
     assert "FAIL c: it yields uint8 frames" in capsys.readouterr().out
+
+
+def test_check_says_once_that_a_class_cannot_be_constructed(tmp_path: Path) -> None:
+    found = failures(tmp_path, METHOD.format(name="c", body=GOOD).replace("level: int = 3", "level: int"))
+    assert len(found) == 1
+    assert "c raised" not in "".join(found.values())
+
+
+@pytest.mark.parametrize("name", ["drift", "table1", "all"])
+def test_a_metric_called_like_several_is_refused(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "candidate.py"
+    file.write_text(METRIC.format(update="pass", value="1.0", window="1.0").replace('name="m"', f'name="{name}"'))
+    with pytest.raises(PluginError, match=f"a metric '{name}', which is a word for several"):
+        find_plugins([str(file)])
+
+
+def test_two_classes_of_one_name_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "candidate.py"
+    one = METHOD.format(name="c", body=GOOD)
+    file.write_text(one + "\n".join(one.splitlines()[6:]).replace("class Candidate", "class Other"))
+    with pytest.raises(PluginError, match="the name 'c' is taken"):
+        find_plugins([str(file)])
+
+
+def test_check_refuses_a_name_that_is_taken(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match=r"the name 'naive' is taken by baselines\.naive:Naive"):
+        failures(tmp_path, METHOD.format(name="naive", body=GOOD))
+
+
+@pytest.mark.parametrize(("source", "function"), [(METHOD, "generate"), (METRIC, "begin"), (METRIC, "window")])
+def test_a_class_without_what_its_contract_asks_for_is_refused(tmp_path: Path, source: str, function: str) -> None:
+    file = tmp_path / "candidate.py"
+    written = source.format(name="c", body=GOOD, update="pass", value="1.0", window="1.0")
+    file.write_text(written.replace(f"def {function}(", f"def {function}d("))
+    with pytest.raises(PluginError, match=f"class Candidate has no `{function}`"):
+        find_plugins([str(file)])
+
+
+@pytest.mark.parametrize(
+    ("broken", "line"),
+    [("x = (\n", 1), ("\nimport json\njson.loads('')\n", 3), (METHOD.format(name="A", body=GOOD), 7)],
+)
+def test_an_error_names_the_authors_own_line(tmp_path: Path, broken: str, line: int) -> None:
+    file = tmp_path / "candidate.py"
+    file.write_text(broken)
+    with pytest.raises(PluginError, match=rf"\(candidate\.py, line {line}\)"):
+        find_plugins([str(file)])
 
 
 def test_a_sound_metric_passes(tmp_path: Path) -> None:

@@ -261,7 +261,7 @@ def test_a_new_version_of_a_metric_is_scored_again_on_the_same_videos(here: Path
     [
         ("raises", "faulty raised ZeroDivisionError: half way"),
         ("float", "faulty yielded float64 frames; yield uint8 [t, 16, 24, 3]"),
-        ("few", "faulty stopped 1 frames short: a video of 21 frames was asked for"),
+        ("few", "faulty stopped 1 frames short: 21 new frames were asked for; yield exactly those"),
         ("many", "faulty yielded at least 21 frames too many"),
         ("size", "faulty yielded frames of shape [21, 15, 24, 3]"),
         ("grey", "faulty yielded frames of shape [21, 16, 24]"),

@@ -71,6 +71,30 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_a_metric_that_is_brought_is_scored_unless_others_are_named(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("light.toml").write_text('extends = "mini"\nname = "light"\n[run]\nmetrics = ["scuts"]\n')
+    for options, scored in (([], True), (["--metrics", "scuts"], False)):
+        with pytest.raises(SystemExit):
+            main(
+                [
+                    "score",
+                    "a.mkv",
+                    "--plugin",
+                    "plugin.py",
+                    "--profile",
+                    "light.toml",
+                    "--out",
+                    f"out{scored}",
+                    *options,
+                ]
+            )
+        said = capsys.readouterr()
+        assert ("brightness" in said.out) == scored
+        assert ("metric brightness of a --plugin file is not scored" in said.err) != scored
+
+
 def score(*words: str, code: int = 0, metrics: str = "brightness") -> dict[str, Any]:
     with pytest.raises(SystemExit) as ended:
         main(["score", *words, "--metrics", metrics, "--plugin", "plugin.py", "--json", "all.json", "--no-cache"])
