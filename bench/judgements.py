@@ -85,12 +85,17 @@ def keep_judgements(path: Path, run: Path) -> Path:
 def kept_judgements(run: Path, records: Sequence[Record]) -> tuple[list[Judgement], int]:
     """Returns the judgements that a run keeps of these videos, and how many it keeps of others.
 
-    A table may show some of a run's rows, and a row that was made anew has other videos than were judged.
+    A table may show some of a run's rows, and a row that was made anew has other videos than were judged. The page
+    exports all its answers every time, so an answer in several exports, known by its `id`, counts once.
     """
     known = {record.key: record for record in records if record.status == "ok"}
-    found, others = [], 0
+    found, others, seen = [], 0, set[str]()
     for path in sorted((run / FOLDER).glob("*.json")):
         for number, answer in enumerate(_answers(path), start=1):
+            name = str(answer.get("id", "")) if isinstance(answer, dict) else ""
+            if name and name in seen:
+                continue
+            seen.add(name)
             if isinstance(answer, dict) and not {str(answer.get(name)) for name in ("a", "b")} <= known.keys():
                 others += 1
             else:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import TypeGuard
 
@@ -33,7 +34,10 @@ EXACT_UP_TO = 14
 """Most prompts for which all 2^n sign flips are tried (16,384); beyond, they are drawn at random."""
 
 FLIPS = 20000
-"""Random sign flips of a Monte-Carlo test: standard error 0.0015 at p = 0.05."""
+"""Fewest random sign flips of a Monte-Carlo test: standard error 0.0015 at p = 0.05."""
+
+FLIPS_PER_TEST = 40
+"""Random sign flips for each test that shares the level: Holm's correction then leaves the smallest p below 0.025."""
 
 ROUNDING = 1e-9
 """Share of the spread below which a mean difference is the rounding of a sum: equal scores."""
@@ -137,7 +141,7 @@ def bootstrap_interval(
     k = len(sums)
     if k < MIN_CLUSTERS:
         return None, None
-    draws = np.random.default_rng(seed).integers(0, k, size=(RESAMPLES, k))
+    draws = _resamples(k, seed)
     replicates = np.sort(sums[draws].sum(axis=1) / counts[draws].sum(axis=1))
     mean = values.mean()
     if replicates[0] == replicates[-1]:
@@ -158,8 +162,7 @@ def paired_test(
     first: Mapping[tuple[str, int], float | None],
     second: Mapping[tuple[str, int], float | None],
     *,
-    level: float = 0.95,
-    seed: int = 0,
+    tests: int = 1,
 ) -> PairedTest:
     """Returns whether two methods differ, from the videos of the same prompt and seed that both have a value for.
 
@@ -170,8 +173,7 @@ def paired_test(
     Args:
         first: value of each (prompt, seed), the prompt by any key of its text.
         second: likewise.
-        level: coverage of the interval of the mean difference.
-        seed: fixes resampling and random flips.
+        tests: how many tests share the level: more need more flips.
     """
     per_prompt: dict[str, list[float]] = {}
     for key in sorted(first.keys() & second.keys()):
@@ -181,33 +183,49 @@ def paired_test(
     if not per_prompt:
         return PairedTest(None, None, None, None, 0, exact=True)
     differences = np.array([np.mean(d) for d in per_prompt.values()])
-    low, high = bootstrap_interval(differences, list(per_prompt), level=level, seed=seed)
-    p, exact = sign_flip_p(differences, seed=seed)
+    low, high = bootstrap_interval(differences, list(per_prompt))
+    p, exact = sign_flip_p(differences, tests)
     std = float(differences.std(ddof=1)) if len(differences) > 1 else None
     return PairedTest(float(differences.mean()), low, high, p, len(differences), exact, std)
 
 
-def sign_flip_p(differences: Array, *, seed: int = 0) -> tuple[float, bool]:
+def sign_flip_p(differences: Array, tests: int = 1) -> tuple[float, bool]:
     """Returns the two-sided p-value of the mean of paired differences, and whether it is exact.
 
     Args:
-        differences: [n] finite differences, n >= 1.
-        seed: fixes the random flips where n > `EXACT_UP_TO`.
+        differences: [n] finite differences, n >= 1; up to `EXACT_UP_TO` of them all signs are tried.
+        tests: as for `paired_test`.
 
     Source: Fisher (1935), The Design of Experiments, section 21; Monte-Carlo form with (b + 1) / (m + 1):
     Phipson and Smyth (2010), Permutation p-values should never be zero.
     """
     n = len(differences)
     exact = n <= EXACT_UP_TO
-    if exact:
-        patterns = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
-    else:
-        patterns = np.random.default_rng(seed).integers(0, 2, size=(FLIPS, n))
-    flipped = np.abs((1.0 - 2.0 * patterns) @ differences)
+    flipped = np.abs(_signs(n, 0 if exact else _flips(tests)) @ differences)
     observed = abs(differences.sum())
     # Sums of the same numbers in another order differ in the last bits; those are ties, not smaller values.
     extreme = int(np.sum(flipped >= observed - 1e-9 * np.abs(differences).sum()))
-    return (extreme / len(flipped), True) if exact else ((extreme + 1) / (FLIPS + 1), False)
+    return (extreme / len(flipped), True) if exact else ((extreme + 1) / (len(flipped) + 1), False)
+
+
+def _flips(tests: int) -> int:
+    return max(FLIPS, FLIPS_PER_TEST * tests)
+
+
+@lru_cache(maxsize=4)
+def _signs(n: int, flips: int) -> Array:
+    """Returns patterns of n signs, [patterns, n]: as many drawn ones, always the same, or all 2^n for none."""
+    if flips:
+        bits = np.random.default_rng(0).integers(0, 2, size=(flips, n))
+    else:
+        bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    return np.asarray(1.0 - 2.0 * bits, dtype=np.float64)
+
+
+@lru_cache(maxsize=4)
+def _resamples(k: int, seed: int) -> NDArray[np.int64]:
+    """Returns which of k clusters each resample draws, [RESAMPLES, k]."""
+    return np.random.default_rng(seed).integers(0, k, size=(RESAMPLES, k))
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -224,12 +242,12 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def smallest_p(prompts: int) -> float:
-    """Returns the smallest two-sided p that the sign-flip test can give with so many prompts.
+def smallest_p(prompts: int, tests: int = 1) -> float:
+    """Returns the smallest two-sided p that the sign-flip test can give with so many prompts, of so many tests.
 
     2 of 2^n patterns where all are tried, and 1 of the drawn ones and the observed one beyond.
     """
-    return min(1.0, 2.0 ** (1 - prompts)) if prompts <= EXACT_UP_TO else 1 / (FLIPS + 1)
+    return min(1.0, 2.0 ** (1 - prompts)) if prompts <= EXACT_UP_TO else 1 / (_flips(tests) + 1)
 
 
 def prompts_needed(test: PairedTest, tests: int, *, level: float = 0.05, power: float = 0.8) -> int | None:

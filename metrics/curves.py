@@ -14,6 +14,7 @@ Example: a cosine that falls by 0.01 each frame.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -66,6 +67,12 @@ class Ends:
         return self.last.value - self.first.value
 
 
+def window_value(metric: Metric, series: Series, start: int, stop: int) -> float | None:
+    """Returns the metric's value on frames start <= i < stop, None where it is undefined, NaN or infinite."""
+    value = metric.window(series, start, stop)
+    return value if value is not None and math.isfinite(value) else None
+
+
 def prefixes(metric: Metric, series: Series, num_frames: int, stops: Sequence[int] = PREFIXES) -> list[Point]:
     """Returns the score of the first `stop` frames for every stop, longer ones than the video left out.
 
@@ -75,7 +82,7 @@ def prefixes(metric: Metric, series: Series, num_frames: int, stops: Sequence[in
         num_frames: length of the video.
         stops: in frames.
     """
-    return [Point(0, stop, metric.window(series, 0, stop)) for stop in stops if stop <= num_frames]
+    return [Point(0, stop, window_value(metric, series, 0, stop)) for stop in stops if stop <= num_frames]
 
 
 def sliding(metric: Metric, series: Series, num_frames: int, width: int, step: int) -> list[Point]:
@@ -89,7 +96,7 @@ def sliding(metric: Metric, series: Series, num_frames: int, width: int, step: i
         step: frames, >= 1.
     """
     starts = range(0, num_frames - width + 1, step)
-    return [Point(start, start + width, metric.window(series, start, start + width)) for start in starts]
+    return [Point(start, start + width, window_value(metric, series, start, start + width)) for start in starts]
 
 
 def first_against_last(
@@ -108,7 +115,7 @@ def first_against_last(
     if width < 1 or 2 * width > num_frames:
         return None
     starts = (0, num_frames - width)
-    first, last = (Point(start, start + width, metric.window(series, start, start + width)) for start in starts)
+    first, last = (Point(start, start + width, window_value(metric, series, start, start + width)) for start in starts)
     return Ends(first, last)
 
 

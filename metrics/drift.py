@@ -24,7 +24,7 @@ from typing import Literal
 import numpy as np
 
 from metrics.api import Metric, Series
-from metrics.curves import theil_sen
+from metrics.curves import theil_sen, window_value
 from metrics.helios import eight_frames_at_both_ends
 
 WindowValue = Callable[[int, int], float | None]
@@ -91,7 +91,7 @@ def why_undefined(definition: DriftDefinition, num_frames: int, fps: float) -> s
 
 def window_of(metric: Metric, series: Series) -> WindowValue:
     """Returns the metric's value on any stretch of the video with this series."""
-    return lambda start, stop: metric.window(series, start, stop)
+    return lambda start, stop: window_value(metric, series, start, stop)
 
 
 def portion(num_frames: int) -> int:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 from bench.report.findings import TABLE_1, Comparison, Power, Sentence, TableRow
-from bench.report.ranking import TIED_SHARE, ranking, told_apart
+from bench.report.ranking import TIED_SHARE, ranking, verdict
 from metrics.api import MetricInfo
 
 MEANING_OF_FLOORS = {
@@ -44,8 +44,16 @@ def answer(
     ranks = [column for column in columns if column.better != "neither"]
     spoken = [column for column in ranks if column.name in TABLE_1] or ranks
     titles = {row.method: row.title for row in rows}
-    if not any(ranking(rows, column) for column in spoken):
+    if columns and not ranks:
+        return (Sentence("These columns point at something to look at; they rank nothing.", "table"),)
+    named = {method for column in spoken for method, _ in ranking(rows, column)}
+    if not named:
         return (Sentence("No ranked system has a score yet.", "table"),)
+    if len(named) == 1:
+        return (
+            Sentence(f"{titles[named.pop()]} is the only ranked system with a score.", "table"),
+            *_floors(rows, spoken),
+        )
     found = [*_winners(rows, spoken, comparisons, titles), *_leaders(rows, spoken, comparisons, titles)]
     if power and not any(entry.apart for entry in power):
         found.append(Sentence(_nothing_apart(power, spoken, prompts), "power"))
@@ -64,7 +72,7 @@ def _winners(
     found = []
     for column in columns:
         order = [method for method, _ in ranking(rows, column)]
-        equal = [m for m in order[1:] if not told_apart(comparisons, column.name, order[0], m)]
+        equal = [m for m in order[1:] if verdict(comparisons, column, order[0], m) != "better"]
         beaten = len(order) - 1 - len(equal)
         if not order or not beaten:
             continue
@@ -86,7 +94,9 @@ def _leaders(
     shared = []
     for column in columns:
         order = ranking(rows, column)
-        if not order or any(told_apart(comparisons, column.name, order[0][0], method) for method, _ in order[1:]):
+        if len(order) < 2 or any(
+            verdict(comparisons, column, order[0][0], m) in ("better", "worse") for m, _ in order[1:]
+        ):
             continue
         best = [method for method, mean in order if math.isclose(mean, order[0][1], rel_tol=1e-9, abs_tol=1e-12)]
         if len(best) > max(1.0, TIED_SHARE * len(order)):

@@ -9,6 +9,7 @@ Example:
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -43,6 +44,9 @@ TEXT_WIDTH = 212
 GAP = 3
 HEAD_HEIGHT = 26
 MARGIN = 12
+
+MOST_STRIPS = 60
+"""Videos on one contact sheet: more would be a picture that nothing opens."""
 
 INK, FAINT, PAPER, EMPTY = "#0f172a", "#64748b", "#ffffff", "#f1f5f9"
 
@@ -116,7 +120,7 @@ def draw_sheets(sources: Sources, findings: ReportData, worst: Sequence[WorstMom
     first = next(((record.prompt_key, record.seed) for record in findings.records), None)
     metrics = {name: metric.title for name, metric in findings.by_name.items()}
     for row in findings.rows:
-        strips = []
+        strips, left_out = list[_Strip](), 0
         for record in (record for record in findings.records if record.method == row.method):
             moments = [moment for moment in worst if moment.record.key == record.key]
             try:
@@ -126,12 +130,17 @@ def draw_sheets(sources: Sources, findings: ReportData, worst: Sequence[WorstMom
                 unreadable.append(str(error))
                 thumbs, moments = {}, []
                 strip = _Strip(record.prompt.id, record.prompt.text, (), (), "the video cannot be read")
-            strips.append(strip)
+            if len(strips) < MOST_STRIPS:
+                strips.append(strip)
+            else:
+                left_out += 1
             if strip.thumbs:
                 pictures[record.key] = _picture(strip, folder, record.key)
             if (record.prompt_key, record.seed) == first:
                 together.append(replace(strip, title=row.title))
             close_ups |= {(m.metric, row.method): _close_up(m, row.title, metrics[m.metric], thumbs) for m in moments}
+        if left_out:
+            strips.append(_Strip("…", "", (), (), f"{left_out} more videos: see the page"))
         if strips:
             by_method[row.method] = _save(strips, SHEET_COLUMNS, folder / f"contact-{row.method}.png", letters)
     places = [(moment.metric, moment.record.method) for moment in worst]
@@ -151,7 +160,17 @@ def draw_sheets(sources: Sources, findings: ReportData, worst: Sequence[WorstMom
     )
     if letters.missing:
         say(f"warning: {letters.missing_sentence()}")
+    _drop_stale(sheets, folder)
     return sheets
+
+
+def _drop_stale(sheets: Sheets, folder: Path) -> None:
+    """Removes pictures of an earlier report: rows that a table leaves out must not lie in its folder or bundle."""
+    pictures = [picture.file for picture in (*sheets.strips.values(), *sheets.close_ups.values())]
+    written = {*sheets.by_method.values(), sheets.together, sheets.worst, *pictures}
+    for path in (*folder.glob("contact-*.png"), *(folder / "strips").iterdir()):
+        if path.relative_to(folder).as_posix() not in written:
+            path.unlink()
 
 
 def frames_over_time(num_frames: int, columns: int = SHEET_COLUMNS) -> tuple[int, ...]:
@@ -285,7 +304,8 @@ def _units(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _fitted(letters: Lettering, text: str, width: int, size: int, *, bold: bool = False) -> str:
-    """Returns text cut to a width in pixels."""
-    while len(text) > 1 and letters.width(text, size, bold=bold) > width:
-        text = f"{text[:-2].rstrip('…')}…"
-    return text
+    """Returns text cut to a width in pixels, with an ellipsis where something is missing; one character at least."""
+    if letters.width(text, size, bold=bold) <= width:
+        return text
+    fits = bisect_left(range(1, len(text)), True, key=lambda n: letters.width(f"{text[:n]}…", size, bold=bold) > width)
+    return f"{text[: max(fits, 1)]}…"

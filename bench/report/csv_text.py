@@ -17,10 +17,11 @@ def write_csv(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(heads)
-    writer.writerows([_one_ending(cell) for cell in row] for row in rows)
+    writer.writerows([one_ending(cell) for cell in row] for row in rows)
     return out.getvalue()
 
 
-def _one_ending(cell: object) -> object:
+def one_ending(cell: object) -> object:
+    """Returns a cell in which every line ends in a line feed."""
     # Python 3.11 leaves a lone carriage return without quotes, and readers take it for the end of the row.
     return cell.replace("\r\n", "\n").replace("\r", "\n") if isinstance(cell, str) else cell

@@ -23,7 +23,7 @@ from bench.report.csv_text import write_csv
 from bench.report.findings import ReportData
 from bench.stats import Summary, is_defined, mean_defined, summarise, summarise_curves
 from metrics.api import Metric, MetricInfo, Series
-from metrics.curves import PREFIXES, Point, first_against_last, sliding, trend
+from metrics.curves import PREFIXES, Point, first_against_last, sliding, trend, window_value
 
 LOCAL_FRAMES = 16
 """Length of the sliding window in frames: one chunk of most methods."""
@@ -267,7 +267,9 @@ def _reader(cls: type[Any], score: StoredScore) -> Metric:
 
 
 def _prefixes(metric: str, method: str, videos: Sequence[Scored], frames: tuple[int, ...]) -> Curve:
-    lines = [[v.metric.window(v.series, 0, n) if n <= v.record.num_frames else None for n in frames] for v in videos]
+    lines = [
+        [window_value(v.metric, v.series, 0, n) if n <= v.record.num_frames else None for n in frames] for v in videos
+    ]
     return Curve(metric, method, frames, tuple(summarise_curves(lines, [v.record.prompt_key for v in videos])))
 
 
@@ -294,7 +296,7 @@ def _timeline(metric: str, method: str, local: Sequence[Sequence[Point]]) -> Tim
 
 
 def _own_frames(metric: str, method: str, videos: Sequence[Scored], shared: Sequence[int]) -> OwnFrames:
-    values = [v.metric.window(v.series, s, v.record.num_frames) for v, s in zip(videos, shared, strict=True)]
+    values = [window_value(v.metric, v.series, s, v.record.num_frames) for v, s in zip(videos, shared, strict=True)]
     return OwnFrames(metric, method, summarise(values, [v.record.prompt_key for v in videos]))
 
 

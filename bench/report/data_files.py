@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.records import Record
-from bench.report.csv_text import write_csv
+from bench.report.csv_text import one_ending, write_csv
 from bench.report.curves import Curves
 from bench.report.findings import COSTS, ReportData
 from bench.spec import content_key
@@ -87,7 +87,8 @@ def comparisons_csv(findings: ReportData) -> str:
 
 def videos_csv(scores: Scores) -> str:
     """Returns one row per video and metric as CSV, with its costs and the further columns of a manifest."""
-    text: str = scores.drop(columns=["video", "record"]).to_csv(index=False, lineterminator="\n")
+    told = scores.drop(columns=["video", "record"]).map(one_ending)
+    text: str = told.to_csv(index=False, lineterminator="\n")
     return text
 
 

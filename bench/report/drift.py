@@ -195,7 +195,7 @@ def _of_metric(findings: ReportData, column: MetricInfo, cls: type[Any]) -> Drif
         ]
         ranked = [row.method for row in findings.rows if row.ranked and column.name not in row.apart]
         pairs = list(combinations([method for method in ranked if by_method[method]], 2))
-        found = [paired_test(by_method[a], by_method[b]) for a, b in pairs]
+        found = [paired_test(by_method[a], by_method[b], tests=len(pairs)) for a, b in pairs]
         tests += [
             DriftTest(column.name, definition.name, a, b, test, p)
             for (a, b), test, p in zip(pairs, found, holm([test.p for test in found]), strict=True)

@@ -35,6 +35,9 @@ COLOURS = (
 
 MARKERS = "osD^vPX*<>p"
 
+SHORT_TITLE = 22
+"""Characters of a title up to which a phone's legend has two columns."""
+
 BANDS = 8
 """Methods up to which intervals are drawn as bands: more of them cover each other, and the lines."""
 
@@ -113,6 +116,8 @@ def draw_figures(findings: ReportData, curves: Curves, profiles: Sequence[SeamPr
         drawn = {}
         for name in dict.fromkeys(curve.metric for curve in curves.prefixes):
             lines = [curve for curve in curves.prefixes if curve.metric == name]
+            if all(sum(point.mean is not None for point in line.points) < 2 for line in lines):
+                continue  # a metric of whole videos has no course
             drawn[name] = _twice(partial(_curve_figure, findings, columns[name], lines), folder / f"curve-{name}")
         strips = _strips(curves.timelines)
         breaks = _twice(partial(_break_figure, findings, columns, strips), folder / "breaks") if strips else None
@@ -155,7 +160,7 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _curve_figure(findings: ReportData, column: MetricInfo, lines: Sequence[Curve], width: float) -> Figure:
-    figure = _figure(width, 4.2 if width == WIDE else 3.6 + 0.1 * len(lines))
+    figure = _figure(width, _height(4.2, 3.6, [_title(findings, line.method) for line in lines], width))
     axes = figure.add_subplot()
     axes.grid(visible=True)
     for line in lines:
@@ -216,16 +221,19 @@ def _strip_panel(
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     norm = LogNorm(low, high) if wide else Normalize(low, high)
     colours = "YlOrRd" if column.better == "lower" else "YlOrRd_r"
-    mesh = None
+    mesh, shared = None, False
     for row, line in enumerate(lines):
         centres = np.array(line.starts) + LOCAL_FRAMES / 2
         edges = np.append(centres - LOCAL_STEP / 2, centres[-1] + LOCAL_STEP / 2)
         strip = np.array([[np.nan if value is None else value for value in line.values]])
         mesh = axes.pcolormesh(edges, [row - 0.36, row + 0.30], strip, cmap=colours, norm=norm, rasterized=True)
         axes.vlines(_seams(findings, line.method), row + 0.33, row + 0.46, color="#334155", linewidth=0.8)
-    shared = max(map(findings.shared_frames, findings.records), default=0)
-    if shared:
-        axes.axvspan(0, shared, facecolor="#94a3b8", alpha=0.35, hatch="///", edgecolor="#64748b", linewidth=0)
+        own = max((findings.shared_frames(r) for r in findings.records if r.method == line.method), default=0)
+        if own:
+            axes.broken_barh(
+                [(0, own)], (row - 0.36, 0.66), facecolor="#94a3b8", alpha=0.35, hatch="///", edgecolor="#64748b", lw=0
+            )
+        shared = shared or bool(own)
     axes.set_xlim(0, max(line.starts[-1] for line in lines) + LOCAL_FRAMES)
     axes.set_ylim(len(lines) - 0.4, -0.6)
     axes.set_yticks(range(len(lines)), [_title(findings, line.method) for line in lines])
@@ -239,7 +247,7 @@ def _strip_panel(
 
 
 def _seam_figure(findings: ReportData, profiles: Sequence[SeamProfile], width: float) -> Figure:
-    figure = _figure(width, 4.0 if width == WIDE else 3.4 + 0.1 * len(profiles))
+    figure = _figure(width, _height(4.0, 3.4, [_title(findings, profile.method) for profile in profiles], width))
     axes = figure.add_subplot()
     axes.grid(visible=True)
     for profile in profiles:
@@ -262,6 +270,16 @@ def _seam_figure(findings: ReportData, profiles: Sequence[SeamProfile], width: f
     return figure
 
 
+def _height(wide: float, narrow: float, titles: Sequence[str], width: float) -> float:
+    """Returns the height of a figure of lines in inches: its legend grows with them, beside the axes or below."""
+    return max(wide, 0.8 + 0.2 * len(titles)) if width == WIDE else narrow + 0.2 * -(-len(titles) // _columns(titles))
+
+
+def _columns(titles: Sequence[str]) -> int:
+    """Returns the columns of a legend below narrow axes."""
+    return 2 if max(map(len, titles), default=0) <= SHORT_TITLE else 1
+
+
 def _legend(axes: Axes, *, below: bool = False) -> None:
     """Lists the lines beside the axes, or below them, in the order in which they end, the highest first."""
     import numpy as np
@@ -272,8 +290,9 @@ def _legend(axes: Axes, *, below: bool = False) -> None:
         return float(known[-1]) if len(known) else -math.inf
 
     lines = sorted(axes.get_legend_handles_labels()[0], key=end, reverse=True)
+    columns = _columns([str(line.get_label()) for line in lines])
     if below:
-        axes.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
+        axes.legend(handles=lines, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=columns, frameon=False)
     else:
         axes.legend(handles=lines, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
 

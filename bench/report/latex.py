@@ -42,6 +42,7 @@ _LATEX = str.maketrans(
         "$": r"\$",
         "#": r"\#",
         "_": r"\_",
+        "[": "{[}",  # at the head of a row it would be an argument of the line before
         "{": r"\{",
         "}": r"\}",
         "~": r"\textasciitilde{}",

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.catalog import find_plugins
+from bench.plan import metric_settings
+from bench.profile import load_profile
 from bench.prompts import PAPER_LABEL
 from bench.records import Record, RunInfo
 from bench.report.answer import in_words
-from bench.report.findings import TABLE_1_FRAMES, Comparison, Power, TableRow
+from bench.report.findings import TABLE_1, TABLE_1_FRAMES, Comparison, Power, TableRow
 from bench.report.published import Published
+from bench.settings import stored_identity
 from bench.stats import MIN_CLUSTERS, RESAMPLES, smallest_p
 from metrics.api import MetricInfo
 
@@ -48,7 +52,34 @@ def obstacles(info: RunInfo, records: Sequence[Record]) -> list[str]:
         found.append(f"the prompts are `{info.prompt_set}`, not the paper's whole list")
     if lengths and lengths != [TABLE_1_FRAMES]:
         found.append(f"the videos have {', '.join(map(str, lengths))} frames, not {TABLE_1_FRAMES}")
-    return found
+    return found if found else [*_other_sizes(records), *_other_ways(records)]
+
+
+def _other_sizes(records: Sequence[Record]) -> list[str]:
+    """Returns a clause if videos made here are of another size than the paper's; given ones keep their own."""
+    video = load_profile(PAPER_PROFILE).video
+    made = {(r.height, r.width) for r in records if r.status == "ok" and not r.source} - {(video.height, video.width)}
+    sizes = in_words([f"{height} x {width}" for height, width in sorted(made)])
+    return [f"videos were made at {sizes}, not at {video.height} x {video.width}"] if made else []
+
+
+def _other_ways(records: Sequence[Record]) -> list[str]:
+    """Returns a clause for each published metric that was computed with other settings than the paper's profile says.
+
+    Where the flow's weights lie does not count: a file is only taken for the released one if its hash is.
+    """
+    found: dict[str, None] = {}
+    for name, paper in metric_settings(find_plugins(), load_profile(PAPER_PROFILE)).items():
+        wanted = stored_identity(paper) if name in TABLE_1 else {}
+        for record in records:
+            score = record.scores.get(name)
+            if record.status != "ok" or score is None or score.status != "ok":
+                continue
+            for key, value in wanted.items():
+                own = score.settings.get(key, value)
+                if key not in ("device", "flow_weights") and own != value:
+                    found[f"`{name}` was computed with {key} = {own}, not {value}"] = None
+    return list(found)
 
 
 def comparability(found: Sequence[str], published: Published) -> str:
@@ -99,11 +130,13 @@ def _tests(prompts: int, power: Sequence[Power]) -> list[str]:
         f"{TIED}: the paired test cannot tell the row apart from the best one of its column (sign flips of the "
         f"differences over prompts, Holm-corrected over {pairs} pairs per metric)."
     ]
-    if not any(entry.apart for entry in power):
+    if prompts < least:
         found.append(
             f"With {prompts} prompts nothing can be told apart: they cannot give an uncorrected p below "
-            f"{smallest_p(prompts):.2g}, and {pairs} pairs need at least {least} prompts."
+            f"{smallest_p(prompts, pairs):.2g}, and {pairs} pairs need at least {least} prompts."
         )
+    elif not any(entry.apart for entry in power):
+        found.append(f"With {prompts} prompts no pair differs by the corrected test.")
     return found
 
 
@@ -121,7 +154,10 @@ def _blocks(rows: Sequence[TableRow]) -> list[str]:
             f"Floors ({in_words(floors)}) show what a metric gives to a video without a video model; not ranked."
         )
     if ceiling:
-        found.append(f"Ceiling ({in_words(ceiling)}): what no model of this world can pass; it is not ranked.")
+        found.append(
+            f"Ceiling ({in_words(ceiling)}): what a perfect model of this world would show; not ranked, and a metric "
+            "need not put it first."
+        )
     return found
 
 

@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
+from typing import Literal
 
 from bench.records import Record
 from bench.report.findings import BLOCKS, SIGNIFICANT, Comparison, Power, TableRow
@@ -37,7 +38,7 @@ def compare(
         ranked = [row.method for row in rows if row.ranked and row.ok and column.name not in row.apart]
         pairs = list(combinations(ranked, 2))
         values = {method: values_of(records, method, column.name) for method in ranked}
-        tests = [paired_test(values[a], values[b]) for a, b in pairs]
+        tests = [paired_test(values[a], values[b], tests=len(pairs)) for a, b in pairs]
         corrected = holm([test.p for test in tests])
         comparisons += [
             Comparison(column.name, a, b, test, p) for (a, b), test, p in zip(pairs, tests, corrected, strict=True)
@@ -51,7 +52,8 @@ def marked(
     """Returns the rows with best and second best marked, and with the metrics on which they tie with the best.
 
     Equal means share a mark, and one ranked row alone earns none. Where more than `TIED_SHARE` of the ranked rows
-    share the best mean, the column carries no mark at all.
+    share the best mean, or a test says that another row is better than the best one (its mean is over other prompts
+    then), the column carries no mark at all.
     """
     marks: dict[str, dict[str, str]] = {row.method: {} for row in rows}
     tied: dict[str, set[str]] = {row.method: set() for row in rows}
@@ -60,14 +62,16 @@ def marked(
         best = [method for method, mean in ranked if math.isclose(mean, ranked[0][1], rel_tol=1e-9, abs_tol=1e-12)]
         if len(ranked) < 2 or len(best) > TIED_SHARE * len(ranked):
             continue
+        verdicts = {m: {verdict(comparisons, column, winner, m) for winner in best} for m, _ in ranked[len(best) :]}
+        if any("worse" in found for found in verdicts.values()):
+            continue
         rest = ranked[len(best) :]
         second = [method for method, mean in rest if math.isclose(mean, rest[0][1], rel_tol=1e-9, abs_tol=1e-12)]
         for mark, methods in (("best", best), ("second", second)):
             for method in methods:
                 marks[method][column.name] = mark
-        tested = any(comparison.metric == column.name for comparison in comparisons)
-        for method, _ in rest:
-            if tested and not all(told_apart(comparisons, column.name, method, winner) for winner in best):
+        for method, found in verdicts.items():
+            if "open" in found:
                 tied[method].add(column.name)
     return [replace(row, marks=marks[row.method], tied=frozenset(tied[row.method])) for row in rows]
 
@@ -81,12 +85,25 @@ def ranking(rows: Sequence[TableRow], column: MetricInfo) -> list[tuple[str, flo
     return sorted(means, key=lambda pair: pair[1], reverse=column.better == "higher")
 
 
-def told_apart(comparisons: Sequence[Comparison], metric: str, first: str, second: str) -> bool:
-    """Returns whether the corrected test tells two methods apart on a metric."""
+Verdict = Literal["better", "worse", "open", "untested"]
+"""What a test says of one method against another: "open" if it cannot tell, "untested" if they share no prompt."""
+
+
+def verdict(comparisons: Sequence[Comparison], column: MetricInfo, first: str, second: str) -> Verdict:
+    """Returns what the corrected test says of the first method against the second on a metric.
+
+    The test speaks of the prompts both have, the means of a table of all that each has: the two may disagree.
+    """
     for comparison in comparisons:
-        if comparison.metric == metric and {comparison.first, comparison.second} == {first, second}:
-            return is_significant(comparison)
-    return False
+        if comparison.metric == column.name and {comparison.first, comparison.second} == {first, second}:
+            difference = comparison.test.difference
+            if difference is None:
+                return "untested"
+            if not is_significant(comparison):
+                return "open"
+            larger = (difference > 0) == (comparison.first == first)
+            return "better" if larger == (column.better == "higher") else "worse"
+    return "untested"
 
 
 def is_significant(comparison: Comparison) -> bool:

@@ -45,12 +45,12 @@ def table_rows(
         stamps: what the methods say of themselves; a method without a stamp counts as a system.
         published: the published table.
     """
-    elsewhere, longer = other_start(records), other_length(records)
+    elsewhere, longer, fewer = other_start(records), other_length(records), fewer_videos(records)
     others = {metric.name: other_settings(records, metric.name) for metric in info.metrics}
     shared = any(record.start for record in records)
     rows = []
     for name in info.methods:
-        flags = (_start_flag(name in elsewhere), _other_length_flag(name in longer))
+        flags = (_start_flag(name in elsewhere), _other_length_flag(name in longer), _fewer_flag(fewer.get(name)))
         row = _row(info, name, records, stamps.get(name), published, flags)
         apart = frozenset(metric for metric, methods in others.items() if name in methods)
         rows.append(replace(row, apart=apart, own_start=row.own_start and shared))
@@ -70,6 +70,20 @@ def other_start(records: Sequence[Record]) -> frozenset[str]:
 def other_length(records: Sequence[Record]) -> frozenset[str]:
     """Returns the methods whose videos are of another length than most for some prompt and seed; ties as above."""
     return _unlike_most({(r.method, r.prompt_key, r.seed): r.num_frames for r in records if r.status == "ok"})
+
+
+def fewer_videos(records: Sequence[Record]) -> dict[str, tuple[int, int]]:
+    """Returns, of every method that lacks videos which most methods have, how many of these it has, and their number.
+
+    Its means are over other prompts then, and may be better or worse for that alone.
+    """
+    made: dict[str, set[tuple[str, int]]] = {}
+    for record in records:
+        if record.status == "ok":
+            made.setdefault(record.method, set()).add((record.prompt_key, record.seed))
+    held = Counter(place for places in made.values() for place in places)
+    usual = {place for place, count in held.items() if 2 * count > len(made)}
+    return {method: (len(places & usual), len(usual)) for method, places in made.items() if usual - places}
 
 
 def other_settings(records: Sequence[Record], metric: str) -> frozenset[str]:
@@ -204,6 +218,17 @@ def _start_flag(elsewhere: bool) -> Flag | None:
         return None
     sentence = "continues another first chunk than the other rows, so it is not compared with them."
     return Flag("other start", sentence, ranked=False)
+
+
+def _fewer_flag(counts: tuple[int, int] | None) -> Flag | None:
+    if counts is None:
+        return None
+    made, usual = counts
+    sentence = (
+        f"has {made} of the {usual} videos that most rows have, so its means are over other prompts; the tests compare "
+        "those that two rows share."
+    )
+    return Flag(f"{made} of {usual} videos", sentence)
 
 
 def _other_length_flag(longer: bool) -> Flag | None:

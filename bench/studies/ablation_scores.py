@@ -88,7 +88,7 @@ def paired_table(records: Records, first: str, columns: Mapping[str, Read] = ABL
     by_column = {}
     for name, read in columns.items():
         values = {method: _by_cell(videos, read) for method, videos in records.items()}
-        tests = [paired_test(values[other], values[first]) for other in others]
+        tests = [paired_test(values[other], values[first], tests=len(others)) for other in others]
         by_column[name] = list(zip(tests, holm([test.p for test in tests]), strict=True))
     for number, other in enumerate(others):
         cells = []

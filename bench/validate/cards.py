@@ -52,7 +52,10 @@ def metric_card(findings: ValidationResults, definition: Definition) -> str:
         f"**Source.** {definition.source}",
         f"**Range.** {definition.range}",
         "## What it sees, and what it is blind to",
-        *([_verdicts(findings, r) for r in readings] or ["Not measured: its weights are absent."]),
+        *(
+            [_verdicts(findings, r) for r in readings]
+            or ["Not measured: its weights do not travel with the repository."]
+        ),
         f"![answers to doses]({definition.name}-doses.png)" if drawn else "",
         f"Median and quartiles over {' and '.join(dict.fromkeys(_scenes(findings, r) for r in drawn))} scenes; "
         "the title of a panel is the verdict" + (f" on {drawn[0].title}." if len(drawn) > 1 else ".")

@@ -37,11 +37,16 @@ class Cover:
 
 
 def column_cover(table: DoseTable) -> Cover:
-    """Returns at most three columns of the report's table that see as many faults as three can."""
+    """Returns at most three columns of the report's table that see as many faults as three can.
+
+    A reading of fewer scenes than most were measured in is no candidate: of two scenes, chance alone agrees in many.
+    """
+    scenes = {name: min(map(len, curves.values())) for name, curves in table.curves.items()}
     seen = {
         reading.name: {kind for kind, found in table.answers[reading.name].items() if found.verdict in SEEN}
         for reading in MEASUREMENTS
         if reading.name in table.answers and not reading.part and not reading.drift
+        if scenes[reading.name] == max(scenes.values())
     }
     return smallest_cover(seen, set(STRENGTHS), MOST_COLUMNS)
 

@@ -19,7 +19,7 @@ from bench.validate.doses import DOSE_FRAMES, STRENGTHS
 from bench.validate.figures import draw_card_figures
 from bench.validate.findings import FULL, ValidationResults
 from bench.validate.flow_error import PAIRS
-from bench.validate.instruments import DRIFT_CARD, FLOW_SIZE, MEASUREMENTS
+from bench.validate.instruments import DRIFT_CARD, FLOW_SIZE, MEASUREMENTS, Measurement
 from bench.validate.markdown import (
     SIGNS,
     CardRow,
@@ -146,11 +146,18 @@ def _invariance_page(findings: ValidationResults) -> str:
 # -- pieces ------------------------------------------------------------------------------------------------------------
 
 
+def _few(findings: ValidationResults, reading: Measurement) -> str:
+    """Returns in how many scenes a reading was measured, where these are fewer than most."""
+    curves = findings.doses.curves.get(reading.name, {})
+    scenes = min(map(len, curves.values()), default=findings.counts.scenes)
+    return f" ({scenes} scenes)" if scenes < findings.counts.scenes else ""
+
+
 def _overview(findings: ValidationResults) -> str:
     """Returns one line per reading, linked to the card of its metric."""
     rows: list[CardRow] = [("reading", "sees", "blind to", "rewards")]
     for reading in MEASUREMENTS:
-        link = f"[{reading.title}]({reading.card}.md)"
+        link = f"[{reading.title}]({reading.card}.md){_few(findings, reading)}"
         if reading.name not in findings.doses.answers:
             rows.append((link, "not measured", "", ""))
             continue
@@ -178,7 +185,7 @@ def _answer_table(findings: ValidationResults) -> str:
         if reading.name in findings.doses.answers:
             answers = findings.doses.answers[reading.name]
             cells = (f"{SIGNS[answers[k].verdict]} {answers[k].rho:+.2f}" for k in STRENGTHS)
-            rows.append((reading.title, *cells))
+            rows.append((f"{reading.title}{_few(findings, reading)}", *cells))
     return markdown_table(rows)
 
 

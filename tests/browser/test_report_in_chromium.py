@@ -214,6 +214,28 @@ def test_blind_judging_exports_what_was_answered(page: Chrome) -> None:
         assert answer["a"].rpartition("-")[2] == answer["b"].rpartition("-")[2]
 
 
+def test_keys_judge_only_what_is_in_view_and_only_once(page: Chrome) -> None:
+    page.execute_script("localStorage.clear(); document.getElementById('judge-start').click(); scrollTo(0, 0)")
+    press = "dispatchEvent(new KeyboardEvent('keydown', {key: 'a', repeat: arguments[0], bubbles: true}))"
+    press = f"document.body.{press}; return document.getElementById('judge-count').textContent"
+    assert page.execute_script(press, False).startswith("0 ")
+    page.execute_script("document.getElementById('judge-stage').scrollIntoView()")
+    assert page.execute_script(press, True).startswith("0 ")
+    assert page.execute_script(press, False).startswith("1 ")
+    page.execute_script("document.getElementById('judge-undo').click()")
+    assert page.execute_script("return document.getElementById('judge-count').textContent").startswith("0 ")
+
+
+def test_the_clock_lasts_as_long_as_the_slowest_video(page: Chrome) -> None:
+    length = page.execute_script("""
+        const clock = new Clock(() => {});
+        const items = [8, 24].map((fps) => ({ video: { fps, frames: 96 }, element: document.createElement("video") }));
+        clock.show(items);
+        return [clock.frames, clock.length];
+    """)
+    assert length == [288, 12]
+
+
 def test_a_bundle_unpacked_elsewhere_has_no_dead_link(browser: Chrome, report: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(report.parent.parent.parent / "run.zip") as bundle:
         bundle.extractall(tmp_path)

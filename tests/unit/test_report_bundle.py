@@ -204,6 +204,24 @@ def test_judge_folds_exports_into_the_report(store: Store, tmp_path: Path, capsy
     assert (first[0], second[0]) == ("one", "two")
 
 
+def test_an_answer_in_several_exports_of_one_judge_counts_once(store: Store, tmp_path: Path) -> None:
+    answers = [
+        {"id": f"{number:016x}", "a": f"one-{p.id}", "b": f"two-{p.id}", "answer": "a"}
+        for number, p in enumerate(PROMPTS)
+    ]
+    for name, given in (("early", answers[:1]), ("late", answers)):
+        main(["judge", str(export(tmp_path / f"{name}.json", *given)), "--out", str(store.path)])
+    assert len(kept_judgements(store.path, store.records())[0]) == len(PROMPTS)
+
+
+def test_a_report_of_fewer_rows_leaves_no_picture_of_the_others(store: Store) -> None:
+    write_report(store)
+    strips = store.path / "report" / "strips"
+    assert any(path.name.startswith("two") for path in strips.iterdir())
+    main(["report", "--out", str(store.path), "--methods", "one"])
+    assert not any("two" in path.name for path in (*strips.iterdir(), *strips.parent.glob("contact-*")))
+
+
 def test_judgements_of_videos_that_are_not_shown_do_not_count_and_are_named(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

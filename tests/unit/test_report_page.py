@@ -8,27 +8,33 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from bench.errors import ConfigError
 from bench.ffv1 import VideoWriter, file_digest
+from bench.prompts import PAPER_LABEL
 from bench.records import Record, RunInfo, StoredScore
 from bench.report import write_report
-from bench.report.contact import MARGIN, SHEET_COLUMNS, TEXT_WIDTH, frames_over_time
+from bench.report.contact import MARGIN, SHEET_COLUMNS, TEXT_WIDTH, _fitted, frames_over_time
 from bench.report.curves import windows_for
+from bench.report.data_files import videos_csv
 from bench.report.derive import report_data
 from bench.report.figures import COLOURS, MARKERS, _figure, _legend, _literal
 from bench.report.findings import Flag, ReportData, TableRow
 from bench.report.html import with_code
 from bench.report.latex import costs_latex, latex, tex
+from bench.report.lettering import Lettering
+from bench.report.notes import obstacles
 from bench.report.published import load_published
 from bench.report.rows import other_start
 from bench.report.seams import seam_profiles
@@ -227,6 +233,35 @@ def test_published_rows_stand_beside_measured_ones() -> None:
     assert findings.rows[0].published == {"mawe": 857.2, "scuts": 1.1, "clip": 23.95}
     assert "857.2 / 1.1 / 23.95" in markdown(findings)
     assert findings.rows[0].group == "I2V"
+
+
+def test_scores_of_other_settings_are_not_the_papers() -> None:
+    """The name of the profile is not enough: a mode of the metric and the size of the videos decide the numbers."""
+    info = replace(run_info(("svd",), Path("none")), profile="paper", prompt_set=PAPER_LABEL)
+
+    def found(height: int, settings: dict[str, object]) -> list[str]:
+        made = replace(record("svd", PROMPTS[0], 1.0), num_frames=240, height=height, width=720)
+        score = StoredScore(1.0, version="1", settings=settings)
+        return obstacles(info, [replace(made, scores={"mawe": score})])
+
+    assert found(720, {"mode": "official", "device": "cpu", "flow_weights": "elsewhere.pth"}) == []
+    assert found(720, {"mode": "paper"}) == ["`mawe` was computed with mode = paper, not official"]
+    assert found(64, {}) == ["videos were made at 64 x 720, not at 720 x 720"]
+
+
+def test_a_return_in_a_text_does_not_end_a_row_of_the_videos_file() -> None:
+    told = pd.DataFrame({"text": ["one\rtwo"], "value": [1.5], "video": [""], "record": [""]})
+    assert list(csv.DictReader(io.StringIO(videos_csv(told), newline=""))) == [{"text": "one\ntwo", "value": "1.5"}]
+
+
+def test_long_text_is_cut_to_its_width_quickly() -> None:
+    letters = Lettering()
+    began = time.process_time()
+    text = _fitted(letters, "ก" * 2000, 100, 11)
+    assert text.endswith("…")
+    assert letters.width(text, 11) <= 100
+    assert letters.width(text[:-1] + "ก…", 11) > 100
+    assert time.process_time() - began < 2
 
 
 def test_published_table_has_all_nine_systems_and_the_windows() -> None:
@@ -483,6 +518,7 @@ def test_numbers_as_tables_show_them(value: float | None, text: str) -> None:
 
 
 def test_latex_escapes() -> None:
+    assert tex("[ours] SVD") == "{[}ours] SVD"
     assert tex("50% of $x_1 & {y}~\\") == r"50\% of \$x\_1 \& \{y\}\textasciitilde{}\textbackslash{}"
 
 

@@ -24,9 +24,16 @@ CLIP = MetricInfo("clip", "CLIP", "%", "higher", "1")
 
 
 def findings_of(
-    scores: dict[str, Sequence[float]], groups: dict[str, str] | None = None, column: MetricInfo = MAWE, sort: str = ""
+    scores: dict[str, Sequence[float]],
+    groups: dict[str, str] | None = None,
+    column: MetricInfo = MAWE,
+    sort: str = "",
+    without: tuple[str, Sequence[int]] = ("", ()),
 ) -> ReportData:
-    """Findings of methods by their values per prompt; `groups` names the stamp's group of those that are no system."""
+    """Findings of methods by their values per prompt.
+
+    `groups` names the stamp's group of those that are no system, `without` a method and the prompts without its video.
+    """
     prompts = tuple(Prompt(f"p{i}", f"prompt {i}") for i in range(len(next(iter(scores.values())))))
     stamps = {
         name: MethodInfo(name, name.title(), "", "", name != "freenoise", (groups or {}).get(name, "table"))
@@ -47,7 +54,8 @@ def findings_of(
             scores={column.name: StoredScore(value, version="1")},
         )
         for name, values in scores.items()
-        for prompt, value in zip(prompts, values, strict=True)
+        for number, (prompt, value) in enumerate(zip(prompts, values, strict=True))
+        if name != without[0] or number not in without[1]
     ]
     cells = tuple(f"{record.method}/{record.key}" for record in records)
     info = RunInfo(
@@ -172,3 +180,47 @@ def test_prompts_needed_follow_spread_and_the_smallest_p() -> None:
 def test_a_direction_that_does_not_exist_is_refused_at_the_stamp() -> None:
     with pytest.raises(ValueError, match="better must be one of lower, higher, neither, not 'up'"):
         metric(name="x", title="X", unit="px", better="up", version="1")  # type: ignore[arg-type]
+
+
+def test_a_better_mean_over_easier_prompts_is_no_win() -> None:
+    """A made ten easy videos more than B, and B is better on all that both have: no mark, no ≈, and B does not lose."""
+    hard, easy = [50.0 + i for i in range(10)], [1.0 + 0.1 * i for i in range(10)]
+    scores = {"a": [*hard, *easy], "b": [v - 5 for v in hard] + [math.nan] * 10}
+    findings = findings_of(scores, without=("b", range(10, 20)))
+    assert row(findings, "a").scores["mawe"].mean < row(findings, "b").scores["mawe"].mean
+    assert not row(findings, "a").marks
+    assert not row(findings, "b").tied
+    assert "A beats" not in " ".join(sentence.text for sentence in findings.answer)
+    assert [flag.word for flag in row(findings, "b").flags] == []
+
+
+def test_rows_that_share_no_prompt_are_not_called_equal() -> None:
+    scores = {"a": [*range(8)], "b": [*range(8)]}
+    findings = findings_of(scores, without=("b", range(8)))
+    assert not row(findings, "b").tied
+
+
+def test_a_row_that_lacks_videos_of_most_rows_says_so() -> None:
+    scores = {name: [*range(8)] for name in ("a", "b", "c")}
+    findings = findings_of(scores, without=("c", range(3)))
+    assert [flag.word for flag in row(findings, "c").flags] == ["5 of 8 videos"]
+    assert not row(findings, "a").flags
+
+
+def test_equal_systems_on_many_prompts_are_not_called_too_few() -> None:
+    same = [*range(30)]
+    findings = findings_of({"a": same, "b": same[::-1], "c": same})
+    notes = " ".join(findings.notes)
+    assert "no pair differs by the corrected test" in notes
+    assert "nothing can be told apart" not in notes
+
+
+def test_a_single_system_and_columns_that_rank_nothing_have_an_answer_of_their_own() -> None:
+    alone = findings_of({"a": [1.0, 2.0]})
+    assert alone.answer[0].text == "A is the only ranked system with a score."
+    diagnosis = MetricInfo("mawe", "M", "px", "neither", "1")
+    assert "rank nothing" in findings_of({"a": [1.0], "b": [2.0]}, column=diagnosis).answer[0].text
+
+
+def test_very_many_pairs_can_still_be_told_apart() -> None:
+    assert 1035 * smallest_p(50, 1035) < 0.05

@@ -221,7 +221,7 @@ def test_rows_that_cannot_be_compared_are_out_of_ranks_and_say_why(
         other.save(record("mine", prompt, 0.0, frames, start=start.format(prompt.id)))
     data = findings(first, other)
     mine = rows(data)["Mine"]
-    assert [found.word for found in mine.flags] == [flag]
+    assert [found.word for found in mine.flags] == [flag, "2 of 3 videos"]
     assert (mine.ranked, mine.marks) == (False, {})
     assert rows(data)["Pan"].marks == {"wobble": "best"}
     assert any(note.startswith("Mine: ") and sentence in note for note in data.notes)

@@ -11,14 +11,14 @@ from bench.cli import cli
 from bench.report.definitions import CARDS, DEFINITIONS, names_with_card
 from bench.validate import pages
 from bench.validate.cores import Cores
-from bench.validate.cover import Cover, smallest_cover
+from bench.validate.cover import Cover, column_cover, smallest_cover
 from bench.validate.cuts import CUT_FRAMES, Cuts, CutVideo, Detection, detect, detections, random_cuts
 from bench.validate.doses import STRENGTHS, DoseTable, DoseTask, dose, measure_doses
 from bench.validate.findings import QUICK, ValidationResults
 from bench.validate.flow_error import EstimatorError, Floor, FlowErrors
 from bench.validate.instruments import MEASUREMENTS, Instruments
 from bench.validate.invariances import Invariance, Tolerance, coded, compare_readings, enlarged
-from bench.validate.ranks import dose_answer
+from bench.validate.ranks import DoseAnswer, dose_answer
 from generators.mini.faults import UNITS
 from metrics import BUILT_IN
 from metrics.drift import DRIFTS
@@ -179,6 +179,15 @@ def test_columns_to_read_together_see_the_most():
     assert smallest_cover(seen, {"blur", "cut", "dip"}, 3) == Cover(("a", "d"), frozenset())
     assert smallest_cover(seen, {"blur", "cut", "dip", "freeze"}, 1) == Cover(("b",), frozenset({"dip", "freeze"}))
     assert smallest_cover({"a": set()}, {"cut"}, 3) == Cover((), frozenset({"cut"}))
+
+
+def test_a_reading_of_few_scenes_is_not_recommended():
+    def answer(verdict):
+        return DoseAnswer(1.0, 1.0, 0.0, 0.0, None, 0.0, verdict)
+
+    answers = {"mawe_mini": {"blur": answer("sees")}, "clip": {"blur": answer("sees")}}
+    curves = {"mawe_mini": {"blur": [[1.0]] * 2}, "clip": {"blur": [[1.0]] * 20}}
+    assert column_cover(DoseTable(curves, answers)).columns == ("clip",)
 
 
 def test_the_same_findings_give_the_same_bytes(tmp_path):

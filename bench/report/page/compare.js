@@ -115,13 +115,13 @@ if (shown) {
     svg.append(make("path", { d: path, stroke: shown.methods[video.method].colour }));
     const line = make("line", { class: "head", x1: 0, x2: 0, y1: 0, y2: 58 });
     svg.append(line);
-    heads.set(video.key, line);
+    heads.set(line, video);
     svg.addEventListener("pointerdown", (event) => {
       const box = svg.getBoundingClientRect();
       const frame = ((event.clientX - box.left) / box.width) * video.frames;
       const near = [...video.seams, ...video.cuts].find((tick) => Math.abs(tick - frame) * (box.width / video.frames) <= 4);
       clock.pause();
-      clock.seek(near === undefined ? Math.floor(frame) : near);
+      clock.seek(Math.floor((((near === undefined ? Math.floor(frame) : near) + 0.5) * clock.fps) / video.fps));
       remember();
     });
     return svg;
@@ -150,9 +150,10 @@ if (shown) {
   function onFrame(frame) {
     $("scrub").value = frame;
     $("time").textContent = `${frame} / ${(clock.frames || 1) - 1} · ${(frame / (clock.fps || 1)).toFixed(1)} s`;
-    for (const line of heads.values()) {
-      line.setAttribute("x1", frame + 0.5);
-      line.setAttribute("x2", frame + 0.5);
+    for (const [line, video] of heads) {
+      const own = Math.min(Math.floor(((frame + 0.5) * video.fps) / (clock.fps || 1)), video.frames - 1) + 0.5;
+      line.setAttribute("x1", own);
+      line.setAttribute("x2", own);
     }
     $("play").textContent = clock.playing ? "⏸" : "▶";
     $("play").setAttribute("aria-label", clock.playing ? "Pause" : "Play");
@@ -187,6 +188,7 @@ if (shown) {
     draw();
     clock.pause();
     clock.seek(Number(words.get("f")) || 0);
+    remember();
     $("compare").scrollIntoView();
     return true;
   }

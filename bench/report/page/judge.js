@@ -24,7 +24,7 @@ if (shown) {
       // A page from disk may not be allowed to keep anything; the export still holds every answer.
     }
     $("judge-count").textContent = `${answers.length} answered`;
-    $("judge-export").disabled = $("judge-forget").disabled = !answers.length;
+    for (const id of ["judge-export", "judge-undo", "judge-forget"]) $(id).disabled = !answers.length;
   }
   function shuffle(list) {
     for (let i = list.length - 1; i > 0; i -= 1) {
@@ -61,7 +61,9 @@ if (shown) {
   }
   function answer(word) {
     if (!pair) return;
-    answers.push({ a: pair[0].key, b: pair[1].key, answer: word, seconds: Math.round((performance.now() - began) / 100) / 10 });
+    const id = [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    const seconds = Math.round((performance.now() - began) / 100) / 10;
+    answers.push({ id, a: pair[0].key, b: pair[1].key, answer: word, seconds });
     keep();
     next();
   }
@@ -78,13 +80,21 @@ if (shown) {
     link.click();
     URL.revokeObjectURL(link.href);
   });
+  $("judge-undo").addEventListener("click", () => {
+    answers.pop();
+    keep();
+  });
   $("judge-forget").addEventListener("click", () => {
+    if (!confirm(`Forget all ${answers.length} answers? Those not exported are lost.`)) return;
     answers = [];
     keep();
   });
   addEventListener("keydown", (event) => {
     const word = { a: "a", b: "b", t: "tie" }[event.key.toLowerCase()];
-    if (word && pair && !event.target.closest("input, select") && !event.ctrlKey && !event.metaKey && !event.altKey) answer(word);
+    if (!word || !pair || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+    const box = $("judge-stage").getBoundingClientRect();
+    const visible = box.top < innerHeight && box.bottom > 0;
+    if (visible && !event.target.closest("input, select")) answer(word);
   });
   keep();
 }

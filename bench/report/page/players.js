@@ -29,12 +29,13 @@ class Clock {
     this.playing = false;
     this.before = 0;
   }
-  // Takes the place of the videos before; `fps` and `frames` are those of the longest one.
+  // Takes the place of the videos before. It counts frames of the fastest one, for as long as the longest one lasts.
   show(items) {
     for (const item of this.items) if (!items.includes(item)) item.element.pause();
     this.items = items;
     this.fps = Math.max(...items.map((item) => item.video.fps), 1);
-    this.frames = Math.max(...items.map((item) => item.video.frames), 1);
+    const length = Math.max(...items.map((item) => item.video.frames / item.video.fps), 0);
+    this.frames = Math.max(Math.ceil(length * this.fps - 1e-6), 1);
     this.seek(Math.min(this.frame, this.frames - 1));
     if (this.playing) this.play();
   }
