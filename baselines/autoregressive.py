@@ -26,12 +26,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 
 from baselines.padding import PADS, blackened, letterbox, unletterbox
 from generators.api import Frames, Request, Start
-from generators.pipelines import check_option
+from generators.pipelines import check_option, check_sides
 from generators.seeds import chunk_seed
 
 Extend = Callable[[Frames, int], Frames]
@@ -51,6 +52,9 @@ class ChunkModel(ABC):
         pad: one of `baselines.padding.PADS`.
         unpad: crop the padding off new frames before scaling them back; False squashes the padded frame.
     """
+
+    size_multiple: ClassVar[int] = 1
+    """What both sides must be multiples of; stated by the class."""
 
     num_frames: int = 16
     height: int = 0
@@ -89,6 +93,7 @@ def autoregress(model: ChunkModel, request: Request, start: Start) -> Iterator[F
             f"{given} conditioning frames are asked for and the first chunk has {len(start.frames)}: set "
             f"conditioning_frames to 1 .. {len(start.frames)}"
         )
+    check_sides(size, model.size_multiple)
     if model.num_frames <= given:
         raise ValueError(f"num_frames = {model.num_frames} must exceed the {given} conditioning frames")
     begin = lru_cache(maxsize=1)(model.begin)

@@ -69,7 +69,7 @@ class Command:
         result: where its answer is: a pattern, relative to the work folder. The newest match counts: a video, or a
             folder of pictures.
         takes: "nothing", "image" (the newest frame) or "video" (the newest frames).
-        context_frames: frames of the video that it is shown, the newest ones; 0 for all that there are.
+        context_frames: frames of the video that it is shown, the newest ones; 0 for as many as the first chunk has.
         drop: frames at the head of its answer that are not new: a number, or "context" for those it was shown.
         num_frames: frames asked for per call; 0 for all that are missing.
         frame_step: it makes k * frame_step + 1 frames; 1 for any number.

@@ -140,6 +140,10 @@ class DiffusersVideo(ImageVaeSettings):
         if self.num_frames:
             check_frame_count(self.pipeline, self.num_frames, facts)
         check_size(self.pipeline, self.height, self.width, facts)
+        if self.fps and "fps" not in facts.names:
+            raise ValueError(
+                f'fps = {self.fps:g}: {self.pipeline} is told no rate; set names = {{ fps = "..." }} if it is'
+            )
 
     @cached_property
     def facts(self) -> PipelineFacts:

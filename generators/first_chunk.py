@@ -24,6 +24,7 @@ from generators.api import Frames, Request, Start
 from generators.frames import resize, to_frames
 from generators.pipelines import (
     ImageVaeSettings,
+    check_steps,
     cpu_generator,
     limit_vae_memory,
     load_pipeline,
@@ -75,6 +76,13 @@ class FirstChunk(ImageVaeSettings):
     refiner_guidance_scale: float = 7.5
     canvas_height: int = 720
     canvas_width: int = 1280
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a setting this model cannot follow."""
+        super().__post_init__()
+        check_steps("num_inference_steps", self.num_inference_steps)
+        if self.refiner and self.offload != "none":
+            raise ValueError(f'offload = "{self.offload}": the refiner stays on the device; use "none", or no refiner')
 
     def draw(self, request: Request) -> Start:
         """Returns the first chunk of a video.

@@ -68,6 +68,18 @@ class ImageVaeSettings(PipelineSettings):
     vae_tiling: bool = False
 
 
+def check_sides(size: tuple[int, int], multiple: int) -> None:
+    """Raises ValueError unless height and width are multiples of a number."""
+    if any(side % multiple for side in size):
+        raise ValueError(f"{size[0]} x {size[1]} pixels: set a height and width that are multiples of {multiple}")
+
+
+def check_steps(name: str, steps: int) -> None:
+    """Raises ValueError unless a number of solver steps is 1 or more."""
+    if steps < 1:
+        raise ValueError(f"{name} = {steps}: a solver takes 1 step or more")
+
+
 def check_option(name: str, value: str, options: tuple[str, ...]) -> None:
     """Raises ValueError, naming the setting and its options, unless `value` is one of them."""
     if value not in options:

@@ -76,11 +76,17 @@ class Weights:
     known_as: str = ""
 
 
+STREAMING = (
+    "streaming_t2v", "streaming_t2v_refined", "streaming_t2v_concat", "streaming_t2v_no_apm", "streaming_t2v_no_cam",
+    "streaming_t2v_sparse",
+)  # fmt: skip
+"""StreamingT2V and its ablations, which stand on the same base model and refiner."""
+
 TABLE: tuple[Weights, ...] = (
     Weights(
         repository="ali-vilab/text-to-video-ms-1.7b",
         system="ModelScope text-to-video (first chunk)",
-        methods=("first_chunk", "naive", "streaming_t2v"),
+        methods=("first_chunk", "naive", *STREAMING),
         files=(*SCHEDULER, *TEXT_FP16, *NETWORKS_FP16),
         licence="CC-BY-NC-4.0",
         commercial="no",
@@ -90,7 +96,7 @@ TABLE: tuple[Weights, ...] = (
     Weights(
         repository="ali-vilab/MS-Vid2Vid-XL",
         system="MS-Vid2Vid-XL (refiner)",
-        methods=("first_chunk", "naive", "streaming_t2v"),
+        methods=("first_chunk", "naive", *STREAMING),
         files=("non_ema_0035000.pth",),
         licence="CC-BY-NC-ND-4.0",
         commercial="no",
@@ -100,7 +106,7 @@ TABLE: tuple[Weights, ...] = (
     Weights(
         repository="PAIR/StreamingT2V",
         system="StreamingT2V",
-        methods=("streaming_t2v",),
+        methods=("streaming_t2v", "streaming_t2v_refined", "streaming_opensora"),
         files=("streaming_t2v.ckpt",),
         licence="no licence on its page; derived from ModelScope (CC-BY-NC-4.0)",
         commercial="no",
@@ -218,7 +224,7 @@ TABLE: tuple[Weights, ...] = (
     Weights(
         repository="hpcai-tech/OpenSora-STDiT-v3",
         system="OpenSora 1.2 transformer",
-        methods=("opensora",),
+        methods=("opensora", "streaming_opensora"),
         files=("config.json", "model.safetensors"),
         licence="Apache-2.0",
         commercial="yes",
@@ -228,7 +234,7 @@ TABLE: tuple[Weights, ...] = (
     Weights(
         repository="hpcai-tech/OpenSora-VAE-v1.2",
         system="OpenSora 1.2 autoencoder",
-        methods=("opensora",),
+        methods=("opensora", "streaming_opensora"),
         files=("config.json", "model.safetensors"),
         licence="Apache-2.0",
         commercial="yes",
@@ -239,7 +245,7 @@ TABLE: tuple[Weights, ...] = (
     Weights(
         repository="DeepFloyd/t5-v1_1-xxl",
         system="T5-XXL (text encoder of OpenSora 1.2)",
-        methods=("opensora",),
+        methods=("opensora", "streaming_opensora"),
         files=(
             "config.json", "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin",
             "pytorch_model.bin.index.json", *T5_TOKENIZER,

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from baselines.autoregressive import ChunkModel, Extend
 from generators.api import Frames, method
@@ -57,6 +57,8 @@ class DynamiCrafterXl(ChunkModel, PipelineSettings):
         negative_prompt: what the unconditional branch reads.
         decode_chunk_size: frames decoded at once.
     """
+
+    size_multiple: ClassVar[int] = 8
 
     variant: str = "fp16"
     weights: str = "hub:Doubiiu/DynamiCrafter_1024"

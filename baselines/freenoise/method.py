@@ -23,7 +23,7 @@ from baselines.freenoise.noise_rescheduling import SHARED_STARTS, covering, enco
 from baselines.padding import unletterbox
 from generators.api import Frames, Request, Start, method
 from generators.frames import to_frames
-from generators.pipelines import PipelineSettings, check_option, cpu_generator
+from generators.pipelines import PipelineSettings, check_option, check_sides, check_steps, cpu_generator
 from generators.seeds import chunk_seed
 from generators.weights import resolve_weights
 
@@ -90,6 +90,9 @@ class FreeNoise(PipelineSettings):
         super().__post_init__()
         check_option("shared_start", self.shared_start, SHARED_STARTS)
         check_option("schedule", self.schedule, SCHEDULES)
+        check_steps("num_inference_steps", self.num_inference_steps)
+        if self.schedule == "uniform" and (1000 % self.num_inference_steps or self.num_inference_steps == 1000):
+            raise ValueError(f"num_inference_steps = {self.num_inference_steps} must divide 1000, and be less")
         if self.shared_start == "noised" and self.schedule == "trailing":
             raise ValueError(
                 'schedule = "trailing" begins without signal, so nothing of the first chunk would be left: '
@@ -103,6 +106,7 @@ class FreeNoise(PipelineSettings):
         from baselines.networks.offload import on_device
 
         height, width = self.height or request.height, self.width or request.width
+        check_sides((height, width), 8)
         generator = cpu_generator(chunk_seed(request.seed, request.prompt, 1))
         total = covering(request.num_frames, self.context_length, self.context_stride)
         encoders = resolve_weights(self.encoders, self.weights_dir)

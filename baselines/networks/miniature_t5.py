@@ -21,7 +21,7 @@ from transformers import T5Config, T5EncoderModel, T5Tokenizer
 from generators.mini import grammar
 
 T5_TOKENS = 28
-"""Tokens of a prompt: those of the longest sentence of the grammar and the end token."""
+"""Tokens of a prompt, the end token among them; of the grammar's longest sentence (28 words) the last word is cut."""
 
 WIDTH = 64
 """Channels of a text token."""
@@ -46,7 +46,7 @@ def build_t5_encoder() -> T5EncoderModel:
 
 
 def encode_captions(encoder: Any, tokenizer: T5Tokenizer, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Returns text tokens [B, LENGTH, WIDTH] and their mask [B, T5_TOKENS], 1 for a token and 0 for padding."""
+    """Returns text tokens [B, T5_TOKENS, WIDTH] and their mask [B, T5_TOKENS], 1 for a token and 0 for padding."""
     read = tokenizer(list(captions), max_length=T5_TOKENS, padding="max_length", truncation=True, return_tensors="pt")
     tokens, keep = read.input_ids.to(encoder.device), read.attention_mask.to(encoder.device)
     return encoder(tokens, attention_mask=keep).last_hidden_state, keep

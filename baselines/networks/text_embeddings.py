@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -76,8 +77,8 @@ class PromptEncoder:
         folder = resolve_weights(self.location, self.weights_dir)
         for text in texts:
             file = self._file(folder, text)
-            if text not in self._embeddings and file is not None and file.is_file():
-                self._embeddings[text] = TextEmbedding(**load_file(file))
+            if text not in self._embeddings and file is not None and (kept := _load(file)) is not None:
+                self._embeddings[text] = kept
         missing = [text for text in dict.fromkeys(texts) if text not in self._embeddings]
         if missing:
             self._embeddings.update(zip(missing, self._run(folder, missing), strict=True))
@@ -115,14 +116,18 @@ class PromptEncoder:
     def _file(self, folder: Path, text: str) -> Path | None:
         """Returns where the embedding of a text is kept on disk; None for encoders that may change under their name.
 
-        The hub cache names a folder by its commit, so another revision has other files.
+        The hub cache names a folder by its commit, and in `weights_dir` sizes and times of the files tell another
+        encoder. What a GPU encodes differs from a CPU's by rounding, and no video may depend on who came first.
         """
         if not self.location.startswith("hub:"):
             return None
         from huggingface_hub.constants import HF_HOME
 
         root = Path(self.weights_dir) if self.weights_dir else Path(HF_HOME) / "longvideo-bench"
-        key = "\n".join([self.location, folder.name, str(self.max_tokens), self.dtype, text])
+        stamps = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(folder.iterdir()) if f.is_file()]
+        stamp = repr(stamps) if self.weights_dir else ""
+        device = self.device.partition(":")[0]
+        key = "\n".join([self.location, folder.name, stamp, str(self.max_tokens), self.dtype, device, text])
         return root / "text-embeddings" / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
 
 
@@ -148,9 +153,20 @@ def _installed(name: str) -> bool:
     return importlib.util.find_spec(top) is not None and importlib.util.find_spec(name) is not None
 
 
+def _load(file: Path) -> TextEmbedding | None:
+    """Returns the embedding in a file, None if it cannot be read: it is made anew then."""
+    try:
+        return TextEmbedding(**load_file(file))
+    except (OSError, SafetensorError, TypeError):
+        return None
+
+
 def _save(embedding: TextEmbedding, file: Path) -> None:
-    """Writes an embedding so that a reader sees all of it or nothing."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Writes an embedding so that a reader sees all of it or nothing; where nothing can be written, nothing is kept."""
     unfinished = file.with_name(f"{file.name}.{os.getpid()}")
-    save_file({name: value.contiguous() for name, value in embedding._asdict().items()}, unfinished)
-    unfinished.replace(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: value.contiguous() for name, value in embedding._asdict().items()}, unfinished)
+        unfinished.replace(file)
+    except (OSError, SafetensorError):  # a read-only folder of weights, or a full disk: the video does not need it
+        unfinished.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from baselines.autoregressive import ChunkModel, Extend
 from generators.api import Frames, method
@@ -55,6 +55,8 @@ class Seine(ChunkModel, PipelineSettings):
         negative_prompt: what the unconditional branch reads.
         decode_chunk_size: frames encoded or decoded at once.
     """
+
+    size_multiple: ClassVar[int] = 8
 
     weights: str = "hub:Vchitect/SEINE"
     base: str = "hub:CompVis/stable-diffusion-v1-4"

@@ -179,7 +179,7 @@ class TemporalAttention(nn.Module):
             self.rotary_emb(query),
             self.rotary_emb(key),
             value,
-            attn_mask=self.time_rel_pos_bias(states.shape[1]).to(query.dtype)[None],
+            attn_mask=self.time_rel_pos_bias(states.shape[1], states.device).to(query.dtype)[None],
         )
         merged: Tensor = self.to_out[0](attended.transpose(1, 2).flatten(2))
         return merged
@@ -213,9 +213,9 @@ class RelativeBias(nn.Module):
         super().__init__()
         self.relative_attention_bias = nn.Embedding(BIAS_BUCKETS, heads)
 
-    def forward(self, num_frames: int) -> Tensor:
-        """Returns the biases [heads, F, F], rows are queries, columns are keys."""
-        times = torch.arange(num_frames, device=self.relative_attention_bias.weight.device)
+    def forward(self, num_frames: int, device: torch.device) -> Tensor:
+        """Returns the biases [heads, F, F] on the device of the frames, rows are queries, columns are keys."""
+        times = torch.arange(num_frames, device=device)  # the layer's own device is none while it is offloaded
         buckets = distance_buckets(times[None, :] - times[:, None])
         biases: Tensor = self.relative_attention_bias(buckets).permute(2, 0, 1)
         return biases

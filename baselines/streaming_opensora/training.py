@@ -9,9 +9,10 @@ Example:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -119,6 +120,10 @@ class FlowObjective:
         velocity = module(noisy, times, live, memory, image, Text(tokens, data.mask[rows]), video)
         error: Tensor = (velocity.float() - (clean - noise)).square()
         return error[:, :, known.shape[2] :].mean()
+
+    def sizes(self) -> dict[str, Any]:
+        """Returns the configuration of the network."""
+        return asdict(self.network.config)
 
     def save(self, folder: Path) -> None:
         """Writes the network as it is."""

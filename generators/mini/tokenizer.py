@@ -18,7 +18,7 @@ from transformers import CLIPTokenizer
 from generators.mini import grammar
 
 LENGTH = 32
-"""Tokens of a prompt for the generators: the grammar's longest sentence has 29, CLIP's 77 cost twice the time."""
+"""Tokens of a prompt for the generators: the grammar's longest sentence has 30, CLIP's 77 cost twice the time."""
 
 
 def build_tokenizer(length: int = LENGTH) -> CLIPTokenizer:

@@ -116,11 +116,14 @@ class EncodedClips:
                 "and one frame before it"
             )
         frames = tensor_frames(torch.from_numpy(pixels))
-        latents = self.codec.encode(frames).float().cpu()
-        text = self.encode_text([caption])[0].cpu()
-        anchors = torch.zeros(possible + 1, 0)
-        if self.encode_image is not None:
-            anchors = self.encode_image(torch.cat([frames[:possible], torch.zeros_like(frames[:1])])).float().cpu()
+        with torch.autocast(
+            torch.get_default_device().type, enabled=False
+        ):  # the trained network's precision, not ours
+            latents = self.codec.encode(frames).float().cpu()
+            text = self.encode_text([caption])[0].cpu()
+            anchors = torch.zeros(possible + 1, 0)
+            if self.encode_image is not None:
+                anchors = self.encode_image(torch.cat([frames[:possible], torch.zeros_like(frames[:1])])).float().cpu()
         encoded = (latents, frames, text, anchors)
         if self.keep:
             self._kept[index] = encoded

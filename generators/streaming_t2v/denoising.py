@@ -12,10 +12,10 @@ Example:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -191,6 +191,10 @@ class DenoisingObjective:
         """The loss of a batch of fresh samples."""
         samples = [self.data.sample(rng) for _ in range(batch)]
         return denoising_loss(module, self.network.config, samples, self.scheduler, random, self.noise_draws)
+
+    def sizes(self) -> dict[str, Any]:
+        """Returns the configuration of the network."""
+        return asdict(self.network.config)
 
     def save(self, folder: Path) -> None:
         """Writes the network as it is."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from generators.api import Frames, Request, Start, method
 from generators.frames import resize, to_frames
-from generators.pipelines import PipelineSettings
+from generators.pipelines import PipelineSettings, check_option, check_steps
 from generators.seeds import chunk_seed
 from generators.weights import resolve_weights
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from generators.streaming_t2v.pipeline import StreamingStage, StreamState, Window
     from generators.streaming_t2v.refiner import Refiner
+
+BLENDINGS = ("released", "paper", "shared_noise", "independent")
+"""How chunks of the refiner are brought together; see `generators.streaming_t2v.blending`."""
 
 PAPER = "arXiv:2403.14773"
 LICENCE = "no licence on its page; derived from ModelScope (CC-BY-NC-4.0)"
@@ -91,6 +94,11 @@ class StreamingT2V(PipelineSettings):
     def __post_init__(self) -> None:
         """Raises ValueError for a setting this method cannot follow."""
         super().__post_init__()
+        check_option("blending", self.blending, BLENDINGS)
+        check_steps("num_inference_steps", self.num_inference_steps)
+        check_steps("refiner_steps", self.refiner_steps)
+        if not 0 <= self.refiner_overlap <= self.refiner_chunk // 2:
+            raise ValueError(f"refiner_overlap = {self.refiner_overlap} must be 0 to half of refiner_chunk")
         if self.offload != "none":
             raise ValueError(f'offload = "{self.offload}": StreamingT2V keeps its networks on the device; use "none"')
 

@@ -3,7 +3,7 @@
 Example:
     python -m generators.streaming_t2v.train --base LOCATION --images LOCATION --config sizes.json \
         --data module:function --out runs/streaming_t2v --steps 100000
-    accelerate launch -m generators.streaming_t2v.train …      (several GPUs)
+    accelerate launch -m generators.streaming_t2v.train --device cuda …      (several GPUs)
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from accelerate import PartialState
 
 from generators.pipelines import PipelineSettings
 from generators.streaming_t2v import loading
 from generators.streaming_t2v.clips import EncodedClips, SampleSource
 from generators.streaming_t2v.denoising import DenoisingObjective, Trained, choose_trained, parameter_table
 from generators.streaming_t2v.network import NetworkConfig, ShortTerm, StreamingNetwork, read_network_config
-from generators.streaming_t2v.training import LearningRateSchedule, TrainingConfig, train_streaming
+from generators.streaming_t2v.training import LearningRateSchedule, TrainingConfig, latest_checkpoint, train_streaming
 from generators.streaming_t2v.warm_up import warm_up_frame_encoder
 from generators.weights import resolve_weights
 
@@ -42,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     data.add_argument("--samples", default="", help="module:function from NetworkConfig to a clips.SampleSource")
     add("--out", type=Path, required=True, help="folder of the run; continued if it exists")
     add("--export", type=Path, help="folder for the finished network, small: float16, without what the base model has")
-    add("--short-term", choices=get_args(ShortTerm), default="cam", help="short-term memory, for ablations")
+    add("--short-term", choices=get_args(ShortTerm), help="short-term memory, for ablations, if not that of --config")
     add("--no-long-term", action="store_true", help="leave the appearance memory out")
     add("--cam-positions", action="store_true", help="CAM's attention knows frames by their number, for an ablation")
     add("--trained", choices=get_args(Trained), default="released", help="which parameters are trained")
@@ -80,6 +81,16 @@ def load_function(name: str, option: str) -> Callable[..., Any]:
     return found
 
 
+def chosen_sizes(sizes: NetworkConfig, options: argparse.Namespace) -> NetworkConfig:
+    """The configuration with what the command line changes of it; what it leaves out stays."""
+    return replace(
+        sizes,
+        short_term=options.short_term or sizes.short_term,
+        long_term=sizes.long_term and not options.no_long_term,
+        cam_positions=sizes.cam_positions or options.cam_positions,
+    )
+
+
 def load_samples(options: argparse.Namespace, sizes: NetworkConfig, folders: Sequence[Path]) -> SampleSource:
     """The samples that `--samples` names, or those cut from the clips that `--data` names."""
     if options.samples:
@@ -99,6 +110,9 @@ def load_samples(options: argparse.Namespace, sizes: NetworkConfig, folders: Seq
 def main(arguments: list[str]) -> None:
     """Trains as the command line says, printing the table of trained parameters and the loss."""
     options = parser().parse_args(arguments)
+    process = PartialState(cpu=options.device == "cpu")
+    if options.device == "cuda":
+        options.device = str(process.device)  # of several processes, each has a GPU of its own
     torch.set_default_device(options.device)
     torch.set_float32_matmul_precision("high")  # TF32 on GPUs that have it
     settings = PipelineSettings(device=options.device, weights_dir=options.weights_dir)
@@ -108,12 +122,7 @@ def main(arguments: list[str]) -> None:
     sizes = (
         read_network_config(options.config.read_text("utf-8"), options.config) if options.config else NetworkConfig()
     )
-    sizes = replace(
-        sizes,
-        short_term=options.short_term,
-        long_term=not options.no_long_term,
-        cam_positions=options.cam_positions,
-    )
+    sizes = chosen_sizes(sizes, options)
     base = loading.load_base(folders, settings)
     torch.manual_seed(options.seed)
     network = StreamingNetwork.from_base(sizes, base).to(options.device)
@@ -126,14 +135,15 @@ def main(arguments: list[str]) -> None:
     for row in parameter_table(network):
         print(f"{row.part:32} {row.parameters:>14,} parameters, {row.trained:>14,} trained")
     samples = load_samples(options, sizes, folders)
-    if not (options.out / "checkpoint").exists():
+    if latest_checkpoint(options.out) is None:
         for error in warm_up_frame_encoder(network, samples, options.frame_encoder_steps, config.batch, config.seed):
             print(f"frame encoder: error {error:.4f}", flush=True)
     scheduler = loading.load_scheduler(folders)
     objective = DenoisingObjective(network, samples, scheduler, options.trained, options.noise_draws)
     for step, loss in train_streaming(objective, config, options.out):
         print(f"step {step}: loss {loss:.4f}", flush=True)
-    if options.export:
+    process.wait_for_everyone()
+    if options.export and process.is_main_process:
         StreamingNetwork.load(options.out / "network").save(options.export / "network", torch.float16, base)
 
 

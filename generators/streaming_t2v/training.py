@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ LearningRateSchedule = Literal["constant", "cosine"]
 
 
 class Objective(Protocol):
-    """What is learned: `denoising.DenoisingObjective`, or anything else with these four."""
+    """What is learned: `denoising.DenoisingObjective`, or anything else with these five."""
 
     @property
     def module(self) -> nn.Module:
@@ -47,6 +48,10 @@ class Objective(Protocol):
             random: draws the noise, on the default device, where the network is.
             batch: samples.
         """
+        ...
+
+    def sizes(self) -> dict[str, Any]:
+        """Returns the configuration of the network, for JSON: a run is continued only with the same."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -169,8 +174,13 @@ def train_streaming(
     training_mode(module)
     average, progress = Average(chosen, config.ema_decay), Progress()
     accelerator.register_for_checkpointing(average, progress)
-    if (out / "checkpoint").is_dir():
-        accelerator.load_state(str(out / "checkpoint"))
+    if accelerator.is_main_process:
+        _same_run(out, config, objective)
+    checkpoint = latest_checkpoint(out)
+    if checkpoint is not None:
+        accelerator.load_state(str(checkpoint))
+        if accelerator.is_main_process:
+            _forget_later(out, progress.step)
     last = config.steps if stop_after is None else min(stop_after, config.steps)
     while progress.step < last:
         loss = _step(accelerator, module, optimiser, objective, config, progress.step)
@@ -231,11 +241,55 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
 
 
 def _save(accelerator: Accelerator, objective: Objective, average: Average, out: Path) -> None:
-    accelerator.save_state(str(out / "checkpoint"))
+    """Writes a checkpoint beside the old one and then puts it in its place: a kill at any moment leaves a whole one."""
+    fresh, kept = out / "checkpoint.new", out / "checkpoint"
     if accelerator.is_main_process:
+        shutil.rmtree(fresh, ignore_errors=True)
+    accelerator.wait_for_everyone()
+    accelerator.save_state(str(fresh))
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        old = out / "checkpoint.old"
+        shutil.rmtree(old, ignore_errors=True)
+        if kept.is_dir():
+            kept.rename(old)
+        fresh.rename(kept)
+        shutil.rmtree(old, ignore_errors=True)
         average.swap()
         objective.save(out / "network")
         average.swap()
+
+
+def latest_checkpoint(out: Path) -> Path | None:
+    """Returns the newest whole checkpoint: the one before, if a kill came between its move and the new one's."""
+    return next((out / name for name in ("checkpoint", "checkpoint.old") if (out / name).is_dir()), None)
+
+
+def _same_run(out: Path, config: TrainingConfig, objective: Objective) -> None:
+    """Writes down what a run is, or refuses to continue another one.
+
+    Raises:
+        ValueError: the folder holds a run of other settings or sizes; only its length may change.
+    """
+    asked = {name: value for name, value in asdict(config).items() if name not in ("steps", "save_every")}
+    asked |= {"sizes": objective.sizes()}
+    file = out / "run.json"
+    if latest_checkpoint(out) is not None and file.is_file():
+        known = json.loads(file.read_text(encoding="utf-8"))
+        other = sorted(name for name, value in json.loads(json.dumps(asked)).items() if known.get(name) != value)
+        if other:
+            raise ValueError(
+                f"{out} holds a run with other {', '.join(other)}: continue it as it began, or name another"
+            )
+    file.write_text(json.dumps(asked, indent=1) + "\n", encoding="utf-8")
+
+
+def _forget_later(out: Path, step: int) -> None:
+    """Takes the steps after the checkpoint out of the log: they are made again."""
+    log = out / "log.jsonl"
+    if log.is_file():
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+        log.write_text("".join(line for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")
 
 
 def _log(out: Path, step: int, loss: float) -> None:

@@ -14,12 +14,14 @@ from baselines.freenoise.method import FreeNoise
 from baselines.i2vgen_xl.method import I2vgenXl
 from baselines.naive import Naive
 from baselines.padding import blackened, letterbox, unletterbox
+from baselines.seine.method import Seine
 from baselines.sparsectrl.method import SparseCtrl
 from baselines.svd import Svd
 from generators.api import Request, Start
 from generators.first_chunk import FirstChunk
 from generators.frames import to_frames
 from generators.seeds import chunk_seed
+from generators.streaming_t2v.method import StreamingT2V
 from generators.weights import MissingWeightsError
 
 SIZE = 32
@@ -370,6 +372,15 @@ def test_settings_are_checked() -> None:
         Svd(offload="disk")
     with pytest.raises(ValueError, match="cuda"):
         Svd(offload="model")
+    with pytest.raises(ValueError, match="the refiner stays on the device"):
+        Naive(device="cuda", offload="model", refiner="hub:ali-vilab/MS-Vid2Vid-XL")
+    for steps in (0, 30, 1000):
+        with pytest.raises(ValueError, match=f"num_inference_steps = {steps}"):
+            FreeNoise(num_inference_steps=steps)
+    with pytest.raises(ValueError, match="blending"):
+        StreamingT2V(blending="papr")
+    with pytest.raises(ValueError, match="68 x 68 pixels: set a height and width that are multiples of 8"):
+        next(Seine(height=68, width=68).generate(request_(), start()))
 
 
 def test_half_precision_runs(text_to_video: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import cpu_offload
 from diffusers import I2VGenXLUNet
 from torch import Tensor, nn
 from transformers.models.t5.modeling_t5 import T5Attention
@@ -83,6 +84,17 @@ def test_seine_frames_see_each_other_and_clips_do_not() -> None:
     assert torch.equal(before[1], after[1])
     with pytest.raises(ValueError, match="makes 4 frames at a time, but the clip has 3"):
         network(clips[:, :, :3], torch.tensor([5, 5]), text)
+
+
+@torch.no_grad()
+def test_seine_runs_layer_by_layer() -> None:
+    """As the harness runs it after a second out-of-memory: between its turns a layer has no storage."""
+    torch.manual_seed(0)
+    network = SeineUNet(**TINY, cross_attention_dim=8, num_attention_heads=2, norm_num_groups=4, num_frames=4).eval()
+    inputs = (torch.randn(1, 9, 4, 8, 8), torch.tensor([5]), torch.randn(1, 77, 8))
+    whole = network(*inputs)
+    cpu_offload(network, torch.device("cpu"))
+    assert torch.equal(network(*inputs), whole)
 
 
 @torch.no_grad()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -282,6 +284,27 @@ def test_embeddings_of_released_encoders_are_kept_on_disk(text_folder: Path, tmp
     assert file.stat().st_mtime_ns == file_time
     encoder("hub:owner/t5", tmp_path, max_tokens=9).encode(["ab"])
     assert len(list((tmp_path / "text-embeddings").iterdir())) == 2
+
+
+def test_a_cache_of_embeddings_never_costs_the_video(
+    text_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(text_folder, tmp_path / "owner" / "t5")
+    (fresh,) = encoder("hub:owner/t5", tmp_path).encode(["ab"])
+    (file,) = (tmp_path / "text-embeddings").iterdir()
+    file.write_bytes(b"torn")
+    assert torch.equal(encoder("hub:owner/t5", tmp_path).encode(["ab"])[0].tokens, fresh.tokens)
+    assert file.stat().st_size > 100  # written anew
+    (weights,) = (tmp_path / "owner" / "t5").glob("*.safetensors")
+    os.utime(weights, ns=(1, 1))  # another encoder in the same place
+    encoder("hub:owner/t5", tmp_path).encode(["ab"])
+    assert len(list((tmp_path / "text-embeddings").iterdir())) == 2
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("baselines.networks.text_embeddings.save_file", full)
+    assert encoder("hub:owner/t5", tmp_path).encode(["cd"])[0].tokens.shape == fresh.tokens.shape
 
 
 def test_sentencepiece_is_asked_for_where_it_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from generators.streaming_t2v.denoising import (
     parameter_table,
 )
 from generators.streaming_t2v.network import NetworkConfig, ShortTerm, StreamingNetwork
-from generators.streaming_t2v.train import load_function, parser
+from generators.streaming_t2v.train import chosen_sizes, load_function, parser
 from generators.streaming_t2v.training import TrainingConfig, draws, learning_rate, train_streaming, training_mode
 from generators.streaming_t2v.unet import VideoUNetConfig
 from generators.streaming_t2v.warm_up import warm_up_frame_encoder
@@ -251,6 +251,46 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(tmp_path: Path) -> 
     assert [entry["step"] for entry in logs[0]] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("killed", ["while writing", "between the moves"])
+def test_a_kill_while_saving_loses_nothing(tmp_path: Path, killed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(tmp_path / "whole")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    run(tmp_path / "parts", stop_after=2)
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+    def dies(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    real = Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        return dies() if path.name == "checkpoint.new" else real(path, target)  # type: ignore[func-returns-value]
+
+    with monkeypatch.context() as patched:
+        if killed == "while writing":
+            patched.setattr("accelerate.accelerator.save_custom_state", dies)
+        else:
+            patched.setattr(Path, "rename", rename)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "parts", stop_after=3)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    run(tmp_path / "parts")
+    whole = StreamingNetwork.load(tmp_path / "whole" / "network").state_dict()
+    parts = StreamingNetwork.load(tmp_path / "parts" / "network").state_dict()
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 4]
+
+
+def test_a_run_is_not_continued_as_another(tmp_path: Path) -> None:
+    run(tmp_path, stop_after=1)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    with pytest.raises(ValueError, match="holds a run with other learning_rate, seed"):
+        run(tmp_path, seed=1, learning_rate=1e-3)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    run(tmp_path, steps=5, stop_after=2)  # a run may become longer
+
+
 def test_what_is_saved_is_the_average(tmp_path: Path) -> None:
     network = run(tmp_path, steps=2)
     saved = StreamingNetwork.load(tmp_path / "network").state_dict()
@@ -313,3 +353,27 @@ def test_settings_from_a_file(tmp_path: Path) -> None:
     stored = Path(__file__).parents[2] / "generators" / "mini" / "streaming_t2v.args"
     options = parser().parse_args([f"@{stored}", "--out", str(tmp_path), "--short-term", "concat"])
     assert (options.short_term, options.trained, options.batch) == ("concat", "miniature", 8)
+
+
+def test_what_the_command_line_leaves_out_is_the_configurations() -> None:
+    given = replace(SIZES, short_term="concat", long_term=False, cam_positions=True)
+    assert (
+        chosen_sizes(given, parser().parse_args(["--base", "b", "--data", "d", "--out", "o", "--steps", "1"])) == given
+    )
+    words = ["--base", "b", "--data", "d", "--out", "o", "--steps", "1", "--short-term", "none", "--no-long-term"]
+    changed = chosen_sizes(SIZES, parser().parse_args(words))
+    assert (changed.short_term, changed.long_term, changed.cam_positions) == ("none", False, False)
+
+
+def test_data_is_encoded_in_its_own_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, encode = [], Codec.encode
+
+    def watched(codec: Codec, frames: Tensor, noise: Tensor | None = None) -> Tensor:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return encode(codec, frames, noise)
+
+    monkeypatch.setattr(Codec, "encode", watched)
+    kept = clips()
+    with torch.autocast("cpu", torch.bfloat16):
+        kept.sample(np.random.default_rng(0))
+    assert seen == [False]

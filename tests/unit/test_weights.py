@@ -199,3 +199,11 @@ def test_a_tokenizer_without_its_vocabulary_is_not_complete(tmp_path: Path) -> N
 def test_animatediffs_last_step_leaves_no_noise() -> None:
     stored = PNDMScheduler(beta_schedule="scaled_linear", set_alpha_to_one=False, steps_offset=1).config
     assert DDIMScheduler.from_config({**stored, **LINEAR_BETAS}).final_alpha_cumprod == 1
+
+
+@pytest.mark.parametrize("name", sorted(find_plugins().methods))
+def test_every_weights_of_the_hub_that_a_method_names_is_in_its_rows(name: str) -> None:
+    fields = dataclasses.fields(find_plugins().methods[name].cls)
+    named = [f.default for f in fields if isinstance(f.default, str) and f.default.startswith("hub:")]
+    repositories = {"/".join(location.removeprefix("hub:").split("/")[:2]) for location in named}
+    assert repositories <= {entry.repository for entry in needed(name)}
