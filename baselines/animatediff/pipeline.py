@@ -7,8 +7,8 @@ fourth: motion learned once serves every network fine-tuned from the same one, w
 Source: guoyww/AnimateDiff, configs/inference/inference-v3.yaml (linear betas 0.00085 to 0.012, offset 1, no clipping).
 
 Example:
-    >>> sorted(LINEAR_BETAS)
-    ['beta_end', 'beta_schedule', 'beta_start', 'clip_sample', 'steps_offset']
+    >>> LINEAR_BETAS["beta_start"], LINEAR_BETAS["beta_end"], LINEAR_BETAS["steps_offset"]
+    (0.00085, 0.012, 1)
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Example:
     >>> base = STDiT3Config(depth=3, hidden_size=96, num_heads=4, caption_channels=64, model_max_length=28)
     >>> network = StreamingSTDiT3(miniature_sizes(base))
     >>> sum(parameter.numel() for parameter in choose_memories(network))
-    1064454
+    1054158
 """
 
 from __future__ import annotations

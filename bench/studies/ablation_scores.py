@@ -2,7 +2,7 @@
 
 Example:
     >>> with_interval(summarise([1.0, 2.0, 3.0, 2.0], ["a", "b", "c", "d"]))
-    '2 ± 0.62'
+    '2 ± 0.75'
 """
 
 from __future__ import annotations

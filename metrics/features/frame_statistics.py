@@ -143,7 +143,7 @@ def frame_exposure(frame: NDArray[np.uint8], colour: tuple[float, ...]) -> tuple
     Example:
         >>> white = np.full((4, 4, 3), 255, np.uint8)
         >>> [round(number, 6) for number in frame_exposure(white, (255.0, 255.0, 255.0))]
-        (1.0, 0.0, 1.0, 0.0, 0.0)
+        [1.0, 0.0, 1.0, 0.0, 0.0]
 
     Source: ours; Self-Forcing++ (arXiv:2510.02283), section 3.4, says why quality scores do not replace it.
     """

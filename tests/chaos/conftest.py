@@ -22,7 +22,7 @@ class Extent(NamedTuple):
     damages: int
 
 
-SHORT = Extent(seed=1, kills=45, damages=24)
+SHORT = Extent(seed=1, kills=45, damages=51)
 LONG = Extent(seed=2, kills=300, damages=200)
 
 

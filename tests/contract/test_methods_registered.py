@@ -12,7 +12,6 @@ from bench.check import checks_of_method, sample_start
 from bench.profile import Profile, load_profile
 from bench.settings import construct, resolve_settings, run_settings
 from generators.api import Frames, Method, MethodInfo, Request
-from generators.weights import MissingWeightsError
 
 # diffusers 0.42 hands torch tensors to numpy in its schedulers
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -37,10 +36,7 @@ def built(request: pytest.FixtureRequest) -> Built:
     plugin = find_plugins().methods[request.param]
     profile = quick_profile(plugin)
     method = construct(plugin.cls, settings_of(plugin, profile), plugin.info.name)
-    try:
-        return Built(plugin, profile, method, video_of(method, profile, seed=0))
-    except MissingWeightsError as missing:
-        pytest.skip(str(missing))
+    return Built(plugin, profile, method, video_of(method, profile, seed=0))
 
 
 def settings_of(plugin: Plugin[MethodInfo], profile: Profile) -> dict[str, object]:

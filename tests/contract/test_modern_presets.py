@@ -82,7 +82,13 @@ UNSOUND = frozenset({"kandinsky5_i2v_lite", "kandinsky5_i2v_pro"})
 """Presets whose pipeline leaves values that are not finite in latents of tiny random networks; cause unknown."""
 
 
-@pytest.mark.parametrize("name", [name for name in PIPELINES if name not in UNSOUND])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.xfail(raises=ValueError, reason="not finite") if name in UNSOUND else ())
+        for name in PIPELINES
+    ],
+)
 def test_a_preset_makes_sixty_frames(name: str, tmp_path: Path) -> None:
     settings = scaled(name, tmp_path)
     start = sample_start(VideoSettings(60, 64, 64, 10.0))

@@ -245,6 +245,60 @@ def test_changed_settings_of_a_metric_are_scored_again(here: Path) -> None:
         assert after["brightness"] == pytest.approx(2 * before["brightness"])
 
 
+KEPT = """
+from dataclasses import dataclass
+import weakref
+import numpy as np
+from generators.api import method
+
+@method(name="watcher", title="Watcher", paper="", licence="none", continues_start=False)
+@dataclass
+class Watcher:
+    '''Fails if anybody still holds the chunk before the last one.'''
+
+    def generate(self, request, start):
+        chunks = []
+        for _ in range(request.num_frames):
+            assert len(chunks) < 2 or chunks[-2]() is None, "an earlier chunk is still held"
+            chunk = np.zeros((1, request.height, request.width, 3), np.uint8)
+            chunks.append(weakref.ref(chunk))
+            yield chunk
+            del chunk
+"""
+
+
+def test_frames_flow_once_and_are_forgotten(here: Path) -> None:
+    Path("watcher.py").write_text(KEPT)
+    assert command("--plugin", "watcher.py", methods="watcher") == 0
+    assert {record.reason for record in Store("out").records()} == {""}
+
+
+def test_a_video_is_on_disk_before_its_record_and_each_before_its_name(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, str]] = []
+    real_fsync, real_replace = os.fsync, os.replace
+
+    def fsync(descriptor: int) -> None:
+        done.append(("fsync", Path(f"/proc/self/fd/{descriptor}").readlink().name))
+        real_fsync(descriptor)
+
+    def replace(source: Any, target: Any, **options: Any) -> None:
+        done.append(("replace", Path(target).name))
+        real_replace(source, target, **options)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    assert command() == 0
+    for record in Store("out").records():
+        video, written = done.index(("replace", f"{record.key}.mkv")), done.index(("replace", f"{record.key}.json"))
+        assert video < written
+        for at in (video, written):
+            assert done[at - 1][0] == "fsync"  # the content
+            assert done[at - 1][1].startswith(".tmp-")
+            assert done[at + 1] == ("fsync", "walk")  # the folder, so that the name is there, too
+
+
 def test_a_new_version_of_a_metric_is_scored_again_on_the_same_videos(here: Path) -> None:
     shine = BRIGHTNESS.replace("brightness", "shine")
     for version in ("1", "2"):

@@ -26,7 +26,6 @@ def test_the_end_point_error_of_dis_is_below_that_of_no_flow():
     assert found.visible <= found.everywhere
 
 
-@pytest.mark.skipif(not TOOLS.raft, reason="the mini flow network has no weights here")
 def test_the_mini_network_is_better_than_dis():
     errors = {
         name: summarised([measure_pairs(PairTask(name, weights, clip)) for clip in range(4)])

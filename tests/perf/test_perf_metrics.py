@@ -131,6 +131,7 @@ def test_streaming_raft_on_a_gpu(benchmark, model, batch, monkeypatch):
     assert mawe_of(frames, ours) == pytest.approx(mawe_of(frames, reference), rel=1e-4)
 
 
+@pytest.mark.by_hand  # a rate depends on the core
 def test_scuts_keeps_up(benchmark):
     frames = panning(40, 720).permute(0, 2, 3, 1).numpy().copy()
 
@@ -146,6 +147,7 @@ def test_scuts_keeps_up(benchmark):
     assert max(rates) >= 350, rates
 
 
+@pytest.mark.by_hand  # likewise
 def test_splat_costs_little_next_to_a_network(benchmark):
     frames = resize_frames(np.random.default_rng(0).integers(0, 256, (2, 720, 720, 3), dtype=np.uint8), 720)
     flow = 3 * torch.randn(1, 2, 720, 720, generator=torch.Generator().manual_seed(0))

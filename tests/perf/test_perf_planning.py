@@ -74,7 +74,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, flo
 def test_ten_thousand_finished_cells_take_little_memory_and_no_torch(answers: dict[str, dict[str, float]]) -> None:
     assert answers["resume"]["left"] == 0
     assert not answers["resume"]["torch"]
-    assert max(answer["megabytes"] for answer in answers.values()) < 500
+    assert max(answer["megabytes"] for answer in answers.values()) < 120  # 64 measured; all records at once take 300
 
 
 @pytest.mark.slow

@@ -255,7 +255,13 @@ def test_every_mean_is_that_of_the_files(
         assert int(row["m_n"]) + int(row["m_undefined"]) == len(values) == int(row["ok"]) == int(row["planned"])
     for line in csv.DictReader(io.StringIO(curves_csv(over_time))):
         assert close(number(line["mean"]), mean(list(found[line["method"]].values())))
-    for line in csv.DictReader(io.StringIO(comparisons_csv(data))):
+    tests = list(csv.DictReader(io.StringIO(comparisons_csv(data))))
+    assert len(tests) == len(data.comparisons)
+    for line, comparison in zip(tests, data.comparisons, strict=True):
+        test = comparison.test
+        told = [test.low, test.high, test.std, test.p, comparison.p_holm]
+        assert [number(line[name]) for name in ("low", "high", "std", "p", "p_holm")] == told
+        assert (int(line["prompts"]), line["exact"]) == (test.n, str(test.exact))
         pairs: dict[str, list[float]] = {}
         for (text, seed), value in found[line["first"]].items():
             other = found[line["second"]][text, seed]

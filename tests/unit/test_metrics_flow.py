@@ -130,7 +130,7 @@ def test_half_precision_is_an_option_that_stays_close():
         flow_of(RaftFlow(seeded(lambda: build_raft(RAFT_MINI)), precision=p), frames) for p in PRECISIONS_TRIED
     )
     assert half.dtype == torch.float32
-    assert 0 < float((full - half).abs().max()) < 0.05 * float(full.abs().max()) + 0.1
+    assert 0 < float((full - half).abs().max()) < 0.1  # 0.04 measured
 
 
 def test_dis_finds_a_translation():

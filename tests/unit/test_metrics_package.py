@@ -5,17 +5,28 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
+import baselines
+import bench
+import generators
 import metrics
 
-MODULES = ["metrics", *(f"metrics.{module.name}" for module in pkgutil.iter_modules(metrics.__path__))]
+PACKAGES = (baselines, bench, generators, metrics)
+MODULES = [
+    name
+    for package in PACKAGES
+    for name in (package.__name__, *(m.name for m in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")))
+    if not name.endswith("__main__")
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_in_docstrings(name):
-    result = doctest.testmod(importlib.import_module(name))
+def test_examples_in_docstrings(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert result.failed == 0
 
 

@@ -232,7 +232,7 @@ def test_half_precision_towers_stay_close(weights):
     full, half = (ClipScore(weights=str(weights / "clip"), dtype=dtype) for dtype in ("float32", "bfloat16"))
     frames = walk(4)
     values = [scores({"clip": one}, frames)["clip"].value for one in (full, half)]
-    assert values[0] == pytest.approx(values[1], abs=1.0)
+    assert values[0] == pytest.approx(values[1], abs=0.2)  # 0.08 measured; another video differs by 1.9
     assert values[0] != values[1]
 
 

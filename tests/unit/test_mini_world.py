@@ -102,6 +102,7 @@ def test_flow_back_undoes_flow_forth_where_nothing_is_hidden():
     assert np.abs(there + np.moveaxis(forth, 0, -1))[inside].max() < 0.2
 
 
+@pytest.mark.by_hand  # a rate depends on the core
 def test_a_core_renders_300_frames_a_second():
     clip = random_clip(2)
     clip.render(0, 64)

@@ -374,7 +374,7 @@ def test_settings_it_cannot_follow() -> None:
 def test_half_precision_stays_close(weights: Path) -> None:
     exact = next(build(weights).generate(request(), start())).astype(float)
     half = next(build(weights, dtype="bfloat16").generate(request(), start())).astype(float)
-    assert 0 < np.abs(exact - half).mean() < 12
+    assert 0 < np.abs(exact - half).mean() < 5  # 3.1 measured; without guidance it is 9
 
 
 def test_importing_the_method_does_not_import_torch() -> None:
