@@ -33,6 +33,7 @@ from baselines.opensora_plan.vae import CausalVAE
 from baselines.opensora_plan.vae_training import CONFIG as VAE
 from generators.mini.data import as_pixels
 from generators.mini.denoising import CACHE, WEIGHTS, left_out, levels
+from generators.mini.latents import kept_in
 from generators.mini.rendered import CLIPS as CLIPS_RENDERED
 from generators.mini.rendered import STILLS, Rendered, load_captions, load_rendered
 from generators.mini.training import Recipe, StepRandom
@@ -135,7 +136,7 @@ def load_latents(cache: Path, weights: Path) -> tuple[dict[str, Tensor], dict[st
     `grey_still` and `grey_chunk` (all grey) [1, C, T', 8, 8]; the captions are `stills` and `chunks`.
     """
     device = str(torch.get_default_device())
-    path = cache / "opensora_plan_latents.safetensors"
+    path = kept_in(cache, "opensora_plan_latents", weights / "opensora_plan" / "vae")
     if not path.exists():
         vae = load_causal_vae(weights / "opensora_plan" / "vae", device, torch.float32)
         save_file(_make_latents(vae, load_rendered(cache)), path.with_suffix(".tmp"))

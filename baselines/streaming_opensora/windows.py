@@ -30,7 +30,7 @@ from baselines.opensora.vae import STRETCH_FRAMES, OpenSoraVAE
 from baselines.streaming_opensora.network import MemoryConfig, known_frames
 from generators.api import Frames
 from generators.mini.data import as_pixels
-from generators.mini.latents import SHARED, load_library
+from generators.mini.latents import SHARED, kept_in, load_library
 from generators.mini.rendered import by_all_cores, scene_of
 from generators.mini.windows import load_views
 
@@ -77,7 +77,8 @@ def load_windows(sizes: MemoryConfig, cache: Path, weights: Path) -> FlowWindows
     library = load_library(cache, weights)
     views = load_views(library, cache, weights)
     count = len(views.anchors)
-    path = cache / f"streaming_opensora_{sizes.known_latents}.safetensors"
+    networks = (weights / "opensora" / "vae", weights / SHARED)
+    path = kept_in(cache, f"streaming_opensora_{sizes.known_latents}", *networks)
     if not path.exists():
         _make(path, weights, library.clips[:count], STRETCH_FRAMES - known_frames(sizes.known_latents))
     state = load_file(path, device=str(torch.get_default_device()))

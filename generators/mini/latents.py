@@ -10,6 +10,7 @@ Example:
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,9 +56,21 @@ class Library:
     autoencoder: str = SHARED
 
 
+def kept_in(cache: Path, name: str, *networks: Path) -> Path:
+    """Returns the file that keeps what these networks make of the rendered frames.
+
+    Its name ends in a hash of their files: a network that is trained anew never meets what its predecessor made.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(file for folder in networks for file in folder.glob("*.safetensors")):
+        digest.update(file.read_bytes())
+    return cache / f"{name}_{digest.hexdigest()[:8]}.safetensors"
+
+
 def load_library(cache: Path, weights: Path, autoencoder: str = SHARED) -> Library:
     """Returns the latents, made (from rendered frames and two networks in `weights`) if not in `cache`."""
-    path = cache / f"latents_{autoencoder.replace('/', '_')}.safetensors"
+    networks = (weights / autoencoder, weights / "svd" / "image_encoder")
+    path = kept_in(cache, f"latents_{autoencoder.replace('/', '_')}", *networks)
     if not path.exists():
         _make(path, weights, autoencoder)
     with safe_open(path, framework="pt", device=str(torch.get_default_device())) as file:

@@ -27,7 +27,7 @@ from torch.nn.functional import conv2d, interpolate, pad
 
 from generators.api import Frames
 from generators.mini.data import random_clip, to_tensor
-from generators.mini.latents import LIGHT
+from generators.mini.latents import LIGHT, kept_in
 from generators.mini.rendered import map_by_all_cores
 from generators.mini.training import StepRandom
 from generators.mini.windows import spoil_latents
@@ -67,7 +67,7 @@ def load_pairs(clips: int, cache: Path, weights: Path, device: torch.device) -> 
         weights: folder of the miniature weights, for the autoencoder.
         device: where the autoencoder runs; the noise that spoils is drawn there.
     """
-    path = cache / f"pairs_{clips}.safetensors"
+    path = kept_in(cache, f"pairs_{clips}", weights / LIGHT)
     if not path.exists():
         with device:
             _make(path, clips, weights, device)

@@ -27,7 +27,7 @@ from transformers import CLIPVisionModelWithProjection
 from generators.api import Frames
 from generators.mini.data import to_tensor
 from generators.mini.denoising import CACHE, WEIGHTS, FrozenText
-from generators.mini.latents import Library, load_library
+from generators.mini.latents import Library, kept_in, load_library
 from generators.mini.rendered import by_all_cores, scene_of
 from generators.mini.training import StepRandom
 from generators.streaming_t2v.clips import Sample
@@ -110,7 +110,8 @@ def load_views(library: Library, cache: Path = CACHE, weights: Path = WEIGHTS) -
         cache: where they are kept.
         weights: folder of the miniature weights: autoencoder and image encoder.
     """
-    path = cache / f"views_{library.autoencoder.replace('/', '_')}.safetensors"
+    networks = (weights / library.autoencoder, weights / "svd" / "image_encoder")
+    path = kept_in(cache, f"views_{library.autoencoder.replace('/', '_')}", *networks)
     if not path.exists():
         _make(path, library, weights)
     state = load_file(path, str(torch.get_default_device()))

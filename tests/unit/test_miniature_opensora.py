@@ -243,8 +243,13 @@ def test_latents_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "grey_still": (1, PLAN, 1, 8, 8), "grey_chunk": (1, PLAN, 13, 8, 8),
     }  # fmt: skip
     assert texts == {"stills": ["still"], "chunks": ["clip"]}
-    nowhere = tmp_path / "nowhere"  # the second time nothing is encoded
-    assert torch.equal(opensora_plan_training.load_latents(tmp_path, nowhere)[0]["masked"], latents["masked"])
+    monkeypatch.setattr(opensora_plan_training, "load_causal_vae", lambda *_: pytest.fail("encoded again"))
+    assert torch.equal(opensora_plan_training.load_latents(tmp_path, WEIGHTS)[0]["masked"], latents["masked"])
+    other = tmp_path / "weights" / "opensora_plan" / "vae"
+    other.mkdir(parents=True)
+    (other / "model.safetensors").write_bytes(b"trained anew")
+    with pytest.raises(pytest.fail.Exception, match="encoded again"):
+        opensora_plan_training.load_latents(tmp_path, tmp_path / "weights")
 
 
 def test_every_caption_fits_the_text_encoder(tmp_path: Path) -> None:
