@@ -62,13 +62,16 @@ def choose_prompts(selection: str, profile: Profile) -> PromptSet:
     Raises:
         ConfigError: a number that the set does not have, or what `load_prompts` raises.
     """
-    if selection not in ("", "all") and not re.fullmatch(r"-?\d+", selection, re.ASCII):
+    is_number = re.fullmatch(r"-?\d+", selection, re.ASCII) is not None
+    if selection not in ("", "all") and not is_number:
         return load_prompts(selection)
     chosen = load_prompts(profile.run.prompts)
-    count = int(selection) if selection not in ("", "all") else profile.run.num_prompts * (selection == "")
-    if count < 0 or (count == 0 and selection not in ("", "all")) or count > len(chosen.prompts):
-        raise ConfigError(f"--prompts {selection or count}: {chosen.label} has 1 to {len(chosen.prompts)} prompts")
-    if count in (0, len(chosen.prompts)):
+    whole = len(chosen.prompts)
+    usual = whole if selection == "all" else profile.run.num_prompts or whole
+    count = int(selection) if is_number else usual
+    if not 1 <= count <= whole:
+        raise ConfigError(f"--prompts {selection or count}: {chosen.label} has 1 to {whole} prompts")
+    if count == whole:
         return chosen
     return PromptSet(f"first {count} of {chosen.label}", chosen.prompts[:count])
 
@@ -209,7 +212,7 @@ def todo(spec: RunSpec, catalog: Catalog, store: Store, redo: str = "") -> Todo:
         store: the folder.
         redo: "failed" for cells and scores that failed or were skipped, "all" for every cell, "" for neither.
     """
-    wanted = {name: (catalog.metrics[name].info.version, stored_identity(spec.metrics[name])) for name in spec.metrics}
+    wanted = wanted_scores(catalog, spec.metrics)
     videos: list[Cell] = []
     scores: list[tuple[Record, tuple[str, ...]]] = []
     notes: list[str] = []
@@ -248,6 +251,11 @@ def _as_said_today(cell: Cell, record: Record, title: str) -> Record:
     assert cell.given is not None
     extra = dict(cell.given.extra)
     return dataclasses.replace(record, title=title, prompt=cell.prompt, source=cell.given.path, extra=extra)
+
+
+def wanted_scores(catalog: Catalog, metrics: Mapping[str, Settings]) -> dict[str, tuple[str, Settings]]:
+    """Returns version and stored settings by metric: what a stored score must have been computed with."""
+    return {name: (catalog.metrics[name].info.version, stored_identity(own)) for name, own in metrics.items()}
 
 
 def stale_scores(record: Record, wanted: Mapping[str, tuple[str, Settings]], redo: str = "") -> tuple[str, ...]:

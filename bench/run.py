@@ -107,7 +107,7 @@ def execute(
     left = todo(spec, catalog, store, redo)
     settle(left, store)
     damage += left.notes
-    outcomes = _work(spec, store, left) if left.videos or left.scores else []
+    outcomes = _do_what_is_left(spec, store, left) if left.videos or left.scores else []
     store.refresh()
     _log_failures(store, outcomes)
     now = store.known()
@@ -142,7 +142,7 @@ def _unique(sentences: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(sentences))
 
 
-def _work(spec: RunSpec, store: Store, left: Todo) -> list[Outcome]:
+def _do_what_is_left(spec: RunSpec, store: Store, left: Todo) -> list[Outcome]:
     """Does what is left; returns what became of every task."""
     from bench.executors import open_executor
     from bench.tasks import Task
@@ -155,17 +155,17 @@ def _work(spec: RunSpec, store: Store, left: Todo) -> list[Outcome]:
         tasks.append(Task("scores", cells[record.key], metrics, state=store.state(cells[record.key])))
     with open_executor(spec, store, max(len(starts), len(tasks))) as executor:
         to_draw = [Task("start", cell, state=store.state(cell, start=True)) for cell in starts]
-        drawn = _shared("first chunks", store, executor, to_draw)
+        drawn = _until_done("first chunks", store, executor, to_draw)
         blocked = {outcome.task.cell.start_key: outcome for outcome in drawn if outcome.status != "ok"}
         unblocked = [task for task in tasks if not _blocked(spec, store, task, blocked)]
-        return drawn + _shared("cells", store, executor, unblocked)
+        return drawn + _until_done("cells", store, executor, unblocked)
 
 
-def _shared(what: str, store: Store, executor: Executor, tasks: Sequence[Task]) -> list[Outcome]:
+def _until_done(what: str, store: Store, executor: Executor, tasks: Sequence[Task]) -> list[Outcome]:
     """Returns what became of tasks; those that another command is at are waited for, and done if it gives them up."""
     outcomes: list[Outcome] = []
     while tasks:
-        found = _show(what, executor, tasks)
+        found = _run_with_progress(what, executor, tasks)
         outcomes += [outcome for outcome in found if not outcome.elsewhere]
         tasks = [outcome.task for outcome in found if outcome.elsewhere]
         claims = {store.claim_path(task.cell, start=task.kind == "start") for task in tasks}
@@ -186,7 +186,8 @@ def _blocked(spec: RunSpec, store: Store, task: Task, blocked: dict[str, Outcome
     return start is not None
 
 
-def _show(what: str, executor: Executor, tasks: Sequence[Task]) -> list[Outcome]:
+def _run_with_progress(what: str, executor: Executor, tasks: Sequence[Task]) -> list[Outcome]:
+    """Runs tasks under a progress display and returns what became of them, in the order in which they ended."""
     if not tasks:
         return []
     outcomes = []

@@ -32,13 +32,13 @@ from bench.ffv1 import VideoWriter, file_digest, read_video
 from bench.frame_contract import check_total, checked_chunks, checked_frames
 from bench.given_video import score_given
 from bench.memory import OFFLOAD, ran_out, stronger
-from bench.plan import first_chunk_class, stale_scores
+from bench.plan import first_chunk_class, stale_scores, wanted_scores
 from bench.process_state import ProcessState, contained, fix_torch
 from bench.profile import Settings
 from bench.provenance import machine_facts
 from bench.records import Record, Status, StoredScore
 from bench.scoreboard import Scorers
-from bench.settings import construct, stored_identity
+from bench.settings import construct
 from bench.spec import Cell, GivenFile, RunSpec
 from bench.store import Store
 from bench.tasks import Outcome, Task, blank
@@ -96,15 +96,14 @@ class Worker:
 
     def _left(self, task: Task) -> Task:
         """Returns what is left of a task: less where another command has written its record since it was planned."""
-        record = None
         if task.kind == "start":
             return task
+        record = None
         with suppress(StoreError):
             record = self.store.find(task.cell)
         if record is None or self.store.state(task.cell) == task.state:
             return task
-        known = {name: self._catalog.metrics[name].info.version for name in self.spec.metrics}
-        wanted = {name: (known[name], stored_identity(settings)) for name, settings in self.spec.metrics.items()}
+        wanted = wanted_scores(self._catalog, self.spec.metrics)
         stale = stale_scores(record, wanted) if record.status == "ok" else ()
         return replace(task, kind="scores", metrics=stale)
 

@@ -111,8 +111,12 @@ def official_mawe(warp_error: NDArray[np.float64], motion: NDArray[np.float64], 
 
 def paper_mawe(warp_error: NDArray[np.float64], motion_squared: NDArray[np.float64]) -> float | None:
     """Returns mean W / mean O², or None without pairs, without motion, or where a pair is not finite."""
+    return _ratio_of_means(warp_error, motion_squared)
+
+
+def _ratio_of_means(above: NDArray[np.float64], below: NDArray[np.float64]) -> float | None:
     with np.errstate(divide="ignore", invalid="ignore"):
-        value = np.mean(warp_error) / np.mean(motion_squared) if len(warp_error) else np.nan
+        value = np.mean(above) / np.mean(below) if len(above) else np.nan
     return float(value) if np.isfinite(value) else None
 
 
@@ -140,7 +144,7 @@ def _readings(pairs: Arrays, coeff: float) -> dict[str, Part]:
     return {
         "official": official_mawe(warp_error, motion, coeff),
         "paper": paper_mawe(warp_error, pairs["motion_squared"]),
-        "ratio_of_means": paper_mawe(warp_error, coeff * motion),
+        "ratio_of_means": _ratio_of_means(warp_error, coeff * motion),
         "mean_warp_error": float(warp_error.mean()) if len(warp_error) else None,
         "mean_motion": float(motion[finite].mean()) if finite.any() else None,
         "median_pair_ratio": float(np.median(ratios[usable])) if len(usable) else None,
