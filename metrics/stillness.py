@@ -30,7 +30,7 @@ REPEAT_SHARE = 0.5
 """Share of frames that must have been shown before, one period earlier, for a video to count as a loop."""
 
 LONGEST_PERIOD = 600
-"""Longest period searched for, in frames."""
+"""Longest period searched for, in frames: the time grows with its square. `metrics.repetition` sees longer loops."""
 
 FLOOR_PERCENTILE = 10
 """Percentile of the per-pair motion that is called the motion floor."""
@@ -49,8 +49,8 @@ class Stillness(FeatureReader):
     """Share of frame pairs that are frozen, in percent; loops and the motion floor stand in `parts`.
 
     A pair is frozen when its frames differ by no more than `FROZEN_DIFFERENCE` on average. `parts` also holds the
-    longest frozen span, the share of frames that repeat an earlier one and the period of that, the motion floor, and
-    `flag`: "frozen" (half of the pairs or more), "loop", or "".
+    longest frozen span, the share of frames that repeat an earlier one and the period of that (up to `LONGEST_PERIOD`),
+    the motion floor, and `flag`: "frozen" (half of the pairs or more), "loop", or "".
 
     Series (index i is the pair of frames i and i + 1): `frozen` (0 or 1), `difference` (grey levels).
 

@@ -100,8 +100,8 @@ DEFINITIONS = (
         "before while differing halfway between, the period, the motion floor, and `flag`.",
         "Ours; thresholds in `metrics/stillness.py`.",
         "Percent of frame pairs, 0 to 100, lower is better; `repeated_share` is 0 to 1.",
-        "A period longer than half the video cannot be found, and an honestly periodic motion under a still camera "
-        "is a repetition: `flag` points at a row to look at, it does not convict.",
+        "A period longer than half the video or 600 frames is not found, and an honestly periodic motion under a "
+        "still camera is a repetition: `flag` points at a row to look at, it does not convict.",
     ),
     Definition(
         "exposure",
