@@ -212,7 +212,7 @@ def _flips(tests: int) -> int:
     return max(FLIPS, FLIPS_PER_TEST * tests)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)
 def _signs(n: int, flips: int) -> Array:
     """Returns patterns of n signs, [patterns, n]: as many drawn ones, always the same, or all 2^n for none."""
     if flips:
@@ -222,7 +222,7 @@ def _signs(n: int, flips: int) -> Array:
     return np.asarray(1.0 - 2.0 * bits, dtype=np.float64)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)
 def _resamples(k: int, seed: int) -> NDArray[np.int64]:
     """Returns which of k clusters each resample draws, [RESAMPLES, k]."""
     return np.random.default_rng(seed).integers(0, k, size=(RESAMPLES, k))

@@ -81,8 +81,6 @@ class FirstChunk(ImageVaeSettings):
         """Raises ValueError for a setting this model cannot follow."""
         super().__post_init__()
         check_steps("num_inference_steps", self.num_inference_steps)
-        if self.refiner and self.offload != "none":
-            raise ValueError(f'offload = "{self.offload}": the refiner stays on the device; use "none", or no refiner')
 
     def draw(self, request: Request) -> Start:
         """Returns the first chunk of a video.

@@ -26,7 +26,9 @@ import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from metrics.api import Accumulator, Frames, Metric, MetricInfo, Score, Series, metric
+import numpy as np
+
+from metrics.api import Accumulator, AssumedRate, Frames, Metric, MetricInfo, Score, Series, metric
 from metrics.errors import MetricError, SettingError, VideoError, WeightsError
 from metrics.features.base import FeatureReader
 from metrics.named import BUILT_IN, GROUPS, metrics_by_name
@@ -102,9 +104,9 @@ def score_frames(
     from metrics.scoring import VideoScorer
 
     slowest, fastest = PLAUSIBLE_FPS
-    if not hasattr(fps, "__float__") or not slowest <= fps <= fastest:
+    if not isinstance(fps, float | int | np.number) or not slowest <= fps <= fastest:
         raise SettingError(f"fps must be a number from {slowest:g} to {fastest:g}, not {fps!r}")
-    scorer = VideoScorer(metrics_by_name(metrics), prompt, fps)
+    scorer = VideoScorer(metrics_by_name(metrics), prompt, fps if isinstance(fps, AssumedRate) else float(fps))
     for chunk in frame_chunks(frames):
         scorer.update(chunk)
     return scorer.compute(seams)

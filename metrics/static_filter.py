@@ -54,11 +54,11 @@ class StaticPairs:
 
     def identity(self, prompt: str) -> str:
         """Returns all the arrays depend on besides the frames; the device is left out, as it moves them little."""
-        from metrics.flow.estimators import weights_identity
+        from metrics.flow.estimators import precision_identity, weights_identity
 
         named = self.flow == "mini" or self.flow_weights
         weights = weights_identity(self.flow, self.flow_weights) if named else "chairs and things"
-        return f"static pairs {STATIC_PAIRS_VERSION} {self.flow} {weights} {self.flow_precision}"
+        return f"static pairs {STATIC_PAIRS_VERSION} {self.flow} {weights} {precision_identity(self.flow_precision)}"
 
     def load(self) -> LoadedStaticPairs:
         """Returns the loaded network.

@@ -16,6 +16,7 @@ import hashlib
 import importlib.util
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -169,4 +170,5 @@ def _save(embedding: TextEmbedding, file: Path) -> None:
         save_file({name: value.contiguous() for name, value in embedding._asdict().items()}, unfinished)
         unfinished.replace(file)
     except (OSError, SafetensorError):  # a read-only folder of weights, or a full disk: the video does not need it
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)

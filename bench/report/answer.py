@@ -54,7 +54,8 @@ def answer(
             Sentence(f"{titles[named.pop()]} is the only ranked system with a score.", "table"),
             *_floors(rows, spoken),
         )
-    found = [*_winners(rows, spoken, comparisons, titles), *_leaders(rows, spoken, comparisons, titles)]
+    told = (rows, spoken, comparisons, titles)
+    found = [*_winners(*told), *_contradicted(*told), *_leaders(*told)]
     if power and not any(entry.apart for entry in power):
         found.append(Sentence(_nothing_apart(power, spoken, prompts), "power"))
     return (*found, *_floors(rows, spoken))
@@ -86,6 +87,21 @@ def _winners(
     return found
 
 
+def _contradicted(
+    rows: Sequence[TableRow], columns: Sequence[MetricInfo], comparisons: Sequence[Comparison], titles: dict[str, str]
+) -> list[Sentence]:
+    """Returns one sentence per metric whose best mean is over other prompts than those on which it loses a test."""
+    found = []
+    for column in columns:
+        order = [method for method, _ in ranking(rows, column)]
+        better = [titles[m] for m in order[1:] if verdict(comparisons, column, order[0], m) == "worse"]
+        if better:
+            verb = "is" if len(better) == 1 else "are"
+            text = f"On {column.title}, {titles[order[0]]} has the best mean, and {in_words(better)} {verb} better on "
+            found.append(Sentence(text + "the prompts that both have.", f"tests-{column.name}"))
+    return found
+
+
 def _leaders(
     rows: Sequence[TableRow], columns: Sequence[MetricInfo], comparisons: Sequence[Comparison], titles: dict[str, str]
 ) -> list[Sentence]:
@@ -94,9 +110,7 @@ def _leaders(
     shared = []
     for column in columns:
         order = ranking(rows, column)
-        if len(order) < 2 or any(
-            verdict(comparisons, column, order[0][0], m) in ("better", "worse") for m, _ in order[1:]
-        ):
+        if not order or any(verdict(comparisons, column, order[0][0], m) in ("better", "worse") for m, _ in order[1:]):
             continue
         best = [method for method, mean in order if math.isclose(mean, order[0][1], rel_tol=1e-9, abs_tol=1e-12)]
         if len(best) > max(1.0, TIED_SHARE * len(order)):

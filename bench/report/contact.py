@@ -168,9 +168,15 @@ def _drop_stale(sheets: Sheets, folder: Path) -> None:
     """Removes pictures of an earlier report: rows that a table leaves out must not lie in its folder or bundle."""
     pictures = [picture.file for picture in (*sheets.strips.values(), *sheets.close_ups.values())]
     written = {*sheets.by_method.values(), sheets.together, sheets.worst, *pictures}
-    for path in (*folder.glob("contact-*.png"), *(folder / "strips").iterdir()):
+    earlier = (
+        *folder.glob("contact-*.png"),
+        *folder.glob("strips/*.jpg"),
+        folder / "together.png",
+        folder / "worst.png",
+    )
+    for path in earlier:
         if path.relative_to(folder).as_posix() not in written:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
 
 def frames_over_time(num_frames: int, columns: int = SHEET_COLUMNS) -> tuple[int, ...]:

@@ -246,13 +246,16 @@ def timelines_csv(curves: Curves) -> str:
 
 
 def scored_videos(records: Sequence[Record], method: str, metric: str, cls: type[Any]) -> list[Scored]:
-    """Returns the finished videos of a method that this metric has a series of."""
+    """Returns the finished videos of a method that this version of the metric has a series of.
+
+    An earlier version may have meant something else by the same series; what a drop-in file's hash adds does not count.
+    """
     return [
         Scored(record, _reader(cls, score), score.series)
         for record in records
         if record.method == method and record.status == "ok"
         for score in [record.scores.get(metric)]
-        if score is not None and score.series
+        if score is not None and score.series and score.version.split("+")[0] == cls.info.version
     ]
 
 

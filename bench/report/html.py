@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Literal
 
 from markupsafe import Markup, escape
 
@@ -25,7 +24,7 @@ from bench.report.judged import Judged
 from bench.report.notes import OWN_START, TIED
 from bench.report.previews import Previews
 from bench.report.published_runs import PublishedRun
-from bench.report.ranking import is_significant
+from bench.report.ranking import Verdict, verdict
 from bench.report.viewer import as_script, viewer_data
 from metrics.api import MetricInfo
 from metrics.curves import LONGEST_END
@@ -67,14 +66,14 @@ class Duel:
     """One cell of a matrix of tests, seen from its row.
 
     Attributes:
-        verdict: whether the row is "better", "worse", or "equal" as far as the corrected test can tell.
+        verdict: what the corrected test says of the row against the column.
         difference: row minus column, mean over shared prompts; None if there are none.
         low: lower end of its interval; None for few prompts.
         high: upper end.
         p: corrected p.
     """
 
-    verdict: Literal["better", "worse", "equal"]
+    verdict: Verdict
     difference: float | None
     low: float | None
     high: float | None
@@ -178,14 +177,12 @@ def totals(findings: ReportData) -> dict[str, int]:
 def _duel(comparison: Comparison, column: MetricInfo, side: float) -> Duel:
     test = comparison.test
     if test.difference is None:
-        return Duel("equal", None, None, None, None)
-    difference = side * test.difference
-    verdict: Literal["better", "worse", "equal"] = "equal"
-    if is_significant(comparison):
-        verdict = "better" if (difference > 0) == (column.better == "higher") else "worse"
+        return Duel("untested", None, None, None, None)
+    pair = (comparison.first, comparison.second)
+    found = verdict([comparison], column, *(pair if side > 0 else pair[::-1]))
     ends = [None if end is None else side * end for end in (test.low, test.high)]
     low, high = ends if side > 0 else ends[::-1]
-    return Duel(verdict, difference, low, high, comparison.p_holm)
+    return Duel(found, side * test.difference, low, high, comparison.p_holm)
 
 
 def _text(file: str) -> str:

@@ -125,15 +125,16 @@ def _intervals(prompts: int) -> str:
 
 
 def _tests(prompts: int, power: Sequence[Power]) -> list[str]:
-    pairs, least = max(entry.pairs for entry in power), max(entry.least for entry in power)
+    pairs = max(entry.pairs for entry in power)
+    easiest = min(power, key=lambda entry: entry.least)
     found = [
         f"{TIED}: the paired test cannot tell the row apart from the best one of its column (sign flips of the "
         f"differences over prompts, Holm-corrected over {pairs} pairs per metric)."
     ]
-    if prompts < least:
+    if prompts < easiest.least:
         found.append(
             f"With {prompts} prompts nothing can be told apart: they cannot give an uncorrected p below "
-            f"{smallest_p(prompts, pairs):.2g}, and {pairs} pairs need at least {least} prompts."
+            f"{smallest_p(prompts, easiest.pairs):.2g}, and {easiest.pairs} pairs need at least {easiest.least}."
         )
     elif not any(entry.apart for entry in power):
         found.append(f"With {prompts} prompts no pair differs by the corrected test.")

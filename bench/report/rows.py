@@ -19,7 +19,7 @@ from bench.report.published import Published
 from bench.spec import content_key
 from bench.stats import largest_defined, mean_defined, summarise
 from generators.api import MethodInfo
-from metrics.decoding import END_UNKNOWN
+from metrics.decoding import END_UNKNOWN, UNEVEN
 
 STILLNESS = "stillness"
 """Name of the metric whose part `flag` says "frozen", "loop" or nothing."""
@@ -144,6 +144,7 @@ def _row(
             _damage_flag(done),
             _end_flag(done),
             _rate_flag(done),
+            _uneven_flag(done),
             _memory_flag(done),
             _text_flag(stamp, own),
             _note_flag(stamp),
@@ -277,6 +278,14 @@ def _rate_flag(done: Sequence[Record]) -> Flag | None:
         return None
     sentence = f"{assumed} of its {len(done)} videos state no frame rate: {ASSUMED_RATE}"
     return Flag(f"rate assumed {assumed}/{len(done)}", f"{sentence}, and what depends on it has no value.")
+
+
+def _uneven_flag(done: Sequence[Record]) -> Flag | None:
+    uneven = [flag for record in done for flag in record.flags if flag.startswith(f"{UNEVEN} ")]
+    if not uneven:
+        return None
+    sentence = f"of {len(uneven)} of its {len(done)} videos the frames do not keep the rate of the file ({uneven[0]})."
+    return Flag(f"uneven rate {len(uneven)}/{len(done)}", f"{sentence} Seconds are counted at the stated one.")
 
 
 def _length_flag(done: Sequence[Record]) -> Flag | None:

@@ -250,8 +250,8 @@ def _save(accelerator: Accelerator, objective: Objective, average: Average, out:
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
         old = out / "checkpoint.old"
-        shutil.rmtree(old, ignore_errors=True)
-        if kept.is_dir():
+        if kept.is_dir():  # else the old one is all there is, left by a kill between these two moves
+            shutil.rmtree(old, ignore_errors=True)
             kept.rename(old)
         fresh.rename(kept)
         shutil.rmtree(old, ignore_errors=True)
@@ -285,11 +285,13 @@ def _same_run(out: Path, config: TrainingConfig, objective: Objective) -> None:
 
 
 def _forget_later(out: Path, step: int) -> None:
-    """Takes the steps after the checkpoint out of the log: they are made again."""
+    """Takes the steps after the checkpoint out of the log, and a torn last line: they are made again."""
     log = out / "log.jsonl"
     if log.is_file():
-        lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
-        log.write_text("".join(line for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")
+        whole = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+        kept = log.with_suffix(".new")
+        kept.write_text("".join(line for line in whole if json.loads(line)["step"] <= step), encoding="utf-8")
+        kept.replace(log)
 
 
 def _log(out: Path, step: int, loss: float) -> None:

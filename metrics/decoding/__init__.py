@@ -30,13 +30,14 @@ Example:
 from metrics.decoding.containers import DEFAULT_FPS, PLAUSIBLE_FPS
 from metrics.decoding.pictures import frame_files
 from metrics.decoding.reader import READER_VERSION, Probe, VideoReader, probe, read_frames
-from metrics.decoding.sources import END_UNKNOWN, Condition, source_kind
+from metrics.decoding.sources import END_UNKNOWN, UNEVEN, Condition, source_kind
 
 __all__ = [
     "DEFAULT_FPS",
     "END_UNKNOWN",
     "PLAUSIBLE_FPS",
     "READER_VERSION",
+    "UNEVEN",
     "Condition",
     "Probe",
     "VideoReader",

@@ -30,6 +30,9 @@ _BLANKS = b" \t\r\n\xef\xbb\xbf"
 _HEAD_BYTES = 1024
 
 
+UNEVEN = "states"
+"""First word of the flag of a video whose frames do not keep the rate that its container states."""
+
 END_UNKNOWN = "completeness unknown"
 """Said of a file that does not tell how many frames it should have."""
 
@@ -61,7 +64,7 @@ class Condition:
         if self.end_known is False:
             flags.append(END_UNKNOWN)
         if self.uneven:
-            flags.append("states {:.4g} fps, shows {:.3g}".format(*self.uneven))
+            flags.append(f"{UNEVEN} {{:.4g}} fps, shows {{:.3g}}".format(*self.uneven))
         return tuple(flags)
 
 

@@ -52,10 +52,10 @@ class FlowStatistics:
 
     def identity(self, prompt: str) -> str:
         """Returns all the arrays depend on besides the frames; the device is left out, as it moves them little."""
-        from metrics.flow.estimators import weights_identity
+        from metrics.flow.estimators import precision_identity, weights_identity
 
         weights = weights_identity(self.flow, self.weights)
-        return f"pairs {FLOW_STATISTICS_VERSION} {self.flow} {weights} {self.size} {self.precision}"
+        return f"pairs {FLOW_STATISTICS_VERSION} {self.flow} {weights} {self.size} {precision_identity(self.precision)}"
 
     def load(self) -> LoadedFlow:
         """Returns the loaded estimator.

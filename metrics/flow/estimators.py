@@ -98,6 +98,11 @@ def load_vbench_raft(flow: str, weights: str, device: str, precision: str, updat
     return RaftFlow(model, sha256, device, precision, updates)
 
 
+def precision_identity(precision: str) -> str:
+    """Returns what an arithmetic is known by: in half precision, the correlation was not always in float32."""
+    return precision if precision in ("float32", "tf32") else f"{precision} around float32"
+
+
 def weights_identity(flow: str, weights: str) -> str:
     """Returns what the weights of an estimator are known by, without loading them; empty if it has none.
 

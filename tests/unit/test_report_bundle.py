@@ -220,6 +220,7 @@ def test_a_report_of_fewer_rows_leaves_no_picture_of_the_others(store: Store) ->
     assert any(path.name.startswith("two") for path in strips.iterdir())
     main(["report", "--out", str(store.path), "--methods", "one"])
     assert not any("two" in path.name for path in (*strips.iterdir(), *strips.parent.glob("contact-*")))
+    assert not (strips.parent / "together.png").exists()
 
 
 def test_judgements_of_videos_that_are_not_shown_do_not_count_and_are_named(

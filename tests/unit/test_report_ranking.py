@@ -190,7 +190,8 @@ def test_a_better_mean_over_easier_prompts_is_no_win() -> None:
     assert row(findings, "a").scores["mawe"].mean < row(findings, "b").scores["mawe"].mean
     assert not row(findings, "a").marks
     assert not row(findings, "b").tied
-    assert "A beats" not in " ".join(sentence.text for sentence in findings.answer)
+    (said,) = [sentence.text for sentence in findings.answer]
+    assert said == "On MAWE, A has the best mean, and B is better on the prompts that both have."
     assert [flag.word for flag in row(findings, "b").flags] == []
 
 
