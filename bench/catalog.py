@@ -110,6 +110,12 @@ class Catalog:
         _refuse_shared_words(methods, self.metrics)
         return replace(self, methods=methods)
 
+    def hashes(self, files: Sequence[str]) -> dict[str, str]:
+        """Returns the SHA-256 of drop-in files by path, as they were when they were imported."""
+        found = {plugin.origin: plugin.digest for plugin in self.methods.values()}
+        found |= {plugin.origin: plugin.digest for plugin in self.metrics.values()}
+        return {file: found[file] for file in files if file in found}
+
     def method_class(self, section: Settings, where: str) -> type[Any]:
         """Returns the class that a section names.
 

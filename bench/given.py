@@ -84,7 +84,7 @@ class _Place:
 
 
 def news(store: Store, spec: RunSpec) -> list[str]:
-    """Returns a sentence for every given video of the folder that this command finds moved or changed.
+    """Returns a sentence for every given video of the folder that this command finds moved or changed, or leaves out.
 
     Args:
         store: the folder, before the command opens it.
@@ -92,13 +92,23 @@ def news(store: Store, spec: RunSpec) -> list[str]:
     """
     given = {cell.key: cell.given for cell in spec.cells if cell.given is not None}
     here = {file.path for file in given.values()}
-    found = []
-    for record in store.survey()[0] if store.known() is not None else []:
+    known, found, changed = store.known(), [], Counter[str]()
+    for record in store.survey()[0] if known is not None else []:
         name = printable(record.source)
         if record.key in given and given[record.key].path != record.source and not Path(record.source).exists():
             found.append(f"{name} has moved to {printable(given[record.key].path)}; its scores are kept")
         elif record.source in here and record.key not in given and _changed(record):
             found.append(f"{name} has changed since it was scored; it is scored again")
+            changed[record.method] += 1
+    # Systems whose files lie in folders of one name would share a row, and the later one would take it over.
+    kept = {f"{cell.method}/{cell.key}" for cell in spec.cells}
+    gone = Counter(cell.split("/")[0] for cell in (known.cells if known is not None else ()) if cell not in kept)
+    for row in spec.methods:
+        if gone[row] > changed[row]:
+            found.append(
+                f"{gone[row] - changed[row]} videos of the row {printable(spec.titles[row])} are not among these "
+                "and are no longer shown; --method NAME makes a row of its own"
+            )
     return found
 
 
@@ -147,6 +157,7 @@ def plan_given(
         metrics=metric_settings(catalog, profile),
         first_chunk={},
         plugins=tuple(choices.plugins),
+        plugin_hashes=catalog.hashes(choices.plugins),
         cells=cells,
         feature_cache=choices.feature_cache,
     )
@@ -332,9 +343,9 @@ def _cells(places: Sequence[_Place], choices: GivenChoices) -> tuple[tuple[Cell,
 
 def _content(path: Path, choices: GivenChoices) -> str:
     """Returns the hash of a video's content; empty if there is none to read, which its cell then says."""
-    if not (path.is_file() or path.is_dir()):
-        return ""
     try:
+        if not (path.is_file() or path.is_dir()):
+            return ""
         return content_hash(path, choices.num_frames)
     except (OSError, VideoError):
         return ""

@@ -38,11 +38,14 @@ def score_given(
         scorers: constructed metrics.
         cache: keeps features; None for none.
     """
-    record = replace(record, source=given.path, content=given.content, extra=dict(given.extra))
+    known, record = record, replace(record, source=given.path, content=given.content, extra=dict(given.extra))
     try:
         with foreign(MethodFailure, "reading", passing=(VideoError,)):
             return _scored(record, given, metrics, scorers, cache)
     except (VideoError, MethodFailure) as error:
+        if known.status == "ok":  # it was read before: a share that is gone for a moment takes no score away
+            failed = StoredScore(None, reason=str(error), status="failed")
+            return replace(known, scores={**known.scores, **dict.fromkeys(metrics, failed)})
         return replace(record, status="failed", reason=str(error), num_frames=0, seams=(), scores={})
 
 
@@ -52,8 +55,7 @@ def _scored(
     path = Path(given.path)
     reader = VideoReader(path, given.max_damaged)
     facts = reader.probe()
-    if content_hash(path, given.num_frames) != given.content:
-        raise VideoError("changed", f"{path} changed while the command ran: give the same command again")
+    _check_content(given)
     features = KeptFeatures(cache, given.content, record.prompt.scored_text) if cache is not None else None
     board, count = scorers.begin(metrics, record.prompt.scored_text, facts.fps, features), 0
     for frames in reader.frames(num_frames=given.num_frames):
@@ -65,6 +67,8 @@ def _scored(
     computed = board.compute(seams, lambda: read_frames(path, num_frames=given.num_frames))
     scores: dict[str, StoredScore] = {**record.scores, **computed}
     seconds = (record.cost.get("metric_seconds") or 0.0) + board.seconds
+    sha256, size = digest_of(path), frame_size_of(path)
+    _check_content(given)  # what was scored is what the hash is of
     return replace(
         record,
         status="ok",
@@ -74,8 +78,8 @@ def _scored(
         width=facts.width,
         fps=float(facts.fps),  # an assumed one, too, is a plain number in a record
         seams=seams,
-        video_sha256=digest_of(path),
-        video_bytes=frame_size_of(path),
+        video_sha256=sha256,
+        video_bytes=size,
         damaged=reader.condition.damaged,
         flags=(
             *reader.condition.flags(),
@@ -85,3 +89,9 @@ def _scored(
         cost={**record.cost, "metric_seconds": seconds},
         scores=scores,
     )
+
+
+def _check_content(given: GivenFile) -> None:
+    """Raises VideoError unless the frames are still those that the cell was planned for."""
+    if content_hash(Path(given.path), given.num_frames) != given.content:
+        raise VideoError("changed", f"{given.path} changed while the command ran: give the same command again")

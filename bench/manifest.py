@@ -16,6 +16,7 @@ from __future__ import annotations
 import csv
 import glob
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -92,7 +93,13 @@ def collect(paths: Sequence[str], prompts: str, manifest: str, *, keep_extra: bo
         )
     if manifest:
         return Collected(tuple(read_manifest(Path(manifest), keep_extra=keep_extra)))
-    texts = [prompt.text for prompt in load_prompts(prompts).prompts] if prompts else [""]
+    told = load_prompts(prompts).prompts if prompts else ()
+    changing = [prompt.id for prompt in told if prompt.changes]
+    if changing:
+        raise ConfigError(
+            f"{prompts}: prompt {changing[0]} changes on the way, which given videos cannot say; give texts"
+        )
+    texts = [prompt.text for prompt in told] or [""]
     by_position = len(texts) > 1
     videos = [GivenVideo(path) for word in paths for path in _expanded(word, by_position)]
     if not videos:
@@ -140,7 +147,7 @@ def read_manifest(path: Path, *, keep_extra: bool = False) -> list[GivenVideo]:
 def _expanded(word: str, by_position: bool) -> Sequence[str]:
     found = _videos_in(Path(word))
     if not found:
-        if not any(mark in word for mark in "*?[") or Path(word).exists():
+        if not any(mark in word for mark in "*?[") or os.path.exists(word):  # noqa: PTH110 - likewise
             return [word]
         found = glob.glob(word, recursive=True)  # noqa: PTH207 - Path.glob is relative
     order = natural_order(found)
@@ -162,7 +169,7 @@ def _videos_in(folder: Path) -> list[str]:
     Raises:
         ConfigError: it holds both, so what is meant cannot be known and some would go unscored.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises where a name is too long for the disk
         return []
     files = [file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")]
     videos = [file for file in files if file.suffix.lower() in VIDEOS]
@@ -203,7 +210,13 @@ def _csv_rows(file: Iterable[str], path: Path, keep_extra: bool) -> Iterator[tup
                         f"{where}: {len(cells)} cells for {len(head)} columns, the last one is {cells[-1][:40]!r}: "
                         'put texts with commas in double quotes ("a cat, a dog")'
                     )
-                yield where, dict(zip(head, cells, strict=False))
+                row = dict(zip(head, cells, strict=False))
+                if row.get("method", "").startswith(" ") or row.get("prompt", "").startswith(' "'):
+                    raise ConfigError(
+                        f"{where}: {row!r} comes of a comma or a quote inside a text: put texts with commas in double "
+                        "quotes, without a blank before them"
+                    )
+                yield where, row
     except csv.Error as cause:
         raise ConfigError(f"manifest {path}, row {number + 1}: not CSV ({cause}), check its double quotes") from cause
     if not head:
@@ -222,6 +235,8 @@ def _head(cells: Sequence[str], where: str, keep_extra: bool) -> list[str]:
     for name in names:
         if name not in COLUMNS and not (keep_extra and name):
             raise ConfigError(f"{where}: unknown column {name!r}: {UNKNOWN}")
+        if name not in COLUMNS and name.casefold() in COLUMNS:
+            raise ConfigError(f"{where}: column {name!r}: write it {name.casefold()!r}")
         if names.count(name) > 1:
             raise ConfigError(f"{where}: two columns are called {name!r}")
     return names

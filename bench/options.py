@@ -8,12 +8,17 @@ Example:
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from bench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bench.run import RunSummary
 
 T = TypeVar("T")
 
@@ -80,3 +85,12 @@ def numbers(text: str, option: str) -> list[int]:
 
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def end(code: int, summary: RunSummary) -> NoReturn:
+    """Ends the process with this code, whatever threads a plugin left behind: Python would wait for them."""
+    if summary.spoiled:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -116,6 +116,7 @@ def plan(
         metrics=metric_settings(catalog, profile),
         first_chunk=start,
         plugins=tuple(plugins),
+        plugin_hashes=catalog.hashes(plugins),
         cells=tuple(cells),
     )
 

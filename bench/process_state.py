@@ -170,7 +170,21 @@ def _torch_settings() -> list[Setting]:
             _set_cudnn,
             numeric=True,
         ),
+        Setting("torch's precision of products", _precision, _set_precision, numeric=True),
     ]
+
+
+def _precision() -> tuple[str, bool]:
+    import torch
+
+    return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+
+
+def _set_precision(value: tuple[str, bool]) -> None:
+    import torch
+
+    torch.set_float32_matmul_precision(value[0])
+    torch.backends.cudnn.allow_tf32 = value[1]
 
 
 def _set_cudnn(value: tuple[bool, bool, bool]) -> None:

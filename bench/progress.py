@@ -10,7 +10,8 @@ Example:
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -32,24 +33,25 @@ class Estimate:
     def __init__(self, todo: Mapping[str, int], workers: int) -> None:
         self._left = dict(todo)
         self._workers = workers
-        self._took: dict[str, list[float]] = {}
+        self._took: dict[str, tuple[float, int]] = {}
 
     def took(self, method: str, seconds: float) -> None:
         """Counts one finished cell."""
         self._left[method] -= 1
-        self._took.setdefault(method, []).append(seconds)
+        took, cells = self._took.get(method, (0.0, 0))
+        self._took[method] = took + seconds, cells + 1
 
     def mean(self) -> float:
         """Returns the mean seconds per finished cell, 0 before the first."""
-        took = [seconds for times in self._took.values() for seconds in times]
-        return sum(took) / len(took) if took else 0.0
+        cells = sum(count for _, count in self._took.values())
+        return sum(seconds for seconds, _ in self._took.values()) / cells if cells else 0.0
 
     def seconds_left(self) -> float:
         """Returns the expected seconds to the end; methods that have not finished a cell count with the mean."""
         total = 0.0
         for method, count in self._left.items():
-            times = self._took.get(method)
-            total += count * (sum(times) / len(times) if times else self.mean())
+            seconds, cells = self._took.get(method, (0.0, 0))
+            total += count * (seconds / cells if cells else self.mean())
         return total / min(self._workers, max(1, sum(self._left.values())))
 
 
@@ -104,7 +106,8 @@ class Display:
     ) -> None:
         """Takes the bar off."""
         if self._bar is not None:
-            self._bar.stop()
+            with self._terminal():
+                self._bar.stop()
 
     def done(self, step: Step) -> None:
         """Shows one finished piece."""
@@ -115,17 +118,27 @@ class Display:
         line = printable(f"{step.name}: {step.status}, {step.seconds:.1f} s")
         line += printable(f" ({step.reason})") if step.reason else ""
         if self._bar is not None and self._row is not None:
-            self._bar.console.print(line, markup=False, highlight=False)
-            self._bar.update(self._row, completed=self._count, speed=self._speed(), left=left)
+            with self._terminal():
+                self._bar.console.print(line, markup=False, highlight=False)
+                self._bar.update(self._row, completed=self._count, speed=self._speed(), left=left)
         else:
             say(f"[{self._count}/{self._total} {self._what}] {line} · {self._speed()} · {left}")
 
     def note(self, sentence: str) -> None:
         """Shows a sentence between the pieces."""
         if self._bar is not None:
-            self._bar.console.print(f"note: {printable(sentence)}", markup=False, highlight=False)
+            with self._terminal():
+                self._bar.console.print(f"note: {printable(sentence)}", markup=False, highlight=False)
         else:
             say(f"note: {printable(sentence)}")
+
+    @contextmanager
+    def _terminal(self) -> Iterator[None]:
+        """Goes on without a bar where the terminal is gone, as after a disconnect: the run does not need one."""
+        try:
+            yield
+        except OSError:
+            self._bar = None
 
     def _speed(self) -> str:
         speed = f"{self._estimate.mean():.1f} s each"

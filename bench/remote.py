@@ -159,6 +159,9 @@ class RemoteStore(Store):
         if record.status == "ok" and not record.source and video.exists() and video not in self._fetched:
             self._upload(video)
             video.unlink()
+        elif video in self._fetched:  # it was here to be scored again, and is there
+            video.unlink(missing_ok=True)
+            self._fetched.discard(video)
         self._upload(self.record_path(record))
 
     def log(self, entries: Sequence[str]) -> None:

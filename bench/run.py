@@ -61,8 +61,13 @@ class RunSummary:
 
     @property
     def exit_code(self) -> int:
-        """1 if anything failed, or if there is none of the videos; a shard without any has nothing to fail."""
-        return int(bool(self.failed or self.failed_scores or (self.planned and not self.ok)))
+        """1 if anything failed or was lost, or if there is no video at all; a shard without any has nothing to fail."""
+        return int(bool(self.failed or self.failed_scores or self.lost or (self.planned and not self.ok)))
+
+    @property
+    def lost(self) -> int:
+        """Cells that have no record in the end: something went wrong that no worker could write down."""
+        return self.planned - self.ok - self.failed - self.skipped
 
     def sentence(self) -> str:
         """Returns the counts, without those that are zero."""
@@ -70,6 +75,7 @@ class RunSummary:
         for count, what in (
             (self.failed, "failed"),
             (self.skipped, "skipped"),
+            (self.lost, "without a record"),
             (self.failed_scores, "scores failed"),
             (self.skipped_scores, "scores skipped"),
             (len(self.damage), "damaged files made anew"),

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.profile import Profile, Settings
 from generators.api import TextChange
@@ -116,6 +116,7 @@ class RunSpec:
         first_chunk: resolved settings of the shared first chunk.
         plugins: drop-in files that bring methods or metrics.
         cells: the grid, method by method.
+        plugin_hashes: SHA-256 of those files as the grid was planned with them.
         feature_cache: folder where features of given videos are kept; empty for none.
     """
 
@@ -129,6 +130,7 @@ class RunSpec:
     first_chunk: Settings
     plugins: tuple[str, ...]
     cells: tuple[Cell, ...]
+    plugin_hashes: Mapping[str, str] = field(default_factory=dict)
     feature_cache: str = ""
 
 

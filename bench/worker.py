@@ -82,8 +82,9 @@ class Worker:
         """Returns what became of a task; its files are in the store.
 
         Raises:
-            StoreError: the results folder cannot be written; nothing else.
+            StoreError: the results folder cannot be written, or a drop-in file changed meanwhile; nothing else.
         """
+        self._check_plugins()
         fix_torch(self.spec.profile.run.threads)
         self._notes.clear()
         self._changes.clear()
@@ -93,6 +94,13 @@ class Worker:
                 return Outcome(task, "skipped", "another command is at it", 0.0, elsewhere=True)
             task = self._left(task)
             return self._contained(task, task.cell.start_key if drawing else task.cell.key)
+
+    def _check_plugins(self) -> None:
+        """Raises StoreError if a drop-in file is not the one that the keys of the cells were made from."""
+        found = self._catalog.hashes(self.spec.plugins)
+        for file, planned in self.spec.plugin_hashes.items():
+            if found.get(file) != planned:
+                raise StoreError(f"plugin {file} changed while the command ran: give the same command again")
 
     def _left(self, task: Task) -> Task:
         """Returns what is left of a task: less where another command has written its record since it was planned."""

@@ -6,15 +6,23 @@ Example:
 
 from __future__ import annotations
 
-import os
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from bench.options import PLUGIN_HELP, PROFILE_HELP, SET_HELP, SHARD_HELP, carrying_out, numbers, run_options, shard_of
+from bench.options import (
+    PLUGIN_HELP,
+    PROFILE_HELP,
+    SET_HELP,
+    SHARD_HELP,
+    carrying_out,
+    end,
+    numbers,
+    run_options,
+    shard_of,
+)
 from bench.terminal import say
 
 if TYPE_CHECKING:
@@ -78,8 +86,4 @@ def run(
     for line in summary.remarks():
         say(line)
     click.echo(f"{store}: {summary.sentence()}. Next: python -m bench report --out {shlex.quote(str(store))}")
-    if summary.spoiled:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(summary.exit_code)  # Python would wait for the threads that a plugin left behind
-    sys.exit(summary.exit_code)
+    end(summary.exit_code, summary)

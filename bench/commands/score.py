@@ -7,13 +7,12 @@ Example:
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from bench.options import PLUGIN_HELP, SET_HELP, SHARD_HELP, carrying_out, run_options, shard_of
+from bench.options import PLUGIN_HELP, SET_HELP, SHARD_HELP, carrying_out, end, run_options, shard_of
 from bench.terminal import say
 
 if TYPE_CHECKING:
@@ -131,4 +130,4 @@ def _conclude_scores(spec: RunSpec, store: Store, summary: RunSummary, json_path
         say(f"warning: {warning}")
     click.echo(given_table.results_table(records, metrics))
     click.echo(f"{store}: {summary.sentence()}. Next: python -m bench report --out {shlex.quote(str(store))}")
-    sys.exit(summary.exit_code or int(bool(spec.cells) and not given_table.any_score(records)))
+    end(summary.exit_code or int(bool(spec.cells) and not given_table.any_score(records)), summary)

@@ -172,7 +172,7 @@ def carry_out(
 def record_given_up(spec: RunSpec, store: Store, lost: GivenUp) -> Outcome:
     """Returns the outcome of a task that was given up; its cell's record says why."""
     task, record = lost.task, None
-    written = task.kind == "video" and store.state(task.cell) != task.state  # by the worker that was lost, or another
+    written = task.kind != "start" and store.state(task.cell) != task.state  # by the worker that was lost, or another
     if written and (known := store.find(task.cell)) is not None:
         return Outcome(task, known.status, known.reason, lost.seconds, known)
     if task.kind == "video":
@@ -180,6 +180,8 @@ def record_given_up(spec: RunSpec, store: Store, lost: GivenUp) -> Outcome:
         store.save(record)
     elif task.kind == "scores" and (known := store.find(task.cell)) is not None:
         failed = StoredScore(None, reason=lost.reason, status="failed")
-        record = replace(known, scores={**known.scores, **dict.fromkeys(task.metrics, failed)}, lost=task.lost)
+        record = replace(
+            known, scores={**known.scores, **dict.fromkeys(task.metrics, failed)}, lost=(*known.lost, *task.lost)
+        )
         store.save(record)
     return Outcome(task, "failed", lost.reason, lost.seconds, record)

@@ -24,7 +24,7 @@ from bench.report.judged import Judged
 from bench.report.notes import OWN_START, TIED
 from bench.report.previews import Previews
 from bench.report.published_runs import PublishedRun
-from bench.report.ranking import Verdict, verdict
+from bench.report.ranking import PairVerdict, verdict
 from bench.report.viewer import as_script, viewer_data
 from metrics.api import MetricInfo
 from metrics.curves import LONGEST_END
@@ -73,7 +73,7 @@ class Duel:
         p: corrected p.
     """
 
-    verdict: Verdict
+    verdict: PairVerdict
     difference: float | None
     low: float | None
     high: float | None

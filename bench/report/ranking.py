@@ -85,11 +85,11 @@ def ranking(rows: Sequence[TableRow], column: MetricInfo) -> list[tuple[str, flo
     return sorted(means, key=lambda pair: pair[1], reverse=column.better == "higher")
 
 
-Verdict = Literal["better", "worse", "open", "untested"]
+PairVerdict = Literal["better", "worse", "open", "untested"]
 """What a test says of one method against another: "open" if it cannot tell, "untested" if they share no prompt."""
 
 
-def verdict(comparisons: Sequence[Comparison], column: MetricInfo, first: str, second: str) -> Verdict:
+def verdict(comparisons: Sequence[Comparison], column: MetricInfo, first: str, second: str) -> PairVerdict:
     """Returns what the corrected test says of the first method against the second on a metric.
 
     The test speaks of the prompts both have, the means of a table of all that each has: the two may disagree.

@@ -20,8 +20,14 @@ import numpy as np
 import psutil
 import pytest
 
+from bench.catalog import find_plugins
+from bench.errors import StoreError
 from bench.ffv1 import file_digest, read_video
+from bench.plan import plan
+from bench.profile import load_profile
 from bench.store import Store
+from bench.tasks import Task
+from bench.worker import Worker
 from tests.tiny_grid import BRIGHTNESS, WALK, arguments, call, environment, lay_out, lay_starts, videos
 
 PLUGIN = (
@@ -243,6 +249,15 @@ def test_changed_settings_of_a_metric_are_scored_again(here: Path) -> None:
     assert command("--set", "metrics.brightness.gain=2.0") == 0
     for (_, _, before), (_, _, after) in zip(old, scores("out"), strict=True):
         assert after["brightness"] == pytest.approx(2 * before["brightness"])
+
+
+def test_a_drop_in_file_that_changes_while_the_command_runs_is_not_made_under_its_old_name(here: Path) -> None:
+    plugin = Path("plugin.py")
+    catalog = find_plugins([str(plugin)])
+    spec = plan(catalog, load_profile("tiny.toml"), methods="walk", prompts="", seeds=None, plugins=[str(plugin)])
+    plugin.write_text(plugin.read_text() + "\n# edited\n")
+    with pytest.raises(StoreError, match=r"plugin plugin\.py changed while the command ran"):
+        Worker(spec, Store("out")).run(Task("video", spec.cells[0]))
 
 
 KEPT = """

@@ -19,10 +19,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench.catalog import find_plugins
 from bench.cli import main
 from bench.ffv1 import VideoWriter
+from bench.given_video import score_given
 from bench.records import read_record, write_record
-from metrics.decoding import read_frames
+from bench.scoreboard import Scorers
+from bench.spec import GivenFile
+from bench.store import Store
+from metrics.decoding import VideoReader, read_frames
 from tests.conftest import handed
 
 PLUGIN = """
@@ -69,6 +74,30 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for i in range(11):
         Image.new("RGB", (32, 32), (i, i, i)).save(f"pictures/{i}.png")
     return tmp_path
+
+
+def test_a_video_that_is_gone_for_a_moment_loses_no_score(here: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["score", "a.mkv", "--metrics", "scuts", "--out", "out", "--no-cache", "--executor", "serial"])
+    (before,) = Store("out").records()
+    metrics: dict[str, dict[str, Any]] = {"stillness": {"flow": ""}}
+    gone = GivenFile(str(Path("nowhere.mkv").resolve()), before.content)
+    after = score_given(before, gone, metrics, Scorers(find_plugins()), None)
+    assert (after.status, after.scores["scuts"]) == ("ok", before.scores["scuts"])
+    assert after.scores["stillness"].status == "failed"
+    assert "there is no" in after.scores["stillness"].reason
+
+
+def test_a_video_that_changes_while_it_is_scored_is_not_certified(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = VideoReader.frames
+
+    def frames(reader: VideoReader, **options: Any) -> Any:
+        yield from real(reader, **options)
+        Path("a.mkv").write_bytes(Path("b.mkv").read_bytes())
+
+    monkeypatch.setattr(VideoReader, "frames", frames)
+    found = score("a.mkv", "--executor", "serial", code=1)
+    assert "changed while the command ran" in str(found)
 
 
 def test_a_metric_that_is_brought_is_scored_unless_others_are_named(

@@ -25,6 +25,7 @@ class Recorder:
     unpad: bool = True
     begun: list[str] = field(default_factory=list)
     calls: list[tuple[np.ndarray, int]] = field(default_factory=list)
+    size_multiple: int = 1
 
     def begin(self, prompt: str) -> Callable[[np.ndarray, int], np.ndarray]:
         self.begun.append(prompt)

@@ -146,6 +146,8 @@ def test_scores_that_are_none_name_the_metric(score: Any, words: str) -> None:
         (lambda: torch.set_grad_enabled(False), "torch's recording of gradients"),
         (lambda: torch.use_deterministic_algorithms(True), "torch's deterministic algorithms"),
         (lambda: setattr(torch.backends.cudnn, "benchmark", True), "torch's choice of algorithms"),
+        (lambda: torch.set_float32_matmul_precision("high"), "torch's precision of products"),
+        (lambda: setattr(torch.backends.cudnn, "allow_tf32", False), "torch's precision of products"),
         (lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN), "the handler of SIGTERM"),
     ],
 )
@@ -200,7 +202,9 @@ from metrics.api import metric
 os.chdir("/")
 torch.set_default_dtype(torch.float64)
 @metric(name="m", title="M", unit="u", better="lower", version="1")
-class M: pass
+class M:
+    def begin(self, prompt, fps): ...
+    def window(self, series, start, stop): ...
 """
     (tmp_path / "plugin.py").write_text(source)
     load_file(str(tmp_path / "plugin.py"))

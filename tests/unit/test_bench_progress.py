@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bench.progress import Display, Step
+from bench.progress import Display, Estimate, Step
 
 
 def test_a_piece_is_one_line_with_speed_and_time_left(capsys: Any) -> None:
@@ -24,3 +24,22 @@ def test_work_without_frames_shows_no_frames(capsys: pytest.CaptureFixture[str])
     with Display("first chunks", {"": 1}, workers=1) as display:
         display.done(Step("", "p1", "ok", seconds=1.0))
     assert capsys.readouterr().err == "[1/1 first chunks] p1: ok, 1.0 s · 1.0 s each · 0:00 left\n"
+
+
+def test_a_terminal_that_goes_away_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        def __getattr__(self, name: str) -> Any:
+            raise OSError(5, "Input/output error")
+
+    with Display("cells", {"still": 2}, workers=1) as display:
+        display._bar, display._row = Gone(), 0  # type: ignore[assignment]
+        display.note("first")
+        display.done(Step("still", "still · p1", "ok", seconds=1.0))
+
+
+def test_the_time_left_costs_no_look_back() -> None:
+    estimate = Estimate({"a": 100_000}, workers=1)
+    for _ in range(50_000):
+        estimate.took("a", 2.0)
+    assert estimate.mean() == 2.0
+    assert estimate.seconds_left() == 100_000.0

@@ -40,6 +40,24 @@ def test_a_cell_comes_back_as_it_was_written(tmp_path: Path, mark: str, newline:
     ]
 
 
+@pytest.mark.parametrize("row", ["a.mp4,a cat, running", 'a.mp4, "a red ball"'])
+def test_a_comma_or_quote_inside_a_text_is_not_taken_for_a_column(tmp_path: Path, row: str) -> None:
+    assert "put texts with commas in double quotes" in refusal(write(tmp_path, f"path,prompt,method,seed\n{row}\n"))
+
+
+def test_a_column_that_is_almost_ours_is_not_carried_along(tmp_path: Path) -> None:
+    path = write(tmp_path, "path,Prompt\na.mp4,a cat\n")
+    with pytest.raises(ConfigError, match="column 'Prompt': write it 'prompt'"):
+        read_manifest(path, keep_extra=True)
+
+
+def test_prompts_that_change_are_refused_for_given_videos(tmp_path: Path) -> None:
+    prompts = tmp_path / "p.jsonl"
+    prompts.write_text(json.dumps({"id": "a", "text": [{"at": 0, "text": "rain"}, {"at": 8, "text": "sun"}]}) + "\n")
+    with pytest.raises(ConfigError, match="changes on the way"):
+        collect(["a.mp4"], str(prompts), "")
+
+
 def test_lines_of_json_end_at_line_feeds_only(tmp_path: Path) -> None:
     rows = [{"path": "a.mp4", "prompt": ODD, "seed": 3}, {"path": "/b.mp4", "method": "x", "prompt": None}]
     text = "\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\r\n"
