@@ -187,6 +187,9 @@ class RayWorkers:
         hand = self._hands.pop(number)
         self._end(hand)
         if hand.node:
+            # Its node may be gone, and with it those that wait there: given a task, each would cost it a try.
+            for other in [key for key, idle in self._hands.items() if not idle.busy and idle.node == hand.node]:
+                self._end(self._hands.pop(other))
             return Loss(number, _ending(error, hand.node))
         self._failed_starts += 1
         if self._failed_starts >= STARTS:

@@ -19,7 +19,9 @@ import pytest
 
 from bench.catalog import find_plugins
 from bench.errors import ConfigError, StoreError
+from bench.executors.ray import RayWorkers, _Hand
 from bench.executors.ray_nodes import Hello, Need, connect
+from bench.executors.schedule import Loss
 from bench.ffv1 import file_digest
 from bench.plan import plan
 from bench.profile import load_profile
@@ -290,3 +292,19 @@ def test_a_node_that_does_not_see_the_folder_or_has_another_version_is_named() -
 )
 def test_workers_that_fit_on_a_node_are_counted(need: Need, resources: dict[str, float], count: int) -> None:
     assert need.fits(resources) == count
+
+
+def test_a_lost_node_takes_its_idle_workers_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given the lost task one after the other, they would use up its tries."""
+    ended: list[str] = []
+    monkeypatch.setattr(RayWorkers, "_end", lambda self, hand: ended.append(hand.actor))
+    workers = object.__new__(RayWorkers)
+    workers._hands = {
+        number: _Hand(name, None, node, busy)
+        for number, (name, node, busy) in enumerate(
+            [("lost", "n1", True), ("idle", "n1", False), ("elsewhere", "n2", False), ("working", "n1", True)]
+        )
+    }
+    assert isinstance(workers._lost(0, RuntimeError("gone")), Loss)
+    assert ended == ["lost", "idle"]
+    assert [hand.actor for hand in workers._hands.values()] == ["elsewhere", "working"]
