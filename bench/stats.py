@@ -321,8 +321,8 @@ def _cluster_totals(values: Array, clusters: Sequence[Hashable]) -> tuple[Array,
 def _acceleration(jackknife: Array) -> float:
     """Returns BCa's acceleration from the leave-one-cluster-out means."""
     deviations = jackknife.mean() - jackknife
-    squares = float(np.sum(deviations**2))
-    return float(np.sum(deviations**3)) / (6.0 * squares**1.5) if squares > 0 else 0.0
+    spread = float(np.sum(deviations**2)) ** 1.5  # 0 for values too near for their cube to be a float, too
+    return float(np.sum(deviations**3)) / (6.0 * spread) if spread > 0 else 0.0
 
 
 def _probit(p: float) -> float:

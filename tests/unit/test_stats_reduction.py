@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench.stats import (
@@ -42,6 +42,7 @@ def test_values_and_clusters_must_pair_up() -> None:
         summarise([1.0, 2.0], ["a"])
 
 
+@example([0.0, 0.0, 1.3146280467501637e-110])
 @given(st.lists(finite, min_size=1, max_size=20))
 def test_mean_is_plain_and_interval_stays_inside_the_data(values: list[float]) -> None:
     summary = summarise(values, range(len(values)))
