@@ -92,10 +92,10 @@ def kept_judgements(run: Path, records: Sequence[Record]) -> tuple[list[Judgemen
     found, others, seen = [], 0, set[str]()
     for path in sorted((run / FOLDER).glob("*.json")):
         for number, answer in enumerate(_answers(path), start=1):
-            name = str(answer.get("id", "")) if isinstance(answer, dict) else ""
-            if name and name in seen:
+            given_id = str(answer.get("id", "")) if isinstance(answer, dict) else ""
+            if given_id and given_id in seen:
                 continue
-            seen.add(name)
+            seen.add(given_id)
             if isinstance(answer, dict) and not {str(answer.get(name)) for name in ("a", "b")} <= known.keys():
                 others += 1
             else:

@@ -61,11 +61,11 @@ class RunSummary:
 
     @property
     def exit_code(self) -> int:
-        """1 if anything failed or was lost, or if there is no video at all; a shard without any has nothing to fail."""
-        return int(bool(self.failed or self.failed_scores or self.lost or (self.planned and not self.ok)))
+        """1 if anything failed or is missing, or if there is no video at all; an empty shard has nothing to fail."""
+        return int(bool(self.failed or self.failed_scores or self.missing or (self.planned and not self.ok)))
 
     @property
-    def lost(self) -> int:
+    def missing(self) -> int:
         """Cells that have no record in the end: something went wrong that no worker could write down."""
         return self.planned - self.ok - self.failed - self.skipped
 
@@ -75,7 +75,7 @@ class RunSummary:
         for count, what in (
             (self.failed, "failed"),
             (self.skipped, "skipped"),
-            (self.lost, "without a record"),
+            (self.missing, "without a record"),
             (self.failed_scores, "scores failed"),
             (self.skipped_scores, "scores skipped"),
             (len(self.damage), "damaged files made anew"),

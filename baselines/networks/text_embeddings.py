@@ -125,8 +125,8 @@ class PromptEncoder:
         from huggingface_hub.constants import HF_HOME
 
         root = Path(self.weights_dir) if self.weights_dir else Path(HF_HOME) / "longvideo-bench"
-        stamps = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(folder.iterdir()) if f.is_file()]
-        stamp = repr(stamps) if self.weights_dir else ""
+        files = sorted(file for file in folder.iterdir() if file.is_file()) if self.weights_dir else []
+        stamp = repr([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files])
         device = self.device.partition(":")[0]
         key = "\n".join([self.location, folder.name, stamp, str(self.max_tokens), self.dtype, device, text])
         return root / "text-embeddings" / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"

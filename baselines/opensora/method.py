@@ -23,7 +23,7 @@ import numpy as np
 
 from baselines.autoregressive import ChunkModel, Extend
 from generators.api import Frames, Request, Start, method
-from generators.pipelines import DTYPES, check_option, cpu_generator, silenced, torch_dtype
+from generators.pipelines import DTYPES, check_option, check_sides, cpu_generator, silenced, torch_dtype
 from generators.weights import resolve_weights
 
 if TYPE_CHECKING:
@@ -105,10 +105,7 @@ class OpenSora(ChunkModel):
         return super().generate(longer, Start(given, start.base))
 
     def _check_size(self, request: Request) -> None:
-        if (self.height or request.height) % 8 or (self.width or request.width) % 8:
-            raise ValueError(
-                f"OpenSora draws multiples of 8 pixels, not {request.height}x{request.width}: set height and width"
-            )
+        check_sides((self.height or request.height, self.width or request.width), 8)
 
     def _with_whole_stretch(self, request: Request, start: Start) -> tuple[Request, Frames]:
         """Returns request and first chunk with the first frame repeated until there are enough to continue."""

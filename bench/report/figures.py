@@ -117,8 +117,8 @@ def draw_figures(findings: ReportData, curves: Curves, profiles: Sequence[SeamPr
         for name in dict.fromkeys(curve.metric for curve in curves.prefixes):
             lines = [curve for curve in curves.prefixes if curve.metric == name]
             if all(sum(point.mean is not None for point in line.points) < 2 for line in lines):
-                for drawn_before in folder.glob(f"curve-{name}*"):
-                    drawn_before.unlink()
+                for file in (f"curve-{name}.png", f"curve-{name}.svg", f"curve-{name}-narrow.svg"):
+                    (folder / file).unlink(missing_ok=True)  # an earlier report's
                 continue  # a metric of whole videos has no course
             drawn[name] = _twice(partial(_curve_figure, findings, columns[name], lines), folder / f"curve-{name}")
         strips = _strips(curves.timelines)

@@ -234,15 +234,18 @@ def run(out: Path, stop_after: int | None = None, **settings: object) -> Streami
     return network
 
 
+def assert_same_network(one: Path, other: Path) -> None:
+    whole, parts = (StreamingNetwork.load(folder / "network").state_dict() for folder in (one, other))
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
 def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(tmp_path: Path) -> None:
     run(tmp_path / "whole")
     AcceleratorState._reset_state(reset_partial_state=True)
     run(tmp_path / "parts", stop_after=2)
     AcceleratorState._reset_state(reset_partial_state=True)
     run(tmp_path / "parts")
-    whole = StreamingNetwork.load(tmp_path / "whole" / "network").state_dict()
-    parts = StreamingNetwork.load(tmp_path / "parts" / "network").state_dict()
-    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    assert_same_network(tmp_path / "whole", tmp_path / "parts")
     logs = [
         [json.loads(line) for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
         for name in ("whole", "parts")
@@ -275,9 +278,7 @@ def test_a_kill_while_saving_loses_nothing(tmp_path: Path, killed: str, monkeypa
             run(tmp_path / "parts", stop_after=3)
     AcceleratorState._reset_state(reset_partial_state=True)
     run(tmp_path / "parts")
-    whole = StreamingNetwork.load(tmp_path / "whole" / "network").state_dict()
-    parts = StreamingNetwork.load(tmp_path / "parts" / "network").state_dict()
-    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    assert_same_network(tmp_path / "whole", tmp_path / "parts")
     steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3, 4]
 
