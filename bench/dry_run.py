@@ -55,7 +55,7 @@ def describe(spec: RunSpec, catalog: Catalog, store: Store, redo: str = "") -> I
     yield from left.notes
     expected = _expected(store)
     making = Counter([cell.method for cell in left.videos])
-    scoring = Counter([record.method for record, _ in left.scores])
+    scoring = Counter([cell.method for cell, _ in left.scores])
     yield text_table(_rows(spec, expected, making, scoring))
     yield from _totals(spec, left, store, expected, making, scoring)
 

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bench.catalog import CLASS, Catalog, Plugin, own_settings
+from bench.claims import claimed
 from bench.errors import ConfigError, StoreError
 from bench.growth import given_stamp
 from bench.profile import Profile, Settings
@@ -38,17 +39,17 @@ class Todo:
 
     Attributes:
         videos: cells without a video.
-        scores: finished cells with the metrics whose scores are missing or stale.
+        scores: cells with a video, and the metrics whose scores are missing or stale.
         notes: sentences about torn files that are made anew.
         torn: cells whose record is torn, among the videos.
-        renamed: records of given videos as this command calls them, where that differs from what is stored.
+        renamed: cells of given videos that this command calls otherwise than their record does.
     """
 
     videos: tuple[Cell, ...]
-    scores: tuple[tuple[Record, tuple[str, ...]], ...]
+    scores: tuple[tuple[Cell, tuple[str, ...]], ...]
     notes: tuple[str, ...]
     torn: tuple[Cell, ...] = ()
-    renamed: tuple[Record, ...] = ()
+    renamed: tuple[Cell, ...] = ()
 
 
 def choose_prompts(selection: str, profile: Profile) -> PromptSet:
@@ -215,10 +216,10 @@ def todo(spec: RunSpec, catalog: Catalog, store: Store, redo: str = "") -> Todo:
     """
     wanted = wanted_scores(catalog, spec.metrics)
     videos: list[Cell] = []
-    scores: list[tuple[Record, tuple[str, ...]]] = []
+    scores: list[tuple[Cell, tuple[str, ...]]] = []
     notes: list[str] = []
     torn: list[Cell] = []
-    renamed: list[Record] = []
+    renamed: list[Cell] = []
     for cell in spec.cells:
         try:
             record, damage = store.examine(cell)
@@ -232,19 +233,35 @@ def todo(spec: RunSpec, catalog: Catalog, store: Store, redo: str = "") -> Todo:
             continue
         if cell.given is not None:
             today = _as_said_today(cell, record, spec.titles[cell.method])
-            renamed += [today] if today != record else []
+            renamed += [cell] if today != record else []
             record = today
         if record.status == "ok" and (stale := stale_scores(record, wanted, redo)):
-            scores.append((record, stale))
+            scores.append((cell, stale))
     return Todo(tuple(videos), tuple(scores), tuple(notes), tuple(torn), tuple(renamed))
 
 
-def settle(left: Todo, store: Store) -> None:
-    """Makes the folder ready for what is left: torn records go, given videos that have moved get their new path."""
+def settle(spec: RunSpec, left: Todo, store: Store) -> None:
+    """Makes the folder ready for what is left: torn records go, given videos that have moved get their new path.
+
+    Each is looked at again under a claim: another command may have made it anew since, or be at it, and then the record
+    is that command's to write.
+    """
     for cell in left.torn:
-        store.discard(cell)
-    for record in left.renamed:
-        store.save(record)
+        with claimed(store.claim_path(cell)) as mine:
+            if mine and _is_torn(store, cell):
+                store.discard(cell)
+    for cell in left.renamed:
+        with claimed(store.claim_path(cell)) as mine:
+            if mine and (record := store.find(cell)) is not None:
+                store.save(_as_said_today(cell, record, spec.titles[cell.method]))
+
+
+def _is_torn(store: Store, cell: Cell) -> bool:
+    try:
+        store.find(cell)
+    except StoreError:
+        return True
+    return False
 
 
 def _as_said_today(cell: Cell, record: Record, title: str) -> Record:

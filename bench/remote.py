@@ -20,10 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import ConfigError, StoreError, foreign
+from bench.owner import is_gone, this_process
 from bench.records import Record, RunInfo
 from bench.spec import Cell
 from bench.store import Store
 from generators.api import Start
+
+SCRATCH = "longvideo-bench-"
+"""How the names of local folders begin, before who made them."""
 
 
 class Bucket:
@@ -109,7 +113,8 @@ class RemoteStore(Store):
     """
 
     def __init__(self, address: str, records: bool = True) -> None:
-        super().__init__(Path(tempfile.mkdtemp(prefix="longvideo-bench-")))
+        _remove_scratch_of_the_gone()
+        super().__init__(Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{this_process()}~")))
         self._scratch = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
         self._bucket = Bucket(address)
         self._there: dict[str, tuple[int, str]] = {}
@@ -180,10 +185,24 @@ class RemoteStore(Store):
 
     def state(self, cell: Cell, *, start: bool = False) -> str:
         """Returns what tells whether the record of a cell, or its first chunk, was written since; empty without one."""
-        made = self.start_paths(cell.start_key)[0] if start else self._cell(cell.method, cell.key, ".mkv")
-        name = self._name(made.with_suffix(".json"))
-        found = self._there.get(name) if self._all else self._bucket.about(name)
-        return "-".join(map(str, found)) if found else ""
+        name, _ = self._objects(cell, start)
+        return _as_text(self._there.get(name) if self._all else self._bucket.about(name))
+
+    def written_since(self, cell: Cell, state: str, *, start: bool = False) -> bool:
+        """As in `Store`; asks the storage, since what was listed for the plan may be old, and takes in what is new."""
+        record, video = self._objects(cell, start)
+        for name in (record, video):
+            if (found := self._bucket.about(name)) is not None:
+                self._there[name] = found
+            else:
+                self._there.pop(name, None)
+        now = self._there.get(record)
+        if _as_text(now) == state:
+            return False
+        (self.path / record).unlink(missing_ok=True)
+        if now is not None:
+            self._fetch({record})
+        return True
 
     def discard(self, cell: Cell) -> None:
         """Removes the record of a cell, here and there."""
@@ -262,6 +281,11 @@ class RemoteStore(Store):
         found = self._there.get(name) if self._all else self._bucket.about(name)
         return found[0] if found else None
 
+    def _objects(self, cell: Cell, start: bool) -> tuple[str, str]:
+        """Returns the names of the record and the video of a cell, or of its first chunk."""
+        video = self.start_paths(cell.start_key)[0] if start else self._cell(cell.method, cell.key, ".mkv")
+        return self._name(video.with_suffix(".json")), self._name(video)
+
     def _name(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()
 
@@ -271,3 +295,14 @@ class RemoteStore(Store):
 
     def _upload(self, path: Path) -> None:
         self._bucket.upload(path, self._name(path))
+
+
+def _as_text(about: tuple[int, str] | None) -> str:
+    return "-".join(map(str, about)) if about else ""
+
+
+def _remove_scratch_of_the_gone() -> None:
+    """Removes the local folders of processes that were killed: they hold videos, and nobody else ever looks there."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*"):
+        if is_gone(folder.name.removeprefix(SCRATCH).split("~")[0]):
+            shutil.rmtree(folder, ignore_errors=True)  # another user's stays

@@ -111,11 +111,12 @@ def execute(
     damage = store.open(info if earlier is None else grown(earlier, info))
     spec = part_of(spec, shard)
     left = todo(spec, catalog, store, redo)
-    settle(left, store)
+    settle(spec, left, store)
     damage += left.notes
-    outcomes = _do_what_is_left(spec, store, left) if left.videos or left.scores else []
+    outcomes, traces = _do_what_is_left(spec, store, left) if left.videos or left.scores else ([], [])
     store.refresh()
-    _log_failures(store, outcomes)
+    if traces:
+        store.log(traces)
     now = store.known()
     if now is not None and not set(info.methods) <= set(now.methods):  # another command wrote run.json at the same time
         store.open(grown(info, now))
@@ -127,51 +128,46 @@ def execute(
         say(f"warning: {change}; it was put back, and `check` shows it to the author")
     for sentence in spoiled:
         say(f"warning: {sentence}")
-    records = [record for cell in spec.cells if (record := store.find(cell)) is not None]
+    records = (record for cell in spec.cells if (record := store.find(cell)) is not None)
     return replace(_summary(records, spec), damage=damage, spoiled=spoiled)
 
 
-def _log_failures(store: Store, outcomes: Sequence[Outcome]) -> None:
-    """Appends the traceback of everything that failed to run.log in the folder of the run."""
-    entries = []
-    for record in (outcome.record for outcome in outcomes if outcome.record is not None):
-        found = {"video": (record.reason, record.traceback)}
-        found |= {name: (score.reason, score.traceback) for name, score in record.scores.items()}
-        for what, (reason, trace) in found.items():
-            if trace:
-                entries.append(f"{record.method}/{record.key}, {what}: {reason}\n{trace}\n")
-    if entries:
-        store.log(entries)
+def _traces(record: Record) -> list[str]:
+    """Returns an entry of run.log for everything in a record that failed with a traceback."""
+    found = {"video": (record.reason, record.traceback)}
+    found |= {name: (score.reason, score.traceback) for name, score in record.scores.items()}
+    return [
+        f"{record.method}/{record.key}, {what}: {reason}\n{trace}\n" for what, (reason, trace) in found.items() if trace
+    ]
 
 
 def _unique(sentences: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(sentences))
 
 
-def _do_what_is_left(spec: RunSpec, store: Store, left: Todo) -> list[Outcome]:
-    """Does what is left; returns what became of every task."""
+def _do_what_is_left(spec: RunSpec, store: Store, left: Todo) -> tuple[list[Outcome], list[str]]:
+    """Does what is left; returns what became of every task, without the records, and the entries of run.log."""
     from bench.executors import open_executor
     from bench.tasks import Task
 
     made = [cell for cell in left.videos if cell.given is None]
     starts = list({cell.start_key: cell for cell in made if not store.has_start(cell.start_key)}.values())
-    cells = {cell.key: cell for cell in spec.cells}
     tasks = [Task("video", cell, state=store.state(cell)) for cell in left.videos]
-    for record, metrics in left.scores:
-        tasks.append(Task("scores", cells[record.key], metrics, state=store.state(cells[record.key])))
+    tasks += [Task("scores", cell, metrics, state=store.state(cell)) for cell, metrics in left.scores]
+    traces: list[str] = []
     with open_executor(spec, store, max(len(starts), len(tasks))) as executor:
         to_draw = [Task("start", cell, state=store.state(cell, start=True)) for cell in starts]
-        drawn = _until_done("first chunks", store, executor, to_draw)
+        drawn = _until_done("first chunks", store, executor, to_draw, traces)
         blocked = {outcome.task.cell.start_key: outcome for outcome in drawn if outcome.status != "ok"}
         unblocked = [task for task in tasks if not _blocked(spec, store, task, blocked)]
-        return drawn + _until_done("cells", store, executor, unblocked)
+        return drawn + _until_done("cells", store, executor, unblocked, traces), traces
 
 
-def _until_done(what: str, store: Store, executor: Executor, tasks: Sequence[Task]) -> list[Outcome]:
+def _until_done(what: str, store: Store, executor: Executor, tasks: Sequence[Task], traces: list[str]) -> list[Outcome]:
     """Returns what became of tasks; those that another command is at are waited for, and done if it gives them up."""
     outcomes: list[Outcome] = []
     while tasks:
-        found = _run_with_progress(what, executor, tasks)
+        found = _run_with_progress(what, executor, tasks, traces)
         outcomes += [outcome for outcome in found if not outcome.elsewhere]
         tasks = [outcome.task for outcome in found if outcome.elsewhere]
         claims = {store.claim_path(task.cell, start=task.kind == "start") for task in tasks}
@@ -187,20 +183,24 @@ def _blocked(spec: RunSpec, store: Store, task: Task, blocked: dict[str, Outcome
     from bench.tasks import blank
 
     start = blocked.get(task.cell.start_key) if task.kind == "video" else None
-    if start is not None and store.state(task.cell) == task.state:
+    if start is not None and not store.written_since(task.cell, task.state):
         store.save(blank(spec, task.cell, start.status, start.reason))
     return start is not None
 
 
-def _run_with_progress(what: str, executor: Executor, tasks: Sequence[Task]) -> list[Outcome]:
-    """Runs tasks under a progress display and returns what became of them, in the order in which they ended."""
+def _run_with_progress(what: str, executor: Executor, tasks: Sequence[Task], traces: list[str]) -> list[Outcome]:
+    """Runs tasks under a progress display and returns what became of them, in the order in which they ended.
+
+    Of a record only what goes to run.log is kept, in `traces`: those of a large grid would fill the memory.
+    """
     if not tasks:
         return []
     outcomes = []
     with Display(what, Counter(task.cell.method for task in tasks), executor.workers) as display:
         for outcome in executor.run(tasks, display.note):
             display.done(_step(outcome))
-            outcomes.append(outcome)
+            traces += _traces(outcome.record) if outcome.record is not None else []
+            outcomes.append(replace(outcome, record=None))
     return outcomes
 
 
@@ -212,13 +212,19 @@ def _step(outcome: Outcome) -> Step:
     return Step(cell.method, f"{name} · seed {cell.seed}", outcome.status, outcome.reason, outcome.seconds, frames)
 
 
-def _summary(records: Sequence[Record], spec: RunSpec) -> RunSummary:
-    status = Counter(record.status for record in records)
-    finished = [record for record in records if record.status == "ok"]
-    scores = [score for record in finished for name, score in record.scores.items() if name in spec.metrics]
-    of_scores = Counter(score.status for score in scores)
-    reasons = Counter(record.reason for record in records if record.status != "ok")
-    reasons += Counter(score.reason for score in scores if score.status != "ok")
+def _summary(records: Iterable[Record], spec: RunSpec) -> RunSummary:
+    status: Counter[str] = Counter()
+    of_scores: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for record in records:
+        status[record.status] += 1
+        if record.status != "ok":
+            reasons[record.reason] += 1
+            continue
+        for score in (score for name, score in record.scores.items() if name in spec.metrics):
+            of_scores[score.status] += 1
+            if score.status != "ok":
+                reasons[score.reason] += 1
     return RunSummary(
         len(spec.cells),
         status["ok"],

@@ -206,6 +206,10 @@ class Store:
             return ""
         return f"{found.st_ino}-{found.st_mtime_ns}-{found.st_size}"
 
+    def written_since(self, cell: Cell, state: str, *, start: bool = False) -> bool:
+        """Returns whether the record of a cell, or its first chunk, was written since it had this `state`."""
+        return self.state(cell, start=start) != state
+
     def save(self, record: Record) -> None:
         """Writes the JSON of a cell; the video of an "ok" record is in place before."""
         write_record(self.record_path(record), record)

@@ -104,12 +104,12 @@ class Worker:
 
     def _left(self, task: Task) -> Task:
         """Returns what is left of a task: less where another command has written its record since it was planned."""
-        if task.kind == "start":
+        if task.kind == "start" or not self.store.written_since(task.cell, task.state):
             return task
         record = None
         with suppress(StoreError):
             record = self.store.find(task.cell)
-        if record is None or self.store.state(task.cell) == task.state:
+        if record is None:
             return task
         wanted = wanted_scores(self._catalog, self.spec.metrics)
         stale = stale_scores(record, wanted) if record.status == "ok" else ()
@@ -128,8 +128,7 @@ class Worker:
     def _run(self, task: Task) -> Outcome:
         began = time.perf_counter()
         if task.kind == "start":
-            drawn = self.store.state(task.cell, start=True) != task.state  # by another command, meanwhile
-            if drawn:
+            if self.store.written_since(task.cell, task.state, start=True):  # another command has drawn it
                 return Outcome(task, "ok", "", 0.0)
             status, reason = self._draw(task.cell)
             return Outcome(task, status, reason, time.perf_counter() - began)

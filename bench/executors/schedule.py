@@ -172,7 +172,7 @@ def carry_out(
 def record_given_up(spec: RunSpec, store: Store, lost: GivenUp) -> Outcome:
     """Returns the outcome of a task that was given up; its cell's record says why."""
     task, record = lost.task, None
-    written = task.kind != "start" and store.state(task.cell) != task.state  # by the worker that was lost, or another
+    written = task.kind != "start" and store.written_since(task.cell, task.state)  # by the lost worker, or another
     if written and (known := store.find(task.cell)) is not None:
         return Outcome(task, known.status, known.reason, lost.seconds, known)
     if task.kind == "video":

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ import pytest
 from bench.errors import StoreError
 from bench.files import replacing
 from bench.owner import machine, this_process
+from bench.plan import Todo, settle
+from bench.profile import load_profile
 from bench.records import Record, RunInfo, StoredScore
-from bench.spec import SCHEMA, Cell, Prompt
+from bench.remote import SCRATCH, RemoteStore
+from bench.spec import SCHEMA, Cell, GivenFile, Prompt, RunSpec
 from bench.store import Store, latest
 from metrics.api import MetricInfo
 
@@ -195,3 +199,48 @@ def test_latest_is_the_run_started_last(tmp_path: Path) -> None:
         Store(tmp_path / name).open(info())
         os.utime(tmp_path / name / "run.json", (1000 - age, 1000 - age))
     assert latest(tmp_path) == tmp_path / "a"
+
+
+def given(store: Store, path: str) -> tuple[Cell, RunSpec]:
+    """A given video of the row "mine" with a record, as a command sees it that finds the video at `path`."""
+    cell = Cell("g1", "mine", PROMPT, 0, "", given=GivenFile(path, "hash"))
+    profile = load_profile("mini")
+    return cell, RunSpec(profile, "set", (PROMPT,), (0,), {}, {"mine": "Mine"}, {}, {}, (), (cell,))
+
+
+def test_a_torn_record_goes_but_not_one_that_was_made_anew_since_or_that_another_command_is_at(store: Store) -> None:
+    _, spec = given(store, "")
+    left = Todo((CELL,), (), (), torn=(CELL,))
+    settle(spec, left, store)  # made anew between the plan and now
+    assert store.find(CELL) == RECORD
+    store.record_path(RECORD).write_text("{")
+    store.claim_path(CELL).write_text(this_process())
+    settle(spec, left, store)
+    assert store.record_path(RECORD).read_text() == "{"
+    store.claim_path(CELL).unlink()
+    settle(spec, left, store)
+    assert store.find(CELL) is None
+
+
+def test_a_given_video_that_moved_keeps_the_scores_that_were_written_since(store: Store) -> None:
+    cell, spec = given(store, "/new/a.mp4")
+    (store.path / "cells/mine").mkdir()
+    old = dataclasses.replace(RECORD, key="g1", method="mine", title="Mine", source="/old/a.mp4", scores={})
+    store.save(old)
+    left = Todo((), (), (), renamed=(cell,))
+    store.save(dataclasses.replace(old, scores={"m": SCORE}))  # by another command, after the plan
+    settle(spec, left, store)
+    assert store.find(cell) == dataclasses.replace(old, source="/new/a.mp4", scores={"m": SCORE})
+
+
+def test_local_copies_of_a_bucket_are_swept_once_their_process_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = tmp_path / f"{SCRATCH}{machine()}-999999999-1~abc"
+    alive = tmp_path / f"{SCRATCH}{this_process()}~abc"
+    elsewhere = tmp_path / f"{SCRATCH}0123456789ab-7-1~abc"
+    for folder in (dead, alive, elsewhere):
+        (folder / "cells").mkdir(parents=True)
+    RemoteStore(f"file://{tmp_path}/run").close()
+    assert sorted(tmp_path.iterdir()) == sorted([alive, elsewhere])

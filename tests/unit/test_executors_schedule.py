@@ -13,11 +13,11 @@ from bench.executors import slots
 from bench.executors.deaths import ending, memory_kills
 from bench.executors.gpus import VISIBLE, seeing, shares
 from bench.executors.schedule import Answer, GivenUp, Loss, Schedule, carry_out, record_given_up
+from bench.locations import open_store
 from bench.plan import plan, run_info
 from bench.profile import Run, load_profile
 from bench.provenance import machine_facts
 from bench.spec import Cell, Prompt
-from bench.store import Store
 from bench.tasks import Outcome, Task, blank
 
 
@@ -102,15 +102,19 @@ def test_a_task_that_is_given_up_says_every_end() -> None:
     assert lost.reason == ("its worker was lost 2 times: killed by SIGKILL (signal 9); then ended with exit code 1")
 
 
-def test_a_cell_that_was_finished_before_its_worker_was_lost_stays_finished(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_a_cell_that_was_finished_before_its_worker_was_lost_stays_finished(tmp_path: Path, scheme: str) -> None:
     spec = plan(find_plugins(), load_profile("mini", ["run.metrics=[]"]), methods="still", prompts="1")
     (cell,) = spec.cells
-    store = Store(tmp_path)
+    store = open_store(f"{scheme}{tmp_path}")
     store.open(run_info(spec, find_plugins(), "run"))
     lost = GivenUp(Task("video", cell, state=store.state(cell), lost=("ended with exit code 1",)), 1.0)
-    store.save(replace(blank(spec, cell, "skipped", "written by another command")))
+    other = open_store(store.location)
+    other.open(run_info(spec, find_plugins(), "run"))
+    other.save(blank(spec, cell, "skipped", "written by another command"))
     outcome = record_given_up(spec, store, lost)
     assert (outcome.status, outcome.reason) == ("skipped", "written by another command")
+    store.refresh()
     lost = replace(lost, task=replace(lost.task, state=store.state(cell)))
     assert record_given_up(spec, store, lost).status == "failed"
     assert "ended with exit code 1" in store.find(cell).reason  # type: ignore[union-attr]
