@@ -1,7 +1,7 @@
 """Tries a drop-in file against the two contracts, the way a run would use it, on tiny videos.
 
 Example:
-    >>> all(check.ok for check in check_file("my_method.py", load_profile("mini")))   # doctest: +SKIP
+    >>> all(check.ok for check in checks_of("my_method.py", load_profile("mini")))   # doctest: +SKIP
     True
 """
 
@@ -53,11 +53,6 @@ class Check:
     check: str
     ok: bool
     detail: str = ""
-
-
-def check_file(file: str, profile: Profile) -> list[Check]:
-    """Returns one check per check of every stamped class in a file; see `checks_of`."""
-    return list(checks_of(file, profile))
 
 
 Beginning = Callable[[str, str], None]

@@ -157,14 +157,14 @@ def check(file: Path, profile: str, overrides: tuple[str, ...], frames: int, siz
     square = [f"video.height={size}", f"video.width={size}"] if size is not None else []
     source = str(file) if file.suffix == ".toml" else profile
     settings = load_profile(source, [*overrides, *square])
-    findings = []
-    for finding in checks_of(
+    checks = []
+    for check in checks_of(
         str(file), settings, frames, lambda plugin, what: click.echo(f"...  {plugin}: {what}", err=True)
     ):
-        click.echo(f"{'ok  ' if finding.ok else 'FAIL'} {finding.plugin}: {finding.check}{finding.detail}")
-        findings.append(finding)
-    broken = sum(not finding.ok for finding in findings)
-    click.echo(f"{file}: {len(findings) - broken} of {len(findings)} checks passed")
+        click.echo(f"{'ok  ' if check.ok else 'FAIL'} {check.plugin}: {check.check}{check.detail}")
+        checks.append(check)
+    broken = sum(not check.ok for check in checks)
+    click.echo(f"{file}: {len(checks) - broken} of {len(checks)} checks passed")
     sys.exit(3 if broken else 0)
 
 
@@ -175,8 +175,8 @@ def validate(out: Path, quick: bool) -> None:
     """Measure the metrics against ground truth, and write a page about each."""
     from bench.validate import FULL, QUICK, run_validation, summary
 
-    findings = run_validation(out, QUICK if quick else FULL, lambda line: click.echo(line, err=True))
-    for line in summary(findings):
+    validation = run_validation(out, QUICK if quick else FULL, lambda line: click.echo(line, err=True))
+    for line in summary(validation):
         click.echo(line)
     click.echo(f"See {out / 'README.md'}")
 

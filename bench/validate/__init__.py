@@ -1,7 +1,7 @@
 """Puts the metrics to the test against ground truth, and writes one page about each.
 
 The miniature world knows its own motion and takes faults at known strength, so one can say of every metric what it
-sees, how small a fault it sees, and what it is blind to. Blind spots are findings here, not failures.
+sees, how small a fault it sees, and what it is blind to. A blind spot is an answer here, not a failure.
 
 Example:
     $ python -m bench validate --quick --out /tmp/cards
@@ -18,18 +18,18 @@ from bench.provenance import installed
 from bench.validate.cores import Cores
 from bench.validate.cuts import measure_cuts
 from bench.validate.doses import dose_table
-from bench.validate.findings import FULL, QUICK, Counts, ValidationResults
 from bench.validate.flow_error import measure_flow
 from bench.validate.instruments import find_instruments
 from bench.validate.invariances import measure_invariances
 from bench.validate.pages import summary, write_pages
+from bench.validate.results import FULL, QUICK, Counts, ValidationResults
 
 MEASURED_WITH = ("numpy", "opencv-python-headless", "scenedetect-headless", "torch", "open_clip_torch", "av")
 """What the numbers depend on beside this project."""
 
 
 def run_validation(out: Path, counts: Counts, say: Callable[[str], None], workers: int = 0) -> ValidationResults:
-    """Returns all findings, having written them as pages, figures and JSON.
+    """Returns all results, having written them as pages, figures and JSON.
 
     Args:
         out: folder of the pages; made if it is not there.
@@ -48,7 +48,7 @@ def run_validation(out: Path, counts: Counts, say: Callable[[str], None], worker
     for line in tools.absent():
         say(line)
     with Cores(workers or os.cpu_count() or 1) as cores:
-        findings = ValidationResults(
+        validation = ValidationResults(
             counts,
             tools.absent(),
             measure_flow(tools, counts.flow_clips, counts.floor_clips, cores, say),
@@ -57,8 +57,8 @@ def run_validation(out: Path, counts: Counts, say: Callable[[str], None], worker
             measure_invariances(tools, counts.invariance_videos, cores, say),
             {name: installed(name) or "missing" for name in MEASURED_WITH},
         )
-    write_pages(findings, out)
-    return findings
+    write_pages(validation, out)
+    return validation
 
 
 __all__ = ["FULL", "QUICK", "Counts", "ValidationResults", "run_validation", "summary"]

@@ -8,7 +8,6 @@ from bench.report.definitions import Definition
 from bench.validate.cuts import CUT_FRAMES, MOST_CUTS, Detection
 from bench.validate.doses import STRENGTHS
 from bench.validate.figures import drawn_readings
-from bench.validate.findings import ValidationResults
 from bench.validate.instruments import DRIFT_CARD, MEASUREMENTS, Measurement
 from bench.validate.markdown import (
     SIGNS,
@@ -20,6 +19,7 @@ from bench.validate.markdown import (
     with_doses,
 )
 from bench.validate.ranks import DoseAnswer
+from bench.validate.results import ValidationResults
 from metrics.drift import DRIFTS
 from metrics.scuts import MIN_SCENE_LEN
 
@@ -38,12 +38,12 @@ ALL_METRICS = "[All metrics](README.md)"
 """The last line of a page."""
 
 
-def metric_card(findings: ValidationResults, definition: Definition) -> str:
+def metric_card(validation: ValidationResults, definition: Definition) -> str:
     """Returns the page of a metric: what it is, what it answered to, and how to read it."""
-    readings = _measured(findings, definition.name)
-    drawn = drawn_readings(findings.doses, definition.name)
+    readings = _measured(validation, definition.name)
+    drawn = drawn_readings(validation.doses, definition.name)
     extra = {"mawe": _mawe_extra, "scuts": _scuts_extra, "exposure": _exposure_extra}.get(definition.name)
-    own = [row for row in findings.invariances if row.reading in {r.name for r in readings}]
+    own = [row for row in validation.invariances if row.reading in {r.name for r in readings}]
     return joined(
         f"# {definition.title}",
         definition.text,
@@ -53,16 +53,16 @@ def metric_card(findings: ValidationResults, definition: Definition) -> str:
         f"**Range.** {definition.range}",
         "## What it sees, and what it is blind to",
         *(
-            [_verdicts(findings, r) for r in readings]
+            [_verdicts(validation, r) for r in readings]
             or ["Not measured: its weights do not travel with the repository."]
         ),
         f"![answers to doses]({definition.name}-doses.png)" if drawn else "",
-        f"Median and quartiles over {' and '.join(dict.fromkeys(_scenes(findings, r) for r in drawn))} scenes; "
+        f"Median and quartiles over {' and '.join(dict.fromkeys(_scenes(validation, r) for r in drawn))} scenes; "
         "the title of a panel is the verdict" + (f" on {drawn[0].title}." if len(drawn) > 1 else ".")
         if drawn
         else "",
-        *(_dose_rows(findings, r) for r in readings),
-        *(extra(findings) if extra else ()),
+        *(_dose_rows(validation, r) for r in readings),
+        *(extra(validation) if extra else ()),
         "## Harmless changes" if own else "",
         invariance_table(own) if own else "",
         "## How to read it",
@@ -71,16 +71,20 @@ def metric_card(findings: ValidationResults, definition: Definition) -> str:
     )
 
 
-def drift_card(findings: ValidationResults) -> str:
+def drift_card(validation: ValidationResults) -> str:
     """Returns the page of the definitions of drift, by what each makes of the mean luma of the frames."""
-    own = {reading.drift: reading for reading in _measured(findings, DRIFT_CARD)}
+    own = {reading.drift: reading for reading in _measured(validation, DRIFT_CARD)}
     sections = []
     for name, definition in DRIFTS.items():
         sections += [
             f"## `{name}`: {definition.title}",
             f"**Cannot see.** {definition.blind}",
             f"**Source.** {definition.source}",
-            *([_verdicts(findings, own[name]), _dose_rows(findings, own[name])] if name in own else ["Not measured."]),
+            *(
+                [_verdicts(validation, own[name]), _dose_rows(validation, own[name])]
+                if name in own
+                else ["Not measured."]
+            ),
         ]
     return joined(
         "# Drift: what every definition of it sees",
@@ -93,15 +97,15 @@ def drift_card(findings: ValidationResults) -> str:
     )
 
 
-def _measured(findings: ValidationResults, card: str) -> list[Measurement]:
-    return [r for r in MEASUREMENTS if r.card == card and r.name in findings.doses.answers]
+def _measured(validation: ValidationResults, card: str) -> list[Measurement]:
+    return [r for r in MEASUREMENTS if r.card == card and r.name in validation.doses.answers]
 
 
-def _mawe_extra(findings: ValidationResults) -> Iterable[str]:
+def _mawe_extra(validation: ValidationResults) -> Iterable[str]:
     rows: list[CardRow] = [
         ("side of the frames", "true flow, not at outlines", "visible pixels", "all pixels", "no flow")
     ]
-    for floor in findings.flow.floor:
+    for floor in validation.flow.floor:
         errors = (floor.inner, floor.visible, floor.everywhere, floor.still)
         rows.append((str(floor.size), *(f"{error:.2f}" for error in errors)))
     yield "## The warp of a true flow"
@@ -115,12 +119,12 @@ def _mawe_extra(findings: ValidationResults) -> Iterable[str]:
     yield "![floor of the warp error](mawe-floor.png)"
 
 
-def _exposure_extra(findings: ValidationResults) -> Iterable[str]:
+def _exposure_extra(validation: ValidationResults) -> Iterable[str]:
     yield f"What every definition of drift makes of the same frames: [drift]({DRIFT_CARD}.md)."
 
 
-def _scuts_extra(findings: ValidationResults) -> Iterable[str]:
-    cuts = findings.cuts
+def _scuts_extra(validation: ValidationResults) -> Iterable[str]:
+    cuts = validation.cuts
     rows: list[CardRow] = [("cuts", "videos", "true", "found", "right", "precision", "recall", "F1")]
     rows += [_detection("to another place", cuts.other_place), _detection("to any scene", cuts.any_scene)]
     yield "## Hard cuts"
@@ -142,18 +146,18 @@ def _scuts_extra(findings: ValidationResults) -> Iterable[str]:
     yield "A steady pan runs at so many times the world's own pace; a whip pan does so for six frames and rests around."
 
 
-def _scenes(findings: ValidationResults, reading: Measurement) -> str:
-    return str(len(next(iter(findings.doses.curves[reading.name].values()))))
+def _scenes(validation: ValidationResults, reading: Measurement) -> str:
+    return str(len(next(iter(validation.doses.curves[reading.name].values()))))
 
 
-def _verdicts(findings: ValidationResults, reading: Measurement) -> str:
-    kinds = faults_by_verdict(findings, reading)
-    kinds |= {"detects": with_doses(findings, reading, kinds["detects"])}
+def _verdicts(validation: ValidationResults, reading: Measurement) -> str:
+    kinds = faults_by_verdict(validation, reading)
+    kinds |= {"detects": with_doses(validation, reading, kinds["detects"])}
     sentences = [f"{SENTENCES[v]} {', '.join(kinds[v])}." for v in SIGNS if kinds[v]]
     return f"**{reading.title}.** {' '.join(sentences)}"
 
 
-def _dose_rows(findings: ValidationResults, reading: Measurement) -> str:
+def _dose_rows(validation: ValidationResults, reading: Measurement) -> str:
     head = (
         "fault",
         "verdict",
@@ -165,7 +169,7 @@ def _dose_rows(findings: ValidationResults, reading: Measurement) -> str:
         "none",
     )
     rows: list[CardRow] = [head]
-    for kind, found in findings.doses.answers[reading.name].items():
+    for kind, found in validation.doses.answers[reading.name].items():
         rows.append((kind, found.verdict, *_answer_cells(kind, found)))
     return f"### {reading.title}\n\n{markdown_table(rows)}"
 

@@ -1,9 +1,9 @@
-"""Draws the findings: answers to doses, the table of answers, cuts, flow errors.
+"""Draws the results: answers to doses, the table of answers, cuts, flow errors.
 
-matplotlib's object interface only; the same findings give the same bytes.
+matplotlib's object interface only; the same results give the same bytes.
 
 Example:
-    >>> draw_card_figures(findings, Path("docs/metric-cards"))   # doctest: +SKIP
+    >>> draw_card_figures(validation, Path("docs/metric-cards"))   # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 from bench.report.figures import COLOURS, LOG_FROM, MARKERS, STYLE
 from bench.validate.cuts import MOST_CUTS, Cuts
 from bench.validate.doses import STRENGTHS, DoseTable
-from bench.validate.findings import ValidationResults
 from bench.validate.flow_error import FlowErrors
 from bench.validate.instruments import FLOW_SIZE, MEASUREMENTS, Measurement
 from bench.validate.ranks import DoseAnswer
+from bench.validate.results import ValidationResults
 from generators.mini.faults import UNITS
 
 if TYPE_CHECKING:
@@ -34,19 +34,19 @@ PANELS = 4
 """Panels side by side in the figure of a metric; one for every fault."""
 
 
-def draw_card_figures(findings: ValidationResults, folder: Path) -> None:
+def draw_card_figures(validation: ValidationResults, folder: Path) -> None:
     """Writes all figures as PNG into an existing folder."""
     import matplotlib as mpl
 
     with mpl.rc_context(STYLE):
         for metric in dict.fromkeys(reading.metric for reading in MEASUREMENTS):
-            readings = drawn_readings(findings.doses, metric)
+            readings = drawn_readings(validation.doses, metric)
             if readings:
-                _save(_dose_figure(findings.doses, readings), folder / f"{metric}-doses.png")
-        _save(_answer_figure(findings.doses), folder / "answers.png")
-        _save(_cut_figure(findings.cuts), folder / "scuts-cuts.png")
-        _save(_flow_figure(findings.flow), folder / "flow-error.png")
-        _save(_floor_figure(findings.flow), folder / "mawe-floor.png")
+                _save(_dose_figure(validation.doses, readings), folder / f"{metric}-doses.png")
+        _save(_answer_figure(validation.doses), folder / "answers.png")
+        _save(_cut_figure(validation.cuts), folder / "scuts-cuts.png")
+        _save(_flow_figure(validation.flow), folder / "flow-error.png")
+        _save(_floor_figure(validation.flow), folder / "mawe-floor.png")
 
 
 def drawn_readings(table: DoseTable, metric: str) -> list[Measurement]:

@@ -115,7 +115,7 @@ class Floor:
 
 @dataclass(frozen=True)
 class FlowErrors:
-    """Both halves of this module's findings."""
+    """Both halves of this module's validation."""
 
     estimators: Mapping[str, EstimatorError]
     floor: Sequence[Floor]

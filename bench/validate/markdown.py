@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.validate.doses import STRENGTHS
-from bench.validate.findings import ValidationResults
 from bench.validate.instruments import MEASUREMENTS, Measurement
 from bench.validate.invariances import Invariance
+from bench.validate.results import ValidationResults
 
 CardRow = tuple[str, ...]
 """Cells of one line of a table."""
@@ -34,15 +34,15 @@ def joined(*blocks: str) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def faults_by_verdict(findings: ValidationResults, reading: Measurement) -> dict[str, list[str]]:
+def faults_by_verdict(validation: ValidationResults, reading: Measurement) -> dict[str, list[str]]:
     """Returns the faults by the verdict on a reading that was measured; every verdict has its list."""
-    answers = findings.doses.answers[reading.name]
+    answers = validation.doses.answers[reading.name]
     return {v: [kind for kind in STRENGTHS if kind in answers and answers[kind].verdict == v] for v in SIGNS}
 
 
-def with_doses(findings: ValidationResults, reading: Measurement, kinds: Sequence[str]) -> list[str]:
+def with_doses(validation: ValidationResults, reading: Measurement, kinds: Sequence[str]) -> list[str]:
     """Returns the kinds with the dose from which on they are detected."""
-    answers = findings.doses.answers[reading.name]
+    answers = validation.doses.answers[reading.name]
     return [f"{kind} (from {STRENGTHS[kind][answers[kind].threshold or 0]:g})" for kind in kinds]
 
 

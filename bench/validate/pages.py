@@ -1,7 +1,7 @@
-"""Writes the findings: an index, the cards, pages on flow and harmless changes, figures, and all numbers as JSON.
+"""Writes the validation: an index, the cards, pages on flow and harmless changes, figures, and all numbers as JSON.
 
 Example:
-    >>> write_pages(findings, Path("docs/metric-cards"))   # doctest: +SKIP
+    >>> write_pages(validation, Path("docs/metric-cards"))   # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from bench.validate.cards import ALL_METRICS, drift_card, metric_card
 from bench.validate.cover import MOST_COLUMNS, column_cover
 from bench.validate.doses import DOSE_FRAMES, STRENGTHS
 from bench.validate.figures import draw_card_figures
-from bench.validate.findings import FULL, ValidationResults
 from bench.validate.flow_error import PAIRS
 from bench.validate.instruments import DRIFT_CARD, FLOW_SIZE, MEASUREMENTS, Measurement
 from bench.validate.markdown import (
@@ -30,86 +29,87 @@ from bench.validate.markdown import (
     with_doses,
 )
 from bench.validate.ranks import FAINT, MONOTONE, MOST, WEAK
+from bench.validate.results import FULL, ValidationResults
 from generators.mini.faults import UNITS
 
 
-def write_pages(findings: ValidationResults, out: Path) -> None:
+def write_pages(validation: ValidationResults, out: Path) -> None:
     """Writes everything into an existing folder."""
-    draw_card_figures(findings, out)
-    _write(out / "numbers.json", json.dumps(_short(asdict(findings)), separators=(",", ":"), allow_nan=False) + "\n")
-    _write(out / "README.md", _index(findings))
+    draw_card_figures(validation, out)
+    _write(out / "numbers.json", json.dumps(_short(asdict(validation)), separators=(",", ":"), allow_nan=False) + "\n")
+    _write(out / "README.md", _index(validation))
     for definition in DEFINITIONS:
-        _write(out / f"{definition.name}.md", metric_card(findings, definition))
-    _write(out / f"{DRIFT_CARD}.md", drift_card(findings))
-    _write(out / "flow.md", _flow_page(findings))
-    _write(out / "invariances.md", _invariance_page(findings))
+        _write(out / f"{definition.name}.md", metric_card(validation, definition))
+    _write(out / f"{DRIFT_CARD}.md", drift_card(validation))
+    _write(out / "flow.md", _flow_page(validation))
+    _write(out / "invariances.md", _invariance_page(validation))
 
 
-def summary(findings: ValidationResults) -> list[str]:
-    """Returns the findings that matter most, a line each, for the terminal."""
-    lines = list(findings.absent)
-    for name, error in findings.flow.estimators.items():
+def summary(validation: ValidationResults) -> list[str]:
+    """Returns the results that matter most, a line each, for the terminal."""
+    lines = list(validation.absent)
+    for name, error in validation.flow.estimators.items():
         lines.append(f"flow {name}: end-point error {error.everywhere:.3f} px (nothing moves: {error.motion:.3f} px)")
-    place, anything = findings.cuts.other_place, findings.cuts.any_scene
+    place, anything = validation.cuts.other_place, validation.cuts.any_scene
     lines.append(
         f"SCuts: F1 {place.f1:.3f} on {place.cuts} cuts in {place.videos} videos; any scene: {anything.f1:.3f}"
     )
-    alarms = sum(count for _, _, count in findings.cuts.pans)
-    lines.append(f"SCuts: {alarms} false alarms on {sum(v for _, v, _ in findings.cuts.pans)} fast pans")
-    lines += ["", _plain_answers(findings)]
-    outside = sum(not row.holds for row in findings.invariances)
-    return [*lines, "", f"invariances: {outside} of {len(findings.invariances)} outside of their tolerance"]
+    alarms = sum(count for _, _, count in validation.cuts.pans)
+    lines.append(f"SCuts: {alarms} false alarms on {sum(v for _, v, _ in validation.cuts.pans)} fast pans")
+    lines += ["", _plain_answers(validation)]
+    outside = sum(not row.holds for row in validation.invariances)
+    return [*lines, "", f"invariances: {outside} of {len(validation.invariances)} outside of their tolerance"]
 
 
 # -- pages -------------------------------------------------------------------------------------------------------------
 
 
-def _index(findings: ValidationResults) -> str:
-    counts = findings.counts
-    outside = [row for row in findings.invariances if not row.holds]
+def _index(validation: ValidationResults) -> str:
+    counts = validation.counts
+    outside = [row for row in validation.invariances if not row.holds]
     return joined(
         "# Metric cards: what every metric sees, and what it is blind to",
         "Written by `python -m bench validate`; all numbers are in [numbers.json](numbers.json). The ground truth is "
         "the miniature world (`generators/mini/world.py`), whose motion is known exactly, and the faults one can put "
         "into it (`generators/mini/faults.py`).",
         "" if counts == FULL else "> A reduced run: its numbers are too few to quote.",
-        *(f"> {line}" for line in findings.absent),
-        _overview(findings),
+        *(f"> {line}" for line in validation.absent),
+        _overview(validation),
         "## The dose-response table",
         f"{counts.scenes} scenes x {len(STRENGTHS)} faults x {len(STRENGTHS['freeze'])} strengths, "
         f"{DOSE_FRAMES} frames each, against the same scene without a fault. "
         + (f"The slow networks measured in {counts.network_scenes} of the scenes." if counts.network_scenes else ""),
         "![answers](answers.png)",
-        _answer_table(findings),
+        _answer_table(validation),
         _legend(),
-        _cover_sentence(findings),
+        _cover_sentence(validation),
         "Doses: " + "; ".join(f"{k} {', '.join(f'{s:g}' for s in STRENGTHS[k])} {UNITS[k]}" for k in STRENGTHS) + ".",
         "## Optical flow",
-        _flow_table(findings),
+        _flow_table(validation),
         "More on [flow](flow.md).",
         "## Harmless changes",
-        f"{len(findings.invariances) - len(outside)} of {len(findings.invariances)} readings stay within their "
+        f"{len(validation.invariances) - len(outside)} of {len(validation.invariances)} readings stay within their "
         "tolerance; those that do not:"
         if outside
         else "All readings stay within their tolerance.",
         invariance_table(outside) if outside else "",
         "All of them, and the tolerances: [invariances](invariances.md).",
-        "Versions: " + ", ".join(f"{name} {version}" for name, version in findings.versions.items()) + ".",
+        "Versions: " + ", ".join(f"{name} {version}" for name, version in validation.versions.items()) + ".",
     )
 
 
-def _flow_page(findings: ValidationResults) -> str:
-    backgrounds = list(next(iter(findings.flow.estimators.values())).by_background)
+def _flow_page(validation: ValidationResults) -> str:
+    backgrounds = list(next(iter(validation.flow.estimators.values())).by_background)
     rows = [("estimator", *backgrounds)]
-    for name, error in findings.flow.estimators.items():
+    for name, error in validation.flow.estimators.items():
         rows.append((name, *(f"{error.by_background[b]:.3f}" for b in backgrounds)))
     return joined(
         "# Optical flow: end-point error of every estimator",
-        f"{findings.counts.flow_clips} clips unseen in training, {PAIRS} consecutive pairs each, frames resized to "
+        f"{validation.counts.flow_clips} clips unseen in training, {PAIRS} consecutive pairs each, frames resized to "
         f"{FLOW_SIZE} x {FLOW_SIZE}, against the exact flow. Error: mean length of the difference of the two vectors, "
         "in pixels.",
-        *(f"> {line}" for line in findings.absent if "flow" in line),
-        _flow_table(findings),
+        *(f"> {line}" for line in validation.absent if "flow" in line),
+        _flow_table(validation),
         "*Nothing moves* is the error of a flow of zero: an estimator must be well below it. *Visible* pixels are seen "
         "in both frames. *Warp error* is what MAWE's warp makes of the estimator's flow, of the true one, and of none, "
         "in grey levels²; an estimator that is wrong where the picture is smooth warps as well as a right one.",
@@ -120,7 +120,7 @@ def _flow_page(findings: ValidationResults) -> str:
     )
 
 
-def _invariance_page(findings: ValidationResults) -> str:
+def _invariance_page(validation: ValidationResults) -> str:
     groups = {
         "chunking": "The same frames in updates of another length. Nothing may change.",
         "batch": "The same frames through the networks in batches of another size, against batches of eight.",
@@ -130,13 +130,13 @@ def _invariance_page(findings: ValidationResults) -> str:
     }
     parts = []
     for group, text in groups.items():
-        own = [row for row in findings.invariances if row.group == group]
+        own = [row for row in validation.invariances if row.group == group]
         if own:
             parts += [f"## {group.capitalize()}", text, invariance_table(own)]
     return joined(
         "# Harmless changes: what must not change a score",
-        f"{findings.counts.invariance_videos} videos: sound ones, with a cut, with a frozen span, with seams. Changes "
-        "are those of the median and of the worst video; the tolerance, fixed beforehand, is of the median. A "
+        f"{validation.counts.invariance_videos} videos: sound ones, with a cut, with a frozen span, with seams. "
+        "Changes are those of the median and of the worst video; the tolerance, fixed beforehand, is of the median. A "
         "*flip* is a score that becomes undefined or ceases to be.",
         *parts,
         ALL_METRICS,
@@ -146,23 +146,23 @@ def _invariance_page(findings: ValidationResults) -> str:
 # -- pieces ------------------------------------------------------------------------------------------------------------
 
 
-def _few(findings: ValidationResults, reading: Measurement) -> str:
+def _few(validation: ValidationResults, reading: Measurement) -> str:
     """Returns in how many scenes a reading was measured, where these are fewer than most."""
-    curves = findings.doses.curves.get(reading.name, {})
-    scenes = min(map(len, curves.values()), default=findings.counts.scenes)
-    return f" ({scenes} scenes)" if scenes < findings.counts.scenes else ""
+    curves = validation.doses.curves.get(reading.name, {})
+    scenes = min(map(len, curves.values()), default=validation.counts.scenes)
+    return f" ({scenes} scenes)" if scenes < validation.counts.scenes else ""
 
 
-def _overview(findings: ValidationResults) -> str:
+def _overview(validation: ValidationResults) -> str:
     """Returns one line per reading, linked to the card of its metric."""
     rows: list[CardRow] = [("reading", "sees", "blind to", "rewards")]
     for reading in MEASUREMENTS:
-        link = f"[{reading.title}]({reading.card}.md){_few(findings, reading)}"
-        if reading.name not in findings.doses.answers:
+        link = f"[{reading.title}]({reading.card}.md){_few(validation, reading)}"
+        if reading.name not in validation.doses.answers:
             rows.append((link, "not measured", "", ""))
             continue
-        kinds = faults_by_verdict(findings, reading)
-        seen = kinds["sees"] + with_doses(findings, reading, kinds["detects"])
+        kinds = faults_by_verdict(validation, reading)
+        seen = kinds["sees"] + with_doses(validation, reading, kinds["detects"])
         seen += [f"{kind} (in part)" for kind in kinds["in part"]]
         blind = kinds["blind"] + [f"{kind} (faint)" for kind in kinds["faint"]]
         blind += [f"{kind} (no value)" for kind in kinds["undefined"]]
@@ -170,32 +170,32 @@ def _overview(findings: ValidationResults) -> str:
     return markdown_table(rows)
 
 
-def _cover_sentence(findings: ValidationResults) -> str:
+def _cover_sentence(validation: ValidationResults) -> str:
     """Returns which columns to read together."""
-    found = column_cover(findings.doses)
+    found = column_cover(validation.doses)
     titles = {reading.name: reading.title for reading in MEASUREMENTS}
     columns = in_words([f"*{titles[name]}*" for name in found.columns])
     rest = f"all faults but {in_words(sorted(found.unseen))}" if found.unseen else "every fault"
     return f"**Read together.** Of all choices of {MOST_COLUMNS} columns, {columns} see the most: {rest}."
 
 
-def _answer_table(findings: ValidationResults) -> str:
+def _answer_table(validation: ValidationResults) -> str:
     rows: list[CardRow] = [("", *STRENGTHS)]
     for reading in MEASUREMENTS:
-        if reading.name in findings.doses.answers:
-            answers = findings.doses.answers[reading.name]
+        if reading.name in validation.doses.answers:
+            answers = validation.doses.answers[reading.name]
             cells = (f"{SIGNS[answers[k].verdict]} {answers[k].rho:+.2f}" for k in STRENGTHS)
-            rows.append((f"{reading.title}{_few(findings, reading)}", *cells))
+            rows.append((f"{reading.title}{_few(validation, reading)}", *cells))
     return markdown_table(rows)
 
 
-def _plain_answers(findings: ValidationResults) -> str:
+def _plain_answers(validation: ValidationResults) -> str:
     from bench.listing import text_table
 
     rows: list[CardRow] = [("", *STRENGTHS)]
     for reading in MEASUREMENTS:
-        if reading.name in findings.doses.answers:
-            answers = findings.doses.answers[reading.name]
+        if reading.name in validation.doses.answers:
+            answers = validation.doses.answers[reading.name]
             rows.append((reading.title, *(answers[k].verdict for k in STRENGTHS)))
     return text_table(rows)
 
@@ -212,10 +212,10 @@ def _legend() -> str:
     )
 
 
-def _flow_table(findings: ValidationResults) -> str:
+def _flow_table(validation: ValidationResults) -> str:
     errors = ("error", "visible", "occluded", "median clip", "worst clip", "nothing moves")
     rows: list[CardRow] = [("estimator", *errors, "warp error: own", "true", "none")]
-    for name, e in findings.flow.estimators.items():
+    for name, e in validation.flow.estimators.items():
         numbers = (e.everywhere, e.visible, e.occluded, e.median, e.worst, e.motion)
         cells = ("–" if number is None else f"{number:.3f}" for number in numbers)
         rows.append((name, *cells, *(f"{warp:.1f}" for warp in e.warp_error)))

@@ -1,9 +1,9 @@
-"""Training data of the miniature networks: random clips, rendered on the fly or encoded once to latents.
+"""Training data of the miniature networks: random clips, and their frames as networks read them.
 
 Example:
-    >>> frames, captions = random_frames(np.random.default_rng(0), 2)
-    >>> tuple(frames.shape), len(captions)
-    ((2, 3, 64, 64), 2)
+    >>> clip, text = random_clip(np.random.default_rng(0))
+    >>> tuple(to_tensor(clip.render(0, 2)).shape), text.startswith("a ")
+    ((2, 3, 64, 64), True)
 """
 
 from __future__ import annotations
@@ -31,10 +31,3 @@ def random_clip(rng: np.random.Generator, two_things: float = 0.2) -> tuple[Clip
     """Returns a random clip and its caption."""
     scene = random_scene(rng, two_things)
     return Clip(scene, int(rng.integers(2**31))), caption(scene)
-
-
-def random_frames(rng: np.random.Generator, count: int) -> tuple[Tensor, list[str]]:
-    """Returns `count` single frames of as many random clips, [count, 3, 64, 64] in -1..1, with their captions."""
-    clips = [random_clip(rng) for _ in range(count)]
-    frames = [clip.render_at(np.array([rng.uniform(0, 100)])) for clip, _ in clips]
-    return to_tensor(np.concatenate(frames)), [text for _, text in clips]

@@ -147,11 +147,6 @@ class FaultyClip:
         return self._clip.flow(float(self.times[index]), step, size)
 
 
-def faulty(scene: Scene, seed: int, fault: Fault, num_frames: int, chunk: int = 64) -> Iterator[Frames]:
-    """Returns the frames of a clip with a fault in it, in order, in chunks; see `FaultyClip`."""
-    return FaultyClip(scene, seed, fault, num_frames).stream(chunk)
-
-
 def spliced(clips: Sequence[Clip], cuts: Sequence[int], num_frames: int, chunk: int = 64) -> Iterator[Frames]:
     """Yields frames that show one clip after the other, in order, in chunks.
 

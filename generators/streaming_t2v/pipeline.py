@@ -173,15 +173,3 @@ class StreamingStage:
 def tensor_frames(frames: Tensor) -> Tensor:
     """Frames [T, 3, H, W] in -1..1 from uint8 frames [T, H, W, 3]."""
     return frames.permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def released_scheduler() -> DDIMScheduler:
-    """DDIM over the noise schedule of the base model.
-
-    Source: ali-vilab/text-to-video-ms-1.7b, scheduler/scheduler_config.json.
-    """
-    return DDIMScheduler(
-        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
-        clip_sample=False, set_alpha_to_one=False, steps_offset=1, timestep_spacing="leading",
-        prediction_type="epsilon",
-    )  # fmt: skip

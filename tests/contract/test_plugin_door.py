@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.catalog import find_plugins
-from bench.check import check_file
+from bench.check import checks_of
 from bench.cli import main
 from bench.errors import PluginError
 from bench.profile import load_profile
@@ -62,7 +62,7 @@ GOOD = "yield np.repeat(start.frames[-1:], missing, axis=0)"
 def failures(tmp_path: Path, source: str) -> dict[str, str]:
     file = tmp_path / "candidate.py"
     file.write_text(source)
-    return {finding.check: finding.detail for finding in check_file(str(file), load_profile("mini")) if not finding.ok}
+    return {finding.check: finding.detail for finding in checks_of(str(file), load_profile("mini")) if not finding.ok}
 
 
 def test_the_document_shows_a_method_and_a_metric_that_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, DDIMScheduler
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -17,7 +17,7 @@ from generators.streaming_t2v.appearance import AnchoredCrossAttention, clip_pix
 from generators.streaming_t2v.checkpoint import map_anchor_tokens, map_base_model, map_cam
 from generators.streaming_t2v.encoders import LatentCodec
 from generators.streaming_t2v.network import NetworkConfig, StreamingNetwork, load_exactly
-from generators.streaming_t2v.pipeline import StreamingStage, released_scheduler
+from generators.streaming_t2v.pipeline import StreamingStage
 from generators.streaming_t2v.unet import VideoUNetConfig, encode, text_attentions
 from tests.conftest import golden_folders
 from tests.parity.goldens import relative
@@ -163,6 +163,18 @@ def test_clip_preprocessing(folder: Path) -> None:
     grey = clip_pixels(torch.zeros(1, 3, 256, 256), 224)
     expected = recorded["preprocessed_zeros_per_channel"][None, :, None, None].expand_as(grey)
     assert relative(grey, expected) < MODULE
+
+
+def released_scheduler() -> DDIMScheduler:
+    """DDIM over the noise schedule of the base model.
+
+    Source: ali-vilab/text-to-video-ms-1.7b, scheduler/scheduler_config.json.
+    """
+    return DDIMScheduler(
+        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
+        clip_sample=False, set_alpha_to_one=False, steps_offset=1, timestep_spacing="leading",
+        prediction_type="epsilon",
+    )  # fmt: skip
 
 
 @torch.no_grad()

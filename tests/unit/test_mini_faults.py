@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from generators.mini.faults import UNITS, Fault, FaultyClip, elsewhere, faulty, other_object, spliced
+from generators.mini.faults import UNITS, Fault, FaultyClip, elsewhere, other_object, spliced
 from generators.mini.grammar import parse, random_scene
 from generators.mini.world import Clip
 
@@ -53,7 +53,6 @@ def test_strength_zero_is_the_sound_clip(kind):
 def test_chunks_make_no_difference_and_frames_repeat(kind):
     whole = spoilt(kind).render(0, N)
     np.testing.assert_array_equal(np.concatenate(list(spoilt(kind).stream(chunk=5))), whole)
-    np.testing.assert_array_equal(np.concatenate(list(faulty(SCENE, 7, spoilt(kind).fault, N))), whole)
 
 
 @pytest.mark.parametrize("kind", sorted(set(UNITS) - {"loop", "freeze", "seam", "return"}))

@@ -12,7 +12,7 @@ import pytest
 
 from baselines.autoregressive import continue_video
 from bench.catalog import find_plugins, own_settings
-from bench.check import check_file
+from bench.check import checks_of
 from bench.errors import ConfigError, PluginError
 from bench.plan import plan, run_info, run_name
 from bench.profile import Profile, load_profile
@@ -111,12 +111,12 @@ def test_a_first_chunk_of_another_class(tmp_path: Path) -> None:
 def test_check_tries_the_sections_of_a_profile(tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
     file.write_text(f'extends = "mini"\nname = "own"\n[methods.mine]\n{WAN}')
-    checks = {check.check: check for check in check_file(str(file), load_profile(str(file)))}
+    checks = {check.check: check for check in checks_of(str(file), load_profile(str(file)))}
     assert checks["it is a dataclass whose settings have defaults or stand in the profile"].ok
     assert 'no weights at "w"' in checks["it leaves the shared first chunk as it is"].detail
     file.write_text('extends = "mini"\nname = "own"\n')
     with pytest.raises(PluginError, match="nothing to check"):
-        check_file(str(file), load_profile(str(file)))
+        checks_of(str(file), load_profile(str(file)))
 
 
 def test_weights_inside_tables_are_named_and_hashed() -> None:

@@ -14,11 +14,11 @@ from bench.validate.cores import Cores
 from bench.validate.cover import Cover, column_cover, smallest_cover
 from bench.validate.cuts import CUT_FRAMES, Cuts, CutVideo, Detection, detect, detections, random_cuts
 from bench.validate.doses import STRENGTHS, DoseTable, DoseTask, dose, measure_doses
-from bench.validate.findings import QUICK, ValidationResults
 from bench.validate.flow_error import EstimatorError, Floor, FlowErrors
 from bench.validate.instruments import MEASUREMENTS, Instruments
 from bench.validate.invariances import Invariance, Tolerance, coded, compare_readings, enlarged
 from bench.validate.ranks import DoseAnswer, dose_answer
+from bench.validate.results import QUICK, ValidationResults
 from generators.mini.faults import UNITS
 from metrics import BUILT_IN
 from metrics.drift import DRIFTS
@@ -112,7 +112,7 @@ def test_results_come_in_order():
 
 
 MEASURED = tuple(reading.name for reading in MEASUREMENTS if reading.name not in ("clip", "mawe_mini"))
-"""Readings of the synthetic findings."""
+"""Readings of the synthetic results."""
 
 
 def synthetic(names=MEASURED):
@@ -135,14 +135,14 @@ def synthetic(names=MEASURED):
 
 @pytest.fixture(scope="module")
 def cards(tmp_path_factory):
-    """Folder of the pages that the synthetic findings make; drawing them takes the time."""
+    """Folder of the pages that the synthetic results make; drawing them takes the time."""
     folder = tmp_path_factory.mktemp("cards")
     pages.write_pages(synthetic(), folder)
     return folder
 
 
 def test_pages_say_what_is_blind_absent_and_outside(cards):
-    findings = synthetic()
+    validation = synthetic()
     written = {path.name for path in cards.iterdir()}
     assert {f"{name}.md" for name in {*BUILT_IN, *PAGES}} == {name for name in written if name.endswith(".md")}
     assert {"README.md", "flow.md", "invariances.md", "numbers.json", "answers.png", "mawe-doses.png"} <= written
@@ -156,7 +156,7 @@ def test_pages_say_what_is_blind_absent_and_outside(cards):
     for page in cards.glob("*.md"):
         assert dead_links(page) == [], page.name
     numbers = json.loads((cards / "numbers.json").read_text())
-    assert numbers["doses"]["answers"]["scuts"]["blur"]["verdict"] == findings.doses.answers["scuts"]["blur"].verdict
+    assert numbers["doses"]["answers"]["scuts"]["blur"]["verdict"] == validation.doses.answers["scuts"]["blur"].verdict
 
 
 def test_every_metric_and_every_definition_of_drift_has_its_card_and_its_rows(cards):
@@ -190,7 +190,7 @@ def test_a_reading_of_few_scenes_is_not_recommended():
     assert column_cover(DoseTable(curves, answers)).columns == ("clip",)
 
 
-def test_the_same_findings_give_the_same_bytes(tmp_path):
+def test_the_same_results_give_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         pages.write_pages(synthetic(("mawe", "scuts")), tmp_path / name)
@@ -199,12 +199,12 @@ def test_the_same_findings_give_the_same_bytes(tmp_path):
 
 
 def test_the_summary_prints_blind_spots_rather_than_hiding_them():
-    findings = synthetic()
-    text = "\n".join(pages.summary(findings))
+    validation = synthetic()
+    text = "\n".join(pages.summary(validation))
     assert "undefined" in text
     assert "1 of 1 outside of their tolerance" in text
     assert "F1 1.000" in text
-    assert dataclasses.asdict(findings)["counts"]["scenes"] == 2
+    assert dataclasses.asdict(validation)["counts"]["scenes"] == 2
 
 
 def test_the_command_is_there():
