@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 from bench.report.findings import TABLE_1, Comparison, Power, Sentence, TableRow
-from bench.report.ranking import TIED_SHARE, ranking, verdict
+from bench.report.ranking import TIED_SHARE, ranking, shared_prompts, verdict
 from metrics.api import MetricInfo
 
 MEANING_OF_FLOORS = {
@@ -30,7 +30,6 @@ def answer(
     columns: Sequence[MetricInfo],
     comparisons: Sequence[Comparison],
     power: Sequence[Power],
-    prompts: int,
 ) -> tuple[Sentence, ...]:
     """Returns the answer: who leads, whether the tests carry that, and which floor scores better than every system.
 
@@ -39,7 +38,6 @@ def answer(
         columns: its metrics; the sentences speak of the published ones, or of all that rank where it has none of them.
         comparisons: the paired tests.
         power: what the tests can see.
-        prompts: number of prompts.
     """
     ranks = [column for column in columns if column.better != "neither"]
     spoken = [column for column in ranks if column.name in TABLE_1] or ranks
@@ -57,7 +55,7 @@ def answer(
     told = (rows, spoken, comparisons, titles)
     found = [*_winners(*told), *_contradicted(*told), *_leaders(*told)]
     if power and not any(entry.apart for entry in power):
-        found.append(Sentence(_nothing_apart(power, spoken, prompts), "power"))
+        found.append(Sentence(_nothing_apart(power, spoken, shared_prompts(comparisons)), "power"))
     return (*found, *_floors(rows, spoken))
 
 
@@ -139,7 +137,8 @@ def _floors(rows: Sequence[TableRow], columns: Sequence[MetricInfo]) -> list[Sen
         floors = [
             (sign * mean, row.method)
             for row in rows
-            if row.block == "floors" and (mean := row.scores[column.name].mean) is not None
+            if row.block == "floors" and row.stands_beside(column.name)
+            if (mean := row.scores[column.name].mean) is not None
         ]
         if floors and order and min(floors)[0] < sign * order[0][1]:
             word = "highest" if column.better == "higher" else "lowest"

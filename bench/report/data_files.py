@@ -2,7 +2,7 @@
 
 Example:
     >>> tidy_csv(findings, curves).splitlines()[0]   # doctest: +SKIP
-    'run,profile,prompt_set,method,title,block,group,metric,unit,better,frames,mean,median,std,low,high,n,undefined'
+    'run,profile,prompt_set,method,title,block,group,metric,unit,better,compared,settings,frames,mean,median,std,low,high,n,undefined'
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from bench.records import Record
 from bench.report.csv_text import one_ending, write_csv
 from bench.report.curves import Curves
 from bench.report.findings import COSTS, ReportData
+from bench.report.notes import ways_of
 from bench.spec import content_key
 from bench.stats import Summary
 from metrics.api import MetricInfo
@@ -33,14 +34,15 @@ NO_SUMMARY = Summary(None, None, None, None, None, 0, 0)
 def table_csv(findings: ReportData, over_time: Curves) -> str:
     """Returns Table 1 as CSV at full precision, one row per method.
 
-    Columns `METRIC_own_mean` are the means without the shared first chunk.
+    `METRIC_compared` is false where the score may not stand beside those of the other rows; `METRIC_own_mean` are the
+    means without the shared first chunk.
     """
     own = _own_frames(over_time)
     heads = ["method", "title", "block", "group", "own_start", "planned", "ok", "failed", "skipped", "pending"]
     heads += ["ranked", "flags"]
     for column in findings.columns:
         heads += [f"{column.name}_{part}" for part in SUMMARY_PARTS]
-        heads += [f"{column.name}_{part}" for part in ("own_mean", "mark", "tied", "published")]
+        heads += [f"{column.name}_{part}" for part in ("own_mean", "mark", "tied", "compared", "published")]
     rows = []
     for row in findings.rows:
         cells: list[object] = [row.method, row.title, row.block, row.group, row.own_start, row.planned, row.ok]
@@ -49,7 +51,7 @@ def table_csv(findings: ReportData, over_time: Curves) -> str:
             summary = row.scores[column.name]
             cells += [getattr(summary, part) for part in SUMMARY_PARTS]
             cells += [own.get((column.name, row.method), NO_SUMMARY).mean, row.marks.get(column.name, "")]
-            cells += [column.name in row.tied, row.published.get(column.name)]
+            cells += [column.name in row.tied, row.stands_beside(column.name), row.published.get(column.name)]
         rows.append([*cells, *(row.cost[key] for key in COSTS)])
     return write_csv([*heads, *COSTS], rows)
 
@@ -57,19 +59,35 @@ def table_csv(findings: ReportData, over_time: Curves) -> str:
 def tidy_csv(findings: ReportData, over_time: Curves) -> str:
     """Returns every summary as CSV in tidy form: one row per method, metric and stretch of frames.
 
-    `frames` is "all", or "own" for the video without the shared first chunk.
+    `frames` is "all", or "own" for the video without the shared first chunk; `compared` is false where the score may
+    not stand beside those of the other rows; `settings` are those the row's scores were computed with.
     """
     info, own = findings.info, _own_frames(over_time)
-    heads = ["run", "profile", "prompt_set", "method", "title", "block", "group", "metric", "unit", "better", "frames"]
+    heads = [
+        "run",
+        "profile",
+        "prompt_set",
+        "method",
+        "title",
+        "block",
+        "group",
+        "metric",
+        "unit",
+        "better",
+        "compared",
+    ]
+    heads += ["settings", "frames"]
     rows: list[list[object]] = []
     for row in findings.rows:
+        made = [record for record in findings.records if record.method == row.method]
         for column in findings.columns:
+            ways = " | ".join(sorted(ways_of(made, column.name)))
             stretches = {"all": row.scores[column.name]}
             if (column.name, row.method) in own:
                 stretches["own"] = own[column.name, row.method]
             for frames, summary in stretches.items():
                 of = [info.name, info.profile, info.prompt_set, row.method, row.title, row.block, row.group]
-                what = [column.name, column.unit, column.better, frames]
+                what = [column.name, column.unit, column.better, row.stands_beside(column.name), ways, frames]
                 rows.append([*of, *what, *(getattr(summary, part) for part in SUMMARY_PARTS)])
     return write_csv([*heads, *SUMMARY_PARTS], rows)
 

@@ -30,6 +30,7 @@ def report_data(
     published: Published,
     stamps: Mapping[str, MethodInfo] | None = None,
     sort: str = "",
+    instead: str = "",
 ) -> ReportData:
     """Returns the findings of one run.
 
@@ -39,6 +40,7 @@ def report_data(
         published: the published table.
         stamps: what methods say of themselves where run.json does not know it.
         sort: metric by whose mean the rows of each block stand; empty for the order of the published table.
+        instead: what the columns are instead of the run's scores, as a clause; empty for these.
 
     Raises:
         ConfigError: the run has no metric of the name `sort`.
@@ -51,7 +53,7 @@ def report_data(
     comparisons = ranking.compare(rows, columns, records)
     rows = ranking.marked(rows, columns, comparisons)
     power = ranking.power_of(rows, columns, comparisons)
-    found = obstacles(info, records)
+    found = [*([instead] if instead else []), *obstacles(info, records)]
     return ReportData(
         info=info,
         records=tuple(records),
@@ -60,7 +62,7 @@ def report_data(
         stamps=known,
         comparisons=comparisons,
         power=power,
-        answer=answer(rows, columns, comparisons, power, len(info.prompts)),
+        answer=answer(rows, columns, comparisons, power),
         problems=tuple(problem for record in records for problem in _problems(record)),
         notes=(comparability(found, published), *notes_of(info, rows, columns, comparisons, power, records)),
         comparable=not found,

@@ -52,11 +52,13 @@ class Flag:
         word: for the table.
         sentence: what is behind it, without the name of the row.
         ranked: False if it takes the row out of ranks and tests.
+        compared: False if its scores may not stand beside those of other rows at all; such a row is not ranked, either.
     """
 
     word: str
     sentence: str
     ranked: bool = True
+    compared: bool = True
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class TableRow:
         scores: summary by metric.
         marks: "best" or "second" by metric, where the row has earned it.
         tied: metrics on which the corrected paired test cannot tell the row apart from the best one.
-        apart: metrics on which the row is not compared, because they were computed with other settings than most rows'.
+        apart: metrics on which the row is not compared: computed with other settings than most rows', or by optical
+            flow in frames of another size or rate.
         cost: by key of `COSTS`; None where nothing was measured.
         planned: videos in the grid.
         ok: videos that exist.
@@ -100,6 +103,10 @@ class TableRow:
     flags: tuple[Flag, ...]
     ranked: bool
     published: Mapping[str, float]
+
+    def stands_beside(self, metric: str) -> bool:
+        """Returns whether the row's mean of a metric may stand beside those of other rows, ranked or not."""
+        return metric not in self.apart and all(flag.compared for flag in self.flags)
 
     @property
     def pending(self) -> int:

@@ -21,7 +21,7 @@ from bench.report.drift import DriftTable, drift_grids
 from bench.report.figures import BANDS, Figures
 from bench.report.findings import COSTS, SIGNIFICANT, TABLE_1, Comparison, Power, ReportData
 from bench.report.judged import Judged
-from bench.report.notes import OWN_START, TIED
+from bench.report.notes import APART, OWN_START, TIED
 from bench.report.previews import Previews
 from bench.report.published_runs import PublishedRun
 from bench.report.ranking import PairVerdict, verdict
@@ -104,8 +104,9 @@ def page(content: Content) -> str:
     environment.filters["coded"] = with_code
     environment.globals |= {"shown": tables.shown_value, "head": tables.head, "interval": tables.interval}
     environment.globals |= {"count": tables.count, "videos": tables.videos, "published": tables.published}
-    environment.globals |= {"name": tables.name, "blocks": tables.blocks, "tie": tables.tie}
+    environment.globals |= {"name": tables.name, "blocks": tables.blocks, "sign": tables.sign}
     environment.globals |= {"block_titles": tables.BLOCK_TITLES, "tied": TIED, "own_start": OWN_START}
+    environment.globals |= {"not_compared": APART}
     findings, curves = content.findings, content.curves
     columns = findings.by_name
     return environment.get_template("index.html.j2").render(
@@ -180,9 +181,9 @@ def _duel(comparison: Comparison, column: MetricInfo, side: float) -> Duel:
         return Duel("untested", None, None, None, None)
     pair = (comparison.first, comparison.second)
     found = verdict([comparison], column, *(pair if side > 0 else pair[::-1]))
-    ends = [None if end is None else side * end for end in (test.low, test.high)]
+    ends = [None if end is None else side * end + 0.0 for end in (test.low, test.high)]
     low, high = ends if side > 0 else ends[::-1]
-    return Duel(found, side * test.difference, low, high, comparison.p_holm)
+    return Duel(found, side * test.difference + 0.0, low, high, comparison.p_holm)  # + 0.0: a tie from either side is 0
 
 
 def _text(file: str) -> str:

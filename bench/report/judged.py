@@ -50,7 +50,8 @@ def judged(sources: Sources, findings: ReportData) -> Judged | None:
     for column in findings.columns:
         if column.better != "neither":
             sign = 1.0 if column.better == "higher" else -1.0
-            means = {row.method: row.scores[column.name].mean for row in findings.rows}
+            compared = [row for row in findings.rows if row.stands_beside(column.name)]
+            means = {row.method: row.scores[column.name].mean for row in compared}
             known = {method: sign * mean for method, mean in means.items() if mean is not None}
             agreements[column.name] = agreement(people, known)
     return Judged(strengths, agreements, len(found), others)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.report.findings import COSTS, TABLE_1, ReportData, TableRow
-from bench.report.notes import OWN_START, TIED
+from bench.report.notes import APART, OWN_START, TIED, settings_note
 from bench.report.tables import (
     BLOCK_TITLES,
     blocks,
@@ -21,7 +21,7 @@ from bench.report.tables import (
     listed_numbers,
     name,
     shown_value,
-    tie,
+    sign,
 )
 from metrics.api import MetricInfo
 
@@ -54,6 +54,7 @@ _LATEX = str.maketrans(
         "×": r"$\times$",
         OWN_START: r"\textdagger{}",
         TIED: r"$\approx$",
+        APART: r"$\neq$",
         "²": r"\textsuperscript{2}",
         "↓": r"$\downarrow$",
         "↑": r"$\uparrow$",
@@ -111,6 +112,7 @@ def _scores(findings: ReportData, columns: Sequence[MetricInfo], first: bool) ->
     shown = findings.comparable and first
     width = 2 + len(columns) + shown
     heads = ["Method", *(tex(head(column)) for column in columns), "$n$", *(["Published"] if shown else [])]
+    about = _caption(findings) if first else "Further metrics of the same videos."
     lines = []
     for block, members in blocks(findings.rows):
         if block != "systems":
@@ -119,7 +121,7 @@ def _scores(findings: ReportData, columns: Sequence[MetricInfo], first: bool) ->
     return [
         r"\begin{table*}",
         rf"\centering\small{NARROW}",
-        rf"\caption{{{_caption(findings) if first else 'Further metrics of the same videos.'}}}",
+        rf"\caption{{{about} {_ways(findings, columns)}}}",
         rf"\begin{{tabular*}}{{\textwidth}}{{@{{\extracolsep{{\fill}}}}l{'r' * (width - 1)}@{{}}}}",
         r"\toprule",
         " & ".join(heads) + r" \\",
@@ -152,18 +154,24 @@ def _row(row: TableRow, columns: Sequence[MetricInfo], published: bool) -> list[
 def _score(row: TableRow, column: MetricInfo) -> str:
     """Returns a mean with its interval in small print below it."""
     summary = row.scores[column.name]
-    number = tex(shown_value(summary.mean))
+    number = tex(shown_value(summary.mean, column.unit))
     mark = row.marks.get(column.name)
     number = {"best": rf"\textbf{{{number}}}", "second": rf"\underline{{{number}}}"}.get(mark or "", number)
-    number += tex(tie(row, column))
-    extra = " ".join(text for text in (interval(summary), in_brackets(count(summary, row))) if text)
+    number += tex(sign(row, column))
+    extra = " ".join(text for text in (interval(summary, column.unit), in_brackets(count(summary, row))) if text)
     return rf"\shortstack[r]{{{number}\\[-1pt] {{\tiny {extra}}}}}" if extra else number
+
+
+def _ways(findings: ReportData, columns: Sequence[MetricInfo]) -> str:
+    """Returns how the metrics of a table were computed: MAWE, for one, has two published readings."""
+    notes = [settings_note(column, findings.rows, findings.records) for column in columns]
+    return tex(" ".join(note for note in notes if note))
 
 
 def _caption(findings: ReportData) -> str:
     info = findings.info
     prompts = len(info.prompts)
     text = f"Profile {info.profile}; {prompts} prompts ({info.prompt_set}); seeds {listed_numbers(info.seeds)}. "
-    marked = [note for note in findings.notes[1:] if note.startswith((TIED, OWN_START, "With "))]
+    marked = [note for note in findings.notes[1:] if note.startswith((TIED, OWN_START, APART, "With "))]
     said = tex(text + " ".join(note.replace("`", "") for note in [findings.notes[0], *marked]))
     return rf"{said} Best \textbf{{bold}}, second \underline{{underlined}}."

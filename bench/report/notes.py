@@ -17,9 +17,11 @@ from bench.records import Record, RunInfo
 from bench.report.answer import in_words
 from bench.report.findings import TABLE_1, TABLE_1_FRAMES, Comparison, Power, TableRow
 from bench.report.published import Published
+from bench.report.ranking import shared_prompts
 from bench.settings import stored_identity
 from bench.stats import MIN_CLUSTERS, RESAMPLES, smallest_p
 from metrics.api import MetricInfo
+from metrics.drift import DRIFTS
 
 PAPER_PROFILE = "paper"
 """Name of the profile whose scores may be read beside the published ones."""
@@ -30,16 +32,19 @@ OWN_START = "†"
 TIED = "≈"
 """Mark of a score that the corrected test cannot tell apart from the best of its column."""
 
+APART = "≠"
+"""Mark of a score that is not compared with those of the other rows."""
+
 FROZEN_WINS = frozenset(
     {
         *("subject_consistency", "subject_consistency_long", "background_consistency", "background_consistency_long"),
-        "flickering",
+        *("flickering", "exposure", "collapse"),
     }
 )
-"""Metrics that a video which stands still wins."""
+"""Metrics that a video which stands still wins, on any scale; it wins nearly every drift, too."""
 
-MOTION = "dynamic_degree"
-"""Metric to read beside them."""
+MOTION = ("dynamic_degree", "stillness")
+"""Metrics to read beside them: whichever the run has scored."""
 
 
 def obstacles(info: RunInfo, records: Sequence[Record]) -> list[str]:
@@ -56,11 +61,11 @@ def obstacles(info: RunInfo, records: Sequence[Record]) -> list[str]:
 
 
 def _other_sizes(records: Sequence[Record]) -> list[str]:
-    """Returns a clause if videos made here are of another size than the paper's; given ones keep their own."""
+    """Returns a clause if videos are of another size than the paper's: MAWE is another number at another size."""
     video = load_profile(PAPER_PROFILE).video
-    made = {(r.height, r.width) for r in records if r.status == "ok" and not r.source} - {(video.height, video.width)}
-    sizes = in_words([f"{height} x {width}" for height, width in sorted(made)])
-    return [f"videos were made at {sizes}, not at {video.height} x {video.width}"] if made else []
+    other = {(r.height, r.width) for r in records if r.status == "ok"} - {(video.height, video.width)}
+    sizes = in_words([f"{height} x {width}" for height, width in sorted(other)])
+    return [f"there are videos of {sizes}, not of {video.height} x {video.width}"] if other else []
 
 
 def _other_ways(records: Sequence[Record]) -> list[str]:
@@ -103,10 +108,11 @@ def notes_of(
         "A score is the mean over a method's videos; if only some have a defined value, their number stands beside it.",
         *([own_start_note(own)] if own else []),
         _intervals(len(info.prompts)),
-        *(_tests(max(c.test.n for c in comparisons), power) if power else _no_tests(rows)),
+        *([not_compared_note(rows)] if any(row.apart for row in rows) else []),
+        *(_tests(shared_prompts(comparisons), power) if power else _no_tests(rows)),
         *_blocks(rows),
         *_standstill(columns),
-        *_settings(columns, rows, records),
+        *(note for column in columns if (note := settings_note(column, rows, records))),
         *(f"{row.title}: {flag.sentence}" for row in rows for flag in row.flags),
     ]
 
@@ -115,6 +121,15 @@ def own_start_note(titles: Sequence[str]) -> str:
     """Returns the note on systems that make their own first frames."""
     verb, own = ("makes its", "does") if len(titles) == 1 else ("make their", "do")
     return f"{OWN_START} {in_words(titles)} {verb} own first frames and {own} not continue the shared ones."
+
+
+def not_compared_note(rows: Sequence[TableRow]) -> str:
+    """Returns the note on scores that are computed in another way, or by flow in other frames, than most rows'."""
+    titles = [row.title for row in rows if row.apart]
+    return (
+        f"{APART}: not compared with the other rows ({in_words(titles)}), because it was computed with other settings, "
+        "or by optical flow in frames of another size or rate."
+    )
 
 
 def _intervals(prompts: int) -> str:
@@ -163,30 +178,32 @@ def _blocks(rows: Sequence[TableRow]) -> list[str]:
 
 
 def _standstill(columns: Sequence[MetricInfo]) -> list[str]:
-    won = [column.title for column in columns if column.name in FROZEN_WINS]
+    """Returns a warning about columns that a frozen video wins; behind an @ stands a drift, or a scale."""
+    read = [(column, *column.name.partition("@")[::2]) for column in columns]
+    won = [column.title for column, metric, reading in read if metric in FROZEN_WINS or reading in DRIFTS]
     if not won:
         return []
-    motion = next((column.title for column in columns if column.name == MOTION), "")
-    beside = motion or f"`{MOTION}`, which this run has not scored"
+    motion = [column.title for column, metric, reading in read if metric in MOTION and reading not in DRIFTS]
+    beside = in_words(motion) or f"`{MOTION[0]}` or `{MOTION[1]}`, which this table does not show"
     return [f"Standing still wins {in_words(won)}: read beside {beside}."]
 
 
-def _settings(columns: Sequence[MetricInfo], rows: Sequence[TableRow], records: Sequence[Record]) -> list[str]:
-    """Returns one sentence per metric that names the settings its scores were computed with, and who had others."""
-    notes = []
-    for column in columns:
-        seen = set()
-        for record in records:
-            score = record.scores.get(column.name)
-            if score is not None and score.status == "ok":
-                settings = ", ".join(f"{key} = {value}" for key, value in sorted(score.settings.items()))
-                seen.add(f"version {score.version}" + (f", {settings}" if settings else ""))
-        if len(seen) == 1:
-            notes.append(f"{column.title}: {seen.pop()}.")
-        elif seen:
-            apart = [row.title for row in rows if column.name in row.apart]
-            out = f"; on it, {in_words(apart)} {'is' if len(apart) == 1 else 'are'} not compared" if apart else ""
-            notes.append(
-                f"{column.title} was computed in {len(seen)} different ways ({' | '.join(sorted(seen))}){out}."
-            )
-    return notes
+def settings_note(column: MetricInfo, rows: Sequence[TableRow], records: Sequence[Record]) -> str:
+    """Returns with which settings the scores of a metric were computed, and who had others; empty without scores."""
+    seen = sorted(ways_of(records, column.name))
+    if len(seen) < 2:
+        return f"{column.title}: {seen[0]}." if seen else ""
+    apart = [row.title for row in rows if column.name in row.apart]
+    out = f"; on it, {in_words(apart)} {'is' if len(apart) == 1 else 'are'} not compared" if apart else ""
+    return f"{column.title} was computed in {len(seen)} different ways ({' | '.join(seen)}){out}."
+
+
+def ways_of(records: Sequence[Record], metric: str) -> set[str]:
+    """Returns in which ways a metric was computed, each as "version 2, mode = official, size = 720"."""
+    ways = set()
+    for record in records:
+        score = record.scores.get(metric)
+        if score is not None and score.status == "ok":
+            settings = ", ".join(f"{key} = {value}" for key, value in sorted(score.settings.items()))
+            ways.add(f"version {score.version}" + (f", {settings}" if settings else ""))
+    return ways

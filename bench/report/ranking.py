@@ -137,12 +137,17 @@ def power_of(
     return tuple(found)
 
 
+def shared_prompts(comparisons: Sequence[Comparison]) -> int:
+    """Returns on how many prompts the tests stand, those of the pair that shares most."""
+    return max((comparison.test.n for comparison in comparisons), default=0)
+
+
 def sorted_by(rows: Sequence[TableRow], column: MetricInfo) -> list[TableRow]:
-    """Returns the rows of each block with the best mean of a metric first, those without one last."""
+    """Returns the rows of each block with the best mean of a metric first, those without one to compare last."""
     sign = -1.0 if column.better == "higher" else 1.0
 
     def key(row: TableRow) -> tuple[int, bool, float]:
-        mean = row.scores[column.name].mean
+        mean = row.scores[column.name].mean if row.stands_beside(column.name) else None
         return BLOCKS.index(row.block), mean is None, sign * (mean or 0.0)
 
     return sorted(rows, key=key)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from bench.given_file import ASSUMED_RATE, first_frames
 from bench.growth import GIVEN
@@ -23,6 +23,9 @@ from metrics.decoding import END_UNKNOWN, UNEVEN
 
 STILLNESS = "stillness"
 """Name of the metric whose part `flag` says "frozen", "loop" or nothing."""
+
+FLOW = "flow"
+"""Setting that names the flow estimator of a metric which reads optical flow."""
 
 STILL_SHARE = 0.5
 """Share of flagged videos from which a row is not ranked: standing still must not win."""
@@ -45,15 +48,25 @@ def table_rows(
         stamps: what the methods say of themselves; a method without a stamp counts as a system.
         published: the published table.
     """
-    elsewhere, longer, fewer = other_start(records), other_length(records), fewer_videos(records)
+    elsewhere, longer, videos = other_start(records), other_length(records), other_videos(records)
+    larger, faster = other_size(records), other_rate(records)
     others = {metric.name: other_settings(records, metric.name) for metric in info.metrics}
+    by_flow = {metric.name for metric in info.metrics if computed_by_flow(records, metric.name)}
     shared = any(record.start for record in records)
     rows = []
     for name in info.methods:
-        flags = (_start_flag(name in elsewhere), _other_length_flag(name in longer), _fewer_flag(fewer.get(name)))
+        flags = (
+            _start_flag(name in elsewhere),
+            _other_length_flag(name in longer),
+            *_frame_flags(
+                name in larger, name in faster, [r for r in records if r.method == name and r.status == "ok"]
+            ),
+            *_videos_flags(videos.get(name)),
+        )
         row = _row(info, name, records, stamps.get(name), published, flags)
-        apart = frozenset(metric for metric, methods in others.items() if name in methods)
-        rows.append(replace(row, apart=apart, own_start=row.own_start and shared))
+        apart = {metric for metric, methods in others.items() if name in methods}
+        apart |= by_flow if name in larger | faster else set()
+        rows.append(replace(row, apart=frozenset(apart), own_start=row.own_start and shared))
     order = {name: place for place, name in enumerate(published.methods)}
     return sorted(rows, key=lambda row: (BLOCKS.index(row.block), order.get(row.method, len(order))))
 
@@ -72,8 +85,41 @@ def other_length(records: Sequence[Record]) -> frozenset[str]:
     return _unlike_most({(r.method, r.prompt_key, r.seed): r.num_frames for r in records if r.status == "ok"})
 
 
-def fewer_videos(records: Sequence[Record]) -> dict[str, tuple[int, int]]:
-    """Returns, of every method that lacks videos which most methods have, how many of these it has, and their number.
+def other_size(records: Sequence[Record]) -> frozenset[str]:
+    """Returns the methods whose videos are of another size than most for some prompt and seed; ties as above."""
+    return _unlike_most({(r.method, r.prompt_key, r.seed): (r.height, r.width) for r in records if r.status == "ok"})
+
+
+def other_rate(records: Sequence[Record]) -> frozenset[str]:
+    """Returns the methods whose videos have another frame rate than most for some prompt and seed; ties as above."""
+    return _unlike_most({(r.method, r.prompt_key, r.seed): r.fps for r in records if r.status == "ok"})
+
+
+def computed_by_flow(records: Sequence[Record], metric: str) -> bool:
+    """Returns whether a metric reads optical flow, as its settings say.
+
+    Flow is in pixels a frame: the same motion is another number in frames of another size or rate.
+    """
+    return any(FLOW in record.scores[metric].settings for record in records if metric in record.scores)
+
+
+@dataclass(frozen=True)
+class OtherVideos:
+    """How the videos of a method differ from those that most methods have.
+
+    Attributes:
+        made: how many of the usual ones it has.
+        usual: how many most methods have.
+        more: how many it has beyond them.
+    """
+
+    made: int
+    usual: int
+    more: int
+
+
+def other_videos(records: Sequence[Record]) -> dict[str, OtherVideos]:
+    """Returns what each method lacks of the videos that most methods have, or has beyond them, where it does.
 
     Its means are over other prompts then, and may be better or worse for that alone.
     """
@@ -83,13 +129,17 @@ def fewer_videos(records: Sequence[Record]) -> dict[str, tuple[int, int]]:
             made.setdefault(record.method, set()).add((record.prompt_key, record.seed))
     held = Counter(place for places in made.values() for place in places)
     usual = {place for place, count in held.items() if 2 * count > len(made)}
-    return {method: (len(places & usual), len(usual)) for method, places in made.items() if usual - places}
+    found = {m: OtherVideos(len(places & usual), len(usual), len(places - usual)) for m, places in made.items()}
+    return {
+        method: videos for method, videos in found.items() if usual and (videos.made, videos.more) != (len(usual), 0)
+    }
 
 
 def other_settings(records: Sequence[Record], metric: str) -> frozenset[str]:
     """Returns the methods whose scores by a metric were computed in another way than those of most methods.
 
-    The way is the metric's version and settings, but for the device; ties as above.
+    The way is the metric's version and settings, but for the device; ties as above. The mean of a method whose own
+    scores were computed in several ways is comparable with nobody's.
     """
     ways: dict[str, set[str]] = {}
     for record in records:
@@ -97,7 +147,8 @@ def other_settings(records: Sequence[Record], metric: str) -> frozenset[str]:
         if record.status == "ok" and score is not None and score.status == "ok":
             settings = {name: value for name, value in score.settings.items() if name != "device"}
             ways.setdefault(record.method, set()).add(content_key({"version": score.version, "settings": settings}))
-    return _unlike_most({(method, "", 0): tuple(sorted(own)) for method, own in ways.items()})
+    mixed = frozenset(method for method, own in ways.items() if len(own) > 1)
+    return mixed | _unlike_most({(method, "", 0): next(iter(own)) for method, own in ways.items() if len(own) == 1})
 
 
 def _unlike_most(facts: Mapping[tuple[str, str, int], Hashable]) -> frozenset[str]:
@@ -218,18 +269,35 @@ def _start_flag(elsewhere: bool) -> Flag | None:
     if not elsewhere:
         return None
     sentence = "continues another first chunk than the other rows, so it is not compared with them."
-    return Flag("other start", sentence, ranked=False)
+    return Flag("other start", sentence, ranked=False, compared=False)
 
 
-def _fewer_flag(counts: tuple[int, int] | None) -> Flag | None:
-    if counts is None:
-        return None
-    made, usual = counts
-    sentence = (
-        f"has {made} of the {usual} videos that most rows have, so its means are over other prompts; the tests compare "
-        "those that two rows share."
-    )
-    return Flag(f"{made} of {usual} videos", sentence)
+def _videos_flags(videos: OtherVideos | None) -> list[Flag]:
+    """Returns a flag for the usual videos that a row lacks, and one for those that it alone has."""
+    if videos is None:
+        return []
+    tests = "so its means are over other prompts; the tests compare those that two rows share."
+    flags = []
+    if videos.made < videos.usual:
+        sentence = f"has {videos.made} of the {videos.usual} videos that most rows have, {tests}"
+        flags.append(Flag(f"{videos.made} of {videos.usual} videos", sentence))
+    if videos.more:
+        sentence = f"has {videos.more} videos that most rows lack, {tests}"
+        flags.append(Flag(f"{videos.more} more videos", sentence))
+    return flags
+
+
+def _frame_flags(larger: bool, faster: bool, done: Sequence[Record]) -> list[Flag]:
+    """Returns the flags of a row whose frames have another size or rate than those of most rows."""
+    flags = []
+    out = "than most rows' for the same prompt and seed, so it is not compared on metrics of optical flow"
+    if larger:
+        sizes = " and ".join(f"{height} x {width}" for height, width in sorted({(r.height, r.width) for r in done}))
+        flags.append(Flag("other size", f"its frames, {sizes}, have another size {out}."))
+    if faster:
+        rates = " and ".join(f"{rate:g}" for rate in sorted({r.fps for r in done}))
+        flags.append(Flag("other rate", f"its videos, {rates} frames per second, have another rate {out}."))
+    return flags
 
 
 def _other_length_flag(longer: bool) -> Flag | None:
@@ -239,7 +307,7 @@ def _other_length_flag(longer: bool) -> Flag | None:
         "has videos of another length than the other rows for the same prompt and seed, so it is not compared with "
         "them; `score --frames` reads the first frames only."
     )
-    return Flag("other length", sentence, ranked=False)
+    return Flag("other length", sentence, ranked=False, compared=False)
 
 
 def _limit_flag(done: Sequence[Record]) -> Flag | None:

@@ -6,6 +6,8 @@ reasons) is escaped for the language it lands in.
 Example:
     >>> shown_value(6069.7), shown_value(52.34), shown_value(0.04), shown_value(0.00123), shown_value(None)
     ('6069.7', '52.34', '0.04', '0.0012', '–')
+    >>> shown_value(0.98645, "cosine")
+    '0.9865'
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from bench.report.findings import COSTS, TABLE_1, Block, ReportData, TableRow
-from bench.report.notes import OWN_START, TIED
+from bench.report.notes import APART, OWN_START, TIED
 from bench.stats import Summary
 from metrics.api import MetricInfo
 
@@ -26,10 +28,21 @@ BLOCK_TITLES = {"systems": "Systems", "floors": "Floors", "ceiling": "Ceiling"}
 _MARKDOWN = str.maketrans({"|": "\\|", "\n": " ", "<": "&lt;", ">": "&gt;", "*": "\\*", "_": "\\_", "`": "\\`"})
 
 
-def shown_value(value: float | None) -> str:
-    """Returns a number as tables print it: one decimal from 100 on, two from 0.1 on, two figures below; – if none."""
+FINE_UNITS = frozenset({"cosine", "cosine, fused", "0..1", "1 - difference / 255"})
+"""Units of metrics that end at 1, where systems differ in the third and fourth decimal."""
+
+
+def shown_value(value: float | None, unit: str = "") -> str:
+    """Returns a number as tables print it: one decimal from 100 on, two from 0.1 on, two figures below; – if none.
+
+    Args:
+        value: the number.
+        unit: of its metric; those of `FINE_UNITS` have four decimals.
+    """
     if value is None:
         return "–"
+    if unit in FINE_UNITS:
+        return f"{value:.4f}"
     size = abs(value)
     if size >= 100:
         return f"{value:.1f}"
@@ -43,11 +56,11 @@ def head(metric: MetricInfo) -> str:
     return f"{metric.title} {ARROWS[metric.better]}".strip()
 
 
-def interval(summary: Summary) -> str:
-    """Returns "[low, high]", or nothing where there is no interval."""
+def interval(summary: Summary, unit: str = "") -> str:
+    """Returns "[low, high]", or nothing where there is no interval; `unit` as for `shown_value`."""
     if summary.low is None or summary.high is None:
         return ""
-    return f"[{shown_value(summary.low)}, {shown_value(summary.high)}]"
+    return f"[{shown_value(summary.low, unit)}, {shown_value(summary.high, unit)}]"
 
 
 def count(summary: Summary, row: TableRow) -> str:
@@ -78,8 +91,10 @@ def blocks(rows: Sequence[TableRow]) -> Iterator[tuple[Block, list[TableRow]]]:
         yield block, list(members)
 
 
-def tie(row: TableRow, column: MetricInfo) -> str:
-    """Returns the mark of a score that cannot be told apart from the best, or nothing."""
+def sign(row: TableRow, column: MetricInfo) -> str:
+    """Returns the sign of a score that is not compared, or that cannot be told apart from the best; or nothing."""
+    if column.name in row.apart and row.scores[column.name].mean is not None:
+        return APART
     return TIED if column.name in row.tied else ""
 
 
@@ -153,10 +168,12 @@ def markdown_rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[s
 
 def _markdown_score(row: TableRow, column: MetricInfo) -> str:
     summary = row.scores[column.name]
-    number = shown_value(summary.mean)
+    number = shown_value(summary.mean, column.unit)
     mark = row.marks.get(column.name)
     number = {"best": f"**{number}**", "second": f"<u>{number}</u>"}.get(mark or "", number)
-    extra = " ".join(text for text in (tie(row, column), interval(summary), in_brackets(count(summary, row))) if text)
+    extra = " ".join(
+        text for text in (sign(row, column), interval(summary, column.unit), in_brackets(count(summary, row))) if text
+    )
     return f"{number} {extra}".strip()
 
 

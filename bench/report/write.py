@@ -77,7 +77,8 @@ def write(sources: Sources, folder: Path, choice: TableChoice, bundle_path: Path
         shown = (
             drift.with_drift(info, records, classes, choice.drift) if choice.drift else scale.with_scale(info, records)
         )
-        findings = replace(report_data(*shown, published, stamps, choice.sort), measured=info.metrics)
+        instead = f"they are drifts by `{choice.drift}`" if choice.drift else "they are on VBench's scale"
+        findings = replace(report_data(*shown, published, stamps, choice.sort, instead), measured=info.metrics)
     others, unread = published_runs(findings, published_folder())
     notes = sources.notes + missing + over_time.notes + drifts.notes + cuts.cuts_notes(records) + unread
     findings = replace(findings, notes=findings.notes + notes)

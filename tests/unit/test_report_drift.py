@@ -168,7 +168,7 @@ def test_columns_that_standing_still_wins_name_what_to_read_beside(run):
     info, records = run
     for metrics, words in (
         ((SubjectConsistency.info, DynamicDegree.info), "Standing still wins Subject: read beside Dynamic."),
-        ((SubjectConsistency.info,), "`dynamic_degree`, which this run has not scored"),
+        ((SubjectConsistency.info,), "`dynamic_degree` or `stillness`, which this table does not show"),
     ):
         notes = report_data(replace(info, metrics=metrics), records, load_published()).notes
         assert any(words in note for note in notes)

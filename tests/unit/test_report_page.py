@@ -245,7 +245,7 @@ def test_scores_of_other_settings_are_not_the_papers() -> None:
 
     assert found(720, {"mode": "official", "device": "cpu", "flow_weights": "elsewhere.pth"}) == []
     assert found(720, {"mode": "paper"}) == ["`mawe` was computed with mode = paper, not official"]
-    assert found(64, {}) == ["videos were made at 64 x 720, not at 720 x 720"]
+    assert found(64, {}) == ["there are videos of 64 x 720, not of 720 x 720"]
 
 
 def test_a_return_in_a_text_does_not_end_a_row_of_the_videos_file() -> None:
