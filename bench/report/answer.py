@@ -108,9 +108,11 @@ def _leaders(
     shared = []
     for column in columns:
         order = ranking(rows, column)
-        if not order or any(verdict(comparisons, column, order[0][0], m) in ("better", "worse") for m, _ in order[1:]):
+        if len(order) < 2 or any(
+            verdict(comparisons, column, order[0][0], m) in ("better", "worse") for m, _ in order[1:]
+        ):
             continue
-        best = [method for method, mean in order if math.isclose(mean, order[0][1], rel_tol=1e-9, abs_tol=1e-12)]
+        best = [method for method, mean in order if _equal(mean, order[0][1])]
         if len(best) > max(1.0, TIED_SHARE * len(order)):
             shared.append(f"on {column.title}, {len(best)} of {len(order)} systems share the best value")
         else:
@@ -129,8 +131,8 @@ def _nothing_apart(power: Sequence[Power], columns: Sequence[MetricInfo], prompt
 
 
 def _floors(rows: Sequence[TableRow], columns: Sequence[MetricInfo]) -> list[Sentence]:
-    """Returns one sentence per floor that has a better mean than every system on some metric."""
-    leads: dict[str, list[str]] = {}
+    """Returns a sentence per floor, or floors that tie, with a better mean than every system on some metric."""
+    leads: dict[tuple[str, ...], list[str]] = {}
     for column in columns:
         order = ranking(rows, column)
         sign = -1.0 if column.better == "higher" else 1.0
@@ -140,12 +142,25 @@ def _floors(rows: Sequence[TableRow], columns: Sequence[MetricInfo]) -> list[Sen
             if row.block == "floors" and row.stands_beside(column.name)
             if (mean := row.scores[column.name].mean) is not None
         ]
-        if floors and order and min(floors)[0] < sign * order[0][1]:
+        if not floors or not order:
+            continue
+        least = min(floors)[0]
+        if least < sign * order[0][1] and not _equal(least, sign * order[0][1]):
             word = "highest" if column.better == "higher" else "lowest"
-            leads.setdefault(min(floors)[1], []).append(f"the {word} {column.title}")
+            best = tuple(method for value, method in floors if _equal(value, least))
+            leads.setdefault(best, []).append(f"the {word} {column.title}")
     titles = {row.method: row.title for row in rows}
     sentences = []
-    for name, where in leads.items():
-        what = f": {MEANING_OF_FLOORS[name]}" if name in MEANING_OF_FLOORS else ""
-        sentences.append(Sentence(f"{titles[name]}, a floor, has {in_words(where)}{what}.", "table"))
+    for names, where in leads.items():
+        if len(names) == 1:
+            (name,) = names
+            what = f": {MEANING_OF_FLOORS[name]}" if name in MEANING_OF_FLOORS else ""
+            text = f"{titles[name]}, a floor, has {in_words(where)}{what}."
+        else:
+            text = f"{in_words([titles[name] for name in names])}, floors, share {in_words(where)}."
+        sentences.append(Sentence(text, "table"))
     return sentences
+
+
+def _equal(first: float, second: float) -> bool:
+    return math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-12)

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from bench.judgements import FOLDER, JUDGEMENT_FORMAT
 from bench.records import Record, RunInfo, StoredScore
 from bench.report.answer import answer
 from bench.report.curves import trace
+from bench.report.data_files import table_csv, tidy_csv
 from bench.report.derive import report_data
 from bench.report.findings import ReportData, TableRow
+from bench.report.html import matrices
+from bench.report.judged import judged
+from bench.report.latex import latex
+from bench.report.notes import APART
 from bench.report.published import load_published
+from bench.report.sources import Sources
+from bench.report.tables import markdown, shown_value
 from bench.spec import SCHEMA, Prompt
 from bench.stats import PairedTest, paired_test, prompts_needed, smallest_p
+from bench.store import Store
 from generators.api import MethodInfo
 from metrics.api import MetricInfo, metric
 from metrics.clip import ClipScore
@@ -225,3 +238,114 @@ def test_a_single_system_and_columns_that_rank_nothing_have_an_answer_of_their_o
 
 def test_very_many_pairs_can_still_be_told_apart() -> None:
     assert 1035 * smallest_p(50, 1035) < 0.05
+
+
+def test_floors_that_tie_are_named_together_and_one_that_ties_with_a_system_is_not() -> None:
+    scores = {"svd": [3.0] * 8, "seine": [4.0] * 8, "still": [0.0] * 8, "pan": [0.0] * 8}
+    said = [sentence.text for sentence in findings_of(scores, GROUPS).answer]
+    assert "Still and Pan, floors, share the lowest MAWE." in said
+    level = scores | {"still": [3.0 + 1e-12] * 8, "pan": [3.0] * 8}
+    assert not any("floor" in sentence.text for sentence in findings_of(level, GROUPS).answer)
+
+
+def test_the_only_system_with_a_score_is_no_winner_of_that_metric() -> None:
+    findings = findings_of({"svd": [1.0] * 8, "seine": [2.0] * 8})
+    scored = [
+        replace(r, scores={**r.scores, "clip": StoredScore(90.0, version="1")}) if r.method == "svd" else r
+        for r in findings.records
+    ]
+    info = replace(findings.info, metrics=(MAWE, CLIP))
+    said = " ".join(sentence.text for sentence in report_data(info, scored, load_published()).answer)
+    assert "Svd" in said
+    assert "CLIP" not in said
+
+
+def other_way(**changes: object) -> ReportData:
+    """Three systems and a floor; SEINE and the floor were computed, or made, as `changes` say, and look best."""
+    findings = findings_of({"svd": [5.0] * 8, "opensora": [6.0] * 8, "seine": [0.5] * 8, "pan": [0.1] * 8}, GROUPS)
+    info, records = findings.info, list(findings.records)
+    settings: dict[str, object] = {"flow": "mini", "mode": "official"}
+    score = {r.key: replace(r.scores["mawe"], settings=settings) for r in records}
+    records = [replace(r, height=64, width=64, scores={"mawe": score[r.key]}) for r in records]
+    for number, r in enumerate(records):
+        if r.method in ("seine", "pan"):
+            other = replace(score[r.key], settings={**settings, **{k: v for k, v in changes.items() if k == "mode"}})
+            frames = {name: value for name, value in changes.items() if name != "mode"}
+            records[number] = replace(r, scores={"mawe": other}, **frames)  # type: ignore[arg-type]
+    return report_data(info, records, load_published(), sort="mawe")
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"), [({"mode": "paper"}, ""), ({"height": 128}, "other size"), ({"fps": 24.0}, "other rate")]
+)
+def test_what_is_not_compared_says_so_in_every_table_and_leads_nowhere(changes: dict[str, object], word: str) -> None:
+    findings = other_way(**changes)
+    assert [r.method for r in findings.rows] == ["svd", "opensora", "seine", "pan"]
+    assert [flag.word for flag in row(findings, "seine").flags] == ([word] if word else [])
+    said = " ".join(sentence.text for sentence in findings.answer)
+    assert "Svd" in said
+    assert "Pan" not in said
+    assert "Seine" not in said
+    curves = trace(findings, {})
+    assert f"0.50 {APART}" in markdown(findings)
+    assert r"0.50$\neq$" in latex(findings)
+    assert f"{APART}: not compared" in " ".join(findings.notes)
+    assert r"$\neq$: not compared" in latex(findings)
+    assert "mode = official" in latex(findings)
+    wide = list(csv.DictReader(table_csv(findings, curves).splitlines()))
+    tidy = list(csv.DictReader(tidy_csv(findings, curves).splitlines()))
+    for table, column in ((wide, "mawe_compared"), (tidy, "compared")):
+        assert {entry["method"]: entry[column] for entry in table} == {
+            "svd": "True",
+            "opensora": "True",
+            "seine": "False",
+            "pan": "False",
+        }
+    assert all("flow = mini, mode = " in entry["settings"] for entry in tidy)
+
+
+def test_a_row_of_two_ways_is_compared_with_nobody() -> None:
+    findings = findings_of({"svd": [5.0] * 8, "seine": [6.0] * 8})
+    records = [
+        replace(r, scores={"mawe": replace(r.scores["mawe"], settings={"mode": "official" if i % 2 else "paper"})})
+        for i, r in enumerate(findings.records)
+    ]
+    mixed = report_data(findings.info, records, load_published())
+    assert all(r.apart == {"mawe"} and not r.marks for r in mixed.rows)
+    assert not mixed.comparisons
+
+
+@pytest.mark.parametrize(("mode", "share"), [("official", 0.0), ("paper", None)])
+def test_judges_are_held_against_comparable_scores_only(tmp_path: Path, mode: str, share: float | None) -> None:
+    """Judges prefer SVD to SEINE, whose MAWE is better: that speaks against MAWE if both are the same MAWE."""
+    findings = other_way(mode=mode)
+    (tmp_path / FOLDER).mkdir()
+    answers = [{"id": str(i), "a": f"svd-p{i}", "b": f"seine-p{i}", "answer": "a"} for i in range(8)]
+    (tmp_path / FOLDER / "one.json").write_text(json.dumps({"format": JUDGEMENT_FORMAT, "answers": answers}))
+    places = {r.key: (Store(tmp_path), r) for r in findings.records}
+    found = judged(Sources(findings.info, findings.records, places, ()), findings)
+    assert found is not None
+    assert found.agreements["mawe"] == share
+
+
+def test_a_row_with_videos_that_most_rows_lack_says_so_and_the_answer_counts_shared_prompts() -> None:
+    findings = findings_of({"a": [5.0] * 4 + [1.0] * 6, "b": [4.0] * 10, "c": [4.5] * 10}, without=("b", range(4, 10)))
+    records = [r for r in findings.records if r.method != "c" or int(r.prompt.id[1:]) < 4]
+    found = report_data(findings.info, records, load_published())
+    assert [flag.word for flag in row(found, "a").flags] == ["6 more videos"]
+    assert not row(found, "b").flags
+    assert "With 4 prompts no difference" in " ".join(sentence.text for sentence in found.answer)
+
+
+def test_drifts_are_never_called_comparable_with_the_published_scores() -> None:
+    findings = findings_of({"svd": [5.0] * 8})
+    instead = report_data(findings.info, findings.records, load_published(), instead="they are drifts by `x`")
+    assert not instead.comparable
+    assert "they are drifts by `x`" in instead.notes[0]
+
+
+def test_a_tie_is_zero_from_either_side() -> None:
+    findings = findings_of({"svd": [5.0] * 8, "seine": [5.0] * 8, "opensora": [6.0] * 8})
+    (matrix,) = matrices(findings)
+    shown = [shown_value(duel.difference) for pair, duel in matrix.duels.items() if set(pair) == {"svd", "seine"}]
+    assert shown == ["0.00", "0.00"]
