@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+DETECTOR_PACKAGE = "scenedetect-headless"
+"""The distribution of PySceneDetect without windows on the screen."""
+
 LOOK_AROUND = 2
 """Frames the detector averages over on either side (its `window_width`): no cut is found closer to an end."""
 
@@ -45,6 +48,7 @@ EFFECTIVE_WIDTH = 256
     better="lower",
     version="1",
     definition="How many scene cuts a detector of hard cuts finds in the video.",
+    package=DETECTOR_PACKAGE,
 )
 @dataclass
 class SceneCuts:
@@ -115,7 +119,7 @@ class _Detection:
         series = {"cuts": [float(cut) for cut in cuts]}
         parts: dict[str, Part] = {
             "rule": self._metric.rule,
-            "scenedetect": version("scenedetect-headless"),
+            "scenedetect": version(DETECTOR_PACKAGE),
             "frames": self._count,
             "detector_height": self._scaled[0],
             "detector_width": self._scaled[1],

@@ -15,7 +15,7 @@ import numpy as np
 from metrics.api import Part, Score, Series, metric
 from metrics.errors import SettingError
 from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts, listed
-from metrics.features.transnet import ShotBoundaries, package_version
+from metrics.features.transnet import PACKAGE, ShotBoundaries, package_version
 
 
 @metric(
@@ -25,6 +25,7 @@ from metrics.features.transnet import ShotBoundaries, package_version
     better="lower",
     version="1",
     definition="How many shot boundaries TransNetV2, trained on real cuts, finds in the video.",
+    package=PACKAGE,
 )
 @dataclass
 class TransNetCuts(FeatureReader):
