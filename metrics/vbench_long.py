@@ -124,7 +124,9 @@ class SubjectConsistencyLong(_LongConsistency):
     Attributes:
         weights: as `metrics.consistency.SubjectConsistency`.
         long_weights: folder with `model.safetensors` of DINOv2 ViT-B/14, or a `.pth` file; unused with "dino".
-        between: "dinov2" (with `--dev_flag`) or "dino" (without) between clips.
+        between: "dinov2" or "dino" between clips. Without `--dev_flag` the published code takes DINO and gives its half
+            the weight 0; here both halves weigh 0.5 with either network, and `in_clip` in `parts` is the value without
+            the flag.
         published_zero: keep the defect that a clip-to-clip score of exactly 0, total collapse, counts as missing.
         device: a torch device.
 
