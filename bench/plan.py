@@ -25,7 +25,7 @@ from bench.profile import Profile, Settings
 from bench.prompts import PromptSet, load_prompts
 from bench.provenance import provenance
 from bench.records import LARGEST, Record, RunInfo
-from bench.settings import construct, identity, resolve_settings, run_settings, stored_identity
+from bench.settings import construct, identity, resolve_settings, run_settings, score_settings
 from bench.spec import SCHEMA, Cell, Prompt, RunSpec, content_key
 from bench.store import Store
 from generators.api import MethodInfo
@@ -273,7 +273,8 @@ def _as_said_today(cell: Cell, record: Record, title: str) -> Record:
 
 def wanted_scores(catalog: Catalog, metrics: Mapping[str, Settings]) -> dict[str, tuple[str, Settings]]:
     """Returns version and stored settings by metric: what a stored score must have been computed with."""
-    return {name: (catalog.metrics[name].info.version, stored_identity(own)) for name, own in metrics.items()}
+    infos = {name: catalog.metrics[name].info for name in metrics}
+    return {name: (infos[name].version, score_settings(infos[name], own)) for name, own in metrics.items()}
 
 
 def stale_scores(record: Record, wanted: Mapping[str, tuple[str, Settings]], redo: str = "") -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from bench.process_state import ProcessState
 from bench.profile import Settings
 from bench.records import StoredScore
 from bench.score_contract import checked_score
-from bench.settings import construct, located, stored_identity
+from bench.settings import construct, located, score_settings
 from generators.api import Frames
 from generators.weights import MissingWeightsError
 from metrics.api import Metric, Score
@@ -62,8 +62,8 @@ class Scorers:
         """
         board = Scoreboard(prompt, fps, tuple(metrics), features)
         for name, settings in metrics.items():
-            version = self._catalog.metrics[name].info.version
-            blank = StoredScore(None, version=version, settings=stored_identity(settings))
+            info = self._catalog.metrics[name].info
+            blank = StoredScore(None, version=info.version, settings=score_settings(info, settings))
             try:
                 with foreign(MetricFailure, name, passing=MISSING):
                     board.add(name, self._metric(name, settings), blank)

@@ -25,8 +25,10 @@ from typing import Any
 from bench.errors import ConfigError, PluginError, foreign
 from bench.memory import OFFLOAD
 from bench.profile import Run, Settings, checked
+from bench.provenance import installed
 from bench.released_weights import from_folder
 from generators.weights import MissingWeightsError, resolve_weights
+from metrics.api import MetricInfo
 
 SCHEMES = ("mini:", "hub:", "unreleased:")
 """How a setting that names weights begins; see `generators.weights`."""
@@ -92,6 +94,15 @@ def stored_identity(settings: Settings) -> dict[str, Any]:
     """Returns `identity` of the settings as it reads after a round trip through JSON."""
     content: dict[str, Any] = json.loads(json.dumps(identity(settings), default=list))
     return content
+
+
+def score_settings(info: MetricInfo, settings: Settings) -> dict[str, Any]:
+    """Returns what a score keeps as its settings: their stored identity and, where the metric names one, its package.
+
+    The package stands by its name with the version installed here, None without it: another one is another metric.
+    """
+    packages = {info.package: installed(info.package)} if info.package else {}
+    return stored_identity(settings) | packages
 
 
 def construct(cls: type[Any], settings: Settings, where: str) -> Any:

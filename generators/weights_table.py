@@ -348,7 +348,7 @@ TABLE: tuple[Weights, ...] = (
     Weights(
         repository="Raft_Large_Weights.C_T_V1",
         system="RAFT large, Chairs and Things (dynamic degree)",
-        methods=("vbench", "vbench-long", "dynamic_degree"),
+        methods=("vbench", "dynamic_degree"),
         files=("raft_large_C_T_V1-22a6c225.pth",),
         licence="BSD-3-Clause",
         commercial="yes",

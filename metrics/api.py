@@ -111,6 +111,8 @@ class MetricInfo:
         better: "lower", "higher", or "neither" for a diagnosis that does not rank.
         version: changes whenever the same frames would give another value; stale scores are recomputed.
         definition: what it measures, in one plain line for a reader of the table.
+        package: installed distribution that decides the values, empty for none; its version is kept among the settings
+            of a score, so that scores by another one are stale.
     """
 
     name: str
@@ -119,6 +121,7 @@ class MetricInfo:
     better: Literal["lower", "higher", "neither"]
     version: str
     definition: str = ""
+    package: str = ""
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,7 @@ def metric(
     better: Literal["lower", "higher", "neither"],
     version: str,
     definition: str = "",
+    package: str = "",
 ) -> Callable[[type[M]], type[M]]:
     """Stamps a class as a metric: sets its `info` (see `MetricInfo` for the arguments).
 
@@ -199,7 +203,7 @@ def metric(
         raise ValueError(f"name {name!r}: give 1 to 64 lower case letters, digits and underscores")
     if better not in DIRECTIONS:
         raise ValueError(f"metric {name!r}: better must be one of {', '.join(DIRECTIONS)}, not {better!r}")
-    info = MetricInfo(name, title, unit, better, version, definition)
+    info = MetricInfo(name, title, unit, better, version, definition, package)
 
     def stamp(cls: type[M]) -> type[M]:
         cls.info = info  # type: ignore[attr-defined]

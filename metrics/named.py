@@ -56,7 +56,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "aesthetic_quality",
             "imaging_quality",
         ),
-        "vbench-long": ("subject_consistency_long", "background_consistency_long", "flickering", "dynamic_degree"),
+        "vbench-long": ("subject_consistency_long", "background_consistency_long"),
     }
 )
 """Metrics that are chosen together, by the name of the group."""

@@ -5,11 +5,13 @@ constant rate it finds what it finds when it reads the file itself. At a variabl
 scene in seconds; here it is 15 frames always, as in the version of the paper, so that the same frames have the same
 cuts however long each of them is shown.
 
-Example: a window counts the cuts it can know of; the detector looks two frames ahead and two back.
+Example: the detector looks two frames ahead, so a cut counts where its third frame has been seen.
     >>> SceneCuts().window({"cuts": [20, 60]}, 0, 62)
     1.0
     >>> SceneCuts().window({"cuts": [20, 60]}, 0, 63)
     2.0
+    >>> SceneCuts().window({"cuts": [20, 60]}, 60, 100)
+    1.0
 """
 
 from __future__ import annotations
@@ -25,6 +27,9 @@ from metrics.errors import SettingError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+DETECTOR_PACKAGE = "scenedetect-headless"
+"""The distribution of PySceneDetect without windows on the screen."""
 
 LOOK_AROUND = 2
 """Frames the detector averages over on either side (its `window_width`): no cut is found closer to an end."""
@@ -43,6 +48,7 @@ EFFECTIVE_WIDTH = 256
     better="lower",
     version="1",
     definition="How many scene cuts a detector of hard cuts finds in the video.",
+    package=DETECTOR_PACKAGE,
 )
 @dataclass
 class SceneCuts:
@@ -70,12 +76,15 @@ class SceneCuts:
         return _Detection(self, fps)
 
     def window(self, series: Series, start: int, stop: int) -> float | None:
-        """Returns the number of cuts the detector can know of in frames start <= i < stop.
+        """Returns the number of cuts that the detector learns of in frames start <= i < stop, None for fewer than two.
 
-        For a growing prefix this is what the detector finds in the shortened video, exactly.
+        It learns of a cut `LOOK_AROUND` frames behind it. So a prefix has what the detector finds in the shortened
+        video, exactly, and of windows that follow each other every cut is in one: that which it begins, or, where it
+        lies in the last two frames of a window, the next one.
         """
-        first, last = start + LOOK_AROUND, stop - LOOK_AROUND
-        return float(sum(first <= cut < last for cut in series["cuts"] if cut is not None))
+        if stop - start < 2:
+            return None
+        return float(sum(start <= cut + LOOK_AROUND < stop for cut in series["cuts"] if cut is not None))
 
 
 class _Detection:
@@ -110,7 +119,7 @@ class _Detection:
         series = {"cuts": [float(cut) for cut in cuts]}
         parts: dict[str, Part] = {
             "rule": self._metric.rule,
-            "scenedetect": version("scenedetect-headless"),
+            "scenedetect": version(DETECTOR_PACKAGE),
             "frames": self._count,
             "detector_height": self._scaled[0],
             "detector_width": self._scaled[1],

@@ -8,6 +8,8 @@ Example: a boundary at frame 4 whose contrast is 3, one at frame 8 that cannot b
     2.0
     >>> Seams().window({"seam": [4, 8], "contrast": [3.0, 1.0]}, 0, 8)
     3.0
+    >>> Seams().window({"seam": [4, 8], "contrast": [3.0, 1.0]}, 8, 12)
+    1.0
 """
 
 from __future__ import annotations
@@ -101,8 +103,15 @@ class Seams(FeatureReader):
         return ClipFeatures(*settings, self.device)
 
     def window(self, series: Series, start: int, stop: int) -> float | None:
-        """Returns the mean contrast of the boundaries inside start <= i < stop, None if there is none."""
-        inside = [c for s, c in zip(series["seam"], series["contrast"], strict=True) if start < (s or 0) < stop]
+        """Returns the mean contrast of the boundaries of chunks that begin in start <= i < stop, None without any.
+
+        Of windows that follow each other every boundary is in one, that of the chunk behind it.
+        """
+        inside = [
+            contrast
+            for seam, contrast in zip(series["seam"], series["contrast"], strict=True)
+            if seam is not None and start <= seam < stop
+        ]
         return mean_or_none([c for c in inside if c is not None])
 
     def read(self, tables: Mapping[Feature, Arrays], video: VideoFacts) -> Score:

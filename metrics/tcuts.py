@@ -15,7 +15,7 @@ import numpy as np
 from metrics.api import Part, Score, Series, metric
 from metrics.errors import SettingError
 from metrics.features.base import Arrays, Feature, FeatureReader, VideoFacts, listed
-from metrics.features.transnet import ShotBoundaries, package_version
+from metrics.features.transnet import PACKAGE, ShotBoundaries, package_version
 
 
 @metric(
@@ -25,6 +25,7 @@ from metrics.features.transnet import ShotBoundaries, package_version
     better="lower",
     version="1",
     definition="How many shot boundaries TransNetV2, trained on real cuts, finds in the video.",
+    package=PACKAGE,
 )
 @dataclass
 class TransNetCuts(FeatureReader):
@@ -54,8 +55,13 @@ class TransNetCuts(FeatureReader):
         return (ShotBoundaries(self.device),)
 
     def window(self, series: Series, start: int, stop: int) -> float | None:
-        """Returns the number of cuts inside of frames start <= i < stop: both sides of each belong to the window."""
-        return float(sum(start < cut < stop for cut in series["cuts"] if cut is not None))
+        """Returns the number of shots that begin in frames start <= i < stop, None for fewer than two frames.
+
+        Of windows that follow each other every cut is in one, that of the shot behind it.
+        """
+        if stop - start < 2:
+            return None
+        return float(sum(start <= cut < stop for cut in series["cuts"] if cut is not None))
 
     def read(self, tables: Mapping[Feature, Arrays], video: VideoFacts) -> Score:
         """Returns the score of the video."""

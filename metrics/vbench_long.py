@@ -59,13 +59,17 @@ class _LongConsistency(FeatureReader):
     def window(self, series: Series, start: int, stop: int) -> float | None:
         """Returns the value of the clips that lie in frames start <= i < stop, None if there are none.
 
-        Clips are compared with the first one of the video, so a window says how much of the beginning is left.
+        Clips are compared with the first one of the video, so a window says how much of the beginning is left. That
+        one alone has a value only where it is the whole video: in-clip values are on another scale than fused ones, and
+        a video that stays as it is would seem to drift.
         """
         inside = [
             i
             for i, (first, last) in enumerate(zip(series["clip_start"], series["clip_stop"], strict=True))
             if first is not None and last is not None and start <= first and last <= stop
         ]
+        if inside == [0] and len(series["clip_start"]) > 1:
+            return None
         within = mean_or_none([series["in_clip"][i] for i in inside])
         later = [i - 1 for i in inside if i > 0]
         between = consistency(
@@ -124,7 +128,9 @@ class SubjectConsistencyLong(_LongConsistency):
     Attributes:
         weights: as `metrics.consistency.SubjectConsistency`.
         long_weights: folder with `model.safetensors` of DINOv2 ViT-B/14, or a `.pth` file; unused with "dino".
-        between: "dinov2" (with `--dev_flag`) or "dino" (without) between clips.
+        between: "dinov2" or "dino" between clips. Without `--dev_flag` the published code takes DINO and gives its half
+            the weight 0; here both halves weigh 0.5 with either network, and `in_clip` in `parts` is the value without
+            the flag.
         published_zero: keep the defect that a clip-to-clip score of exactly 0, total collapse, counts as missing.
         device: a torch device.
 

@@ -7,6 +7,8 @@ Example:
     (120, 140, 160, 180, 200, 220, 240)
     >>> windows_for(48)
     (24, 28, 32, 36, 40, 44, 48)
+    >>> windows_for(1440)[6:]
+    (240, 440, 640, 840, 1040, 1240, 1440)
 """
 
 from __future__ import annotations
@@ -209,14 +211,18 @@ def _trace_metric(findings: ReportData, column: MetricInfo, cls: type[Any]) -> C
 
 
 def windows_for(num_frames: int) -> tuple[int, ...]:
-    """Returns the paper's prefix lengths that fit into a video, or as many in proportion if it is short.
+    """Returns the paper's prefix lengths that fit into a video, in proportion if it is short, and beyond if it is long.
 
     Fewer than two of the paper's windows make no curve; the same fractions of the video's length (1/2 to 1) then do.
+    Behind the paper's longest window as many even steps as the paper's lead to the end of the video.
     """
+    longest, steps = PREFIXES[-1], len(PREFIXES) - 1
+    if num_frames > longest:
+        beyond = {round(longest + (num_frames - longest) * step / steps) for step in range(1, steps + 1)}
+        return (*PREFIXES, *sorted(beyond - {longest}))
     fitting = tuple(n for n in PREFIXES if n <= num_frames)
     if len(fitting) >= 2:
         return fitting
-    longest = PREFIXES[-1]
     return tuple(sorted({max(2, round(n * num_frames / longest)) for n in PREFIXES}))
 
 

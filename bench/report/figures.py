@@ -22,6 +22,7 @@ from bench.report.findings import TABLE_1, ReportData
 from bench.report.seams import SeamProfile
 from bench.report.tables import head
 from metrics.api import MetricInfo
+from metrics.curves import PREFIXES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -176,7 +177,8 @@ def _curve_figure(findings: ReportData, column: MetricInfo, lines: Sequence[Curv
     axes.set_title(f"{_literal(head(column))} on the first n frames")
     axes.set_xlabel("n")
     axes.set_ylabel(_literal(column.unit))
-    axes.set_xticks(lines[0].frames)
+    if lines[0].frames[-1] <= PREFIXES[-1]:  # of a longer video the paper's windows stand too close for labels
+        axes.set_xticks(lines[0].frames)
     _legend(axes, below=width != WIDE)
     return figure
 

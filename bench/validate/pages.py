@@ -204,11 +204,12 @@ def _legend() -> str:
     return (
         "Number: median over scenes of Spearman's correlation between dose and badness. "
         f"● sees: {MONOTONE:g} or more, and {MOST:.0%} of the scenes scored worse at the strongest dose than sound. "
-        "■ detects: so many scored worse from some dose on, but not in proportion to it. "
-        f"◌ faint: monotone, but the change is below {FAINT:g} quartile ranges of the sound scenes, or below what "
-        f"matters ({', '.join(f'{r.title} {r.least:g}' for r in MEASUREMENTS if r.least)}). ◐ in part. "
-        f"· blind: below {WEAK:g}, or such a small change without order. "
-        "▼ rewards: monotone the wrong way. – undefined in most scenes at the strongest dose."
+        f"◌ faint: the same, but the change is small: below {FAINT:g} quartile ranges of the sound scenes, or below "
+        f"what matters ({', '.join(f'{r.title} {r.least:g}' for r in MEASUREMENTS if r.least)}). "
+        f"■ detects: {WEAK:g} or more, and so many scored worse from some dose on, but not in proportion to it. "
+        f"▼ rewards: {-MONOTONE:g} or less, and at most {1 - MOST:.0%} scored worse. "
+        f"· blind: between {-WEAK:g} and {WEAK:g}, or any small change that is not faint. ◐ in part: all else. "
+        "– undefined in most scenes at the strongest dose."
     )
 
 

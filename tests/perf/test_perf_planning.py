@@ -18,7 +18,7 @@ from bench.catalog import find_plugins
 from bench.plan import plan, run_info, todo
 from bench.profile import load_profile
 from bench.records import Record, StoredScore
-from bench.settings import stored_identity
+from bench.settings import score_settings
 from bench.store import Store
 
 folder, cells, phase = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -32,7 +32,7 @@ if phase == "fill":
     store.open(run_info(spec, catalog, "large"))
     scores = {
         name: StoredScore(1.0, {"events": 2.0}, {"flow": [0.25] * 239}, catalog.metrics[name].info.version,
-                          settings=stored_identity(settings))
+                          settings=score_settings(catalog.metrics[name].info, settings))
         for name, settings in spec.metrics.items()
     }
     for cell in spec.cells:

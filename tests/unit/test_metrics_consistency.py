@@ -7,13 +7,14 @@ from safetensors.torch import save_file
 
 from generators.weights import resolve_weights
 from metrics.consistency import BackgroundConsistency, SubjectConsistency, consistency, lag_curve, similarities
+from metrics.drift import DRIFTS, window_of
 from metrics.errors import WeightsError
 from metrics.features.base import VideoFacts
 from metrics.features.dino import DinoFeatures
 from metrics.features.vit import Shape, VisionTransformer, position_table, shape_of
 from metrics.quality import AestheticQuality, ImagingQuality
 from metrics.scoring import VideoScorer
-from metrics.vbench_long import SubjectConsistencyLong
+from metrics.vbench_long import BackgroundConsistencyLong, SubjectConsistencyLong, clip_spans
 
 ENCODER = str(resolve_weights("mini:svd/image_encoder"))
 
@@ -111,3 +112,34 @@ def test_the_background_reads_other_pixels_than_the_clip_score(tmp_path):
     (feature,) = BackgroundConsistency(weights=str(tmp_path)).features()
     assert feature.preprocess == "vbench"
     assert "vbench" in feature.identity("")
+
+
+def long_series(num_frames, fps=10.0):
+    """The series of a video whose clips are all alike, inside and among each other."""
+    spans = clip_spans(num_frames, fps)
+    starts, stops = ([float(edge) for edge in edges] for edges in zip(*spans, strict=True))
+    between = [0.95] * (len(spans) - 1)
+    return {
+        "clip_start": starts,
+        "clip_stop": stops,
+        "in_clip": [0.9] * len(spans),
+        "clip_previous": between,
+        "clip_first": between,
+    }
+
+
+@pytest.mark.parametrize("metric", [SubjectConsistencyLong(), BackgroundConsistencyLong()])
+@pytest.mark.parametrize("num_frames", [45, 200, 600])
+def test_a_video_that_stays_as_it_is_shows_no_drift_of_long_consistency(metric, num_frames):
+    window = window_of(metric, long_series(num_frames))
+    found = {name: drift.read(window, num_frames, 10.0) for name, drift in DRIFTS.items()}
+    assert {name: value for name, value in found.items() if value not in (None, pytest.approx(0))} == {}
+    if num_frames == 600:
+        assert found["start_end_15"] == found["first_last_5s"] == found["slope_10s"] == pytest.approx(0)
+
+
+def test_the_first_clip_alone_has_a_long_consistency_where_it_is_the_video():
+    metric = SubjectConsistencyLong()
+    assert metric.window(long_series(20), 0, 20) == pytest.approx(0.9)
+    assert metric.window(long_series(60), 0, 20) is None
+    assert metric.window(long_series(60), 0, 60) == pytest.approx(metric.window(long_series(60), 20, 60))

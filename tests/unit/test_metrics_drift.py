@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from metrics.clip import ClipScore
-from metrics.drift import DRIFTS, vde, vde_even, window_of
+from metrics.drift import DRIFTS, segment_values, vde, vde_even, window_of
+from metrics.scuts import SceneCuts
+from metrics.seams import Seams
+from metrics.tcuts import TransNetCuts
 
 
 def drift(name, series, fps=10.0):
@@ -75,3 +78,31 @@ def test_a_metric_reads_its_own_series():
     series = {"cosine": [0.5] * 100 + [0.25] * 100}
     found = DRIFTS["start_end_15"].read(window_of(ClipScore(), series), 200, 10.0)
     assert found == pytest.approx(25.0)
+
+
+@pytest.mark.parametrize("metric", [SceneCuts(), TransNetCuts()])
+@pytest.mark.parametrize("cut", [97, 98, 99, 100, 101, 102])
+def test_a_cut_near_an_edge_counts_in_one_segment(metric, cut):
+    window = window_of(metric, {"cuts": [40.0, float(cut), 160.0]})
+    found = segment_values(window, 240, [0, 100, 200])
+    assert sum(found) == window(0, 240) == 3
+    if cut >= 100:
+        assert found == [1, 2, 0]  # it belongs to what it begins
+
+
+@pytest.mark.parametrize("metric", [SceneCuts(), TransNetCuts()])
+def test_the_first_cut_behind_the_shared_frames_is_the_methods_own(metric):
+    assert window_of(metric, {"cuts": [16.0, 120.0]})(16, 240) == 2
+
+
+@pytest.mark.parametrize("metric", [SceneCuts(), TransNetCuts()])
+def test_single_frames_hold_no_cut_and_so_have_no_drift_of_cuts(metric):
+    window = window_of(metric, {"cuts": [float(i) for i in range(2, 60)]})
+    assert window(20, 21) is None
+    assert DRIFTS["helios_8_frames"].read(window, 240, 10.0) is None
+
+
+def test_a_boundary_counts_in_the_window_that_it_begins():
+    window = window_of(Seams(), {"seam": [16.0, 100.0], "contrast": [3.0, 5.0]})
+    assert segment_values(window, 240, [0, 100, 200]) == [3, 5, None]
+    assert window(16, 240) == 4

@@ -42,6 +42,7 @@ from bench.spec import SCHEMA, Prompt
 from bench.stats import Summary
 from bench.store import Store
 from metrics.api import MetricInfo
+from metrics.curves import PREFIXES
 
 NUM_FRAMES, FPS = 24, 2.0
 HOSTILE = "A fox & <script>alert('x')</script> 50% | $1_000 #1 {a}~^\\ `b`"
@@ -423,8 +424,10 @@ def test_curves_are_the_metrics_own_windows(report: Path) -> None:
     assert {line["undefined"] for line in alpha} == {"1"}
 
 
-def test_windows_of_long_videos_are_the_papers() -> None:
-    assert windows_for(240) == windows_for(1200) == (120, 140, 160, 180, 200, 220, 240)
+def test_windows_are_the_papers_and_reach_the_end_of_longer_videos() -> None:
+    assert windows_for(240) == PREFIXES == (120, 140, 160, 180, 200, 220, 240)
+    assert windows_for(1200) == (*PREFIXES, 400, 560, 720, 880, 1040, 1200)
+    assert windows_for(241) == (*PREFIXES, 241)
     assert windows_for(150) == (120, 140)
     assert windows_for(2) == (2,)
 

@@ -159,6 +159,15 @@ def test_pages_say_what_is_blind_absent_and_outside(cards):
     assert numbers["doses"]["answers"]["scuts"]["blur"]["verdict"] == validation.doses.answers["scuts"]["blur"].verdict
 
 
+def test_the_legend_says_the_rule_of_the_verdicts_on_the_committed_page_too(cards):
+    (legend,) = [line for line in (cards / "README.md").read_text().splitlines() if line.startswith("Number: ")]
+    assert "blind: between -0.5 and 0.5, or any small change that is not faint." in legend
+    unordered = [[0.0, 0.02, 0.01, 0.04, 0.03, 0.05]] * 9 + [[0.0, 0.03, 0.02, 0.01, 0.01, -0.01]] * 2
+    answer = dose_answer(unordered, "lower", least=1.0)
+    assert (answer.rho, answer.verdict) == (pytest.approx(0.886, abs=1e-3), "blind")  # small, and worse in 9 of 11
+    assert legend in (CARDS / "README.md").read_text()
+
+
 def test_every_metric_and_every_definition_of_drift_has_its_card_and_its_rows(cards):
     assert names_with_card(cards) == set(BUILT_IN)
     drift = (cards / "drift.md").read_text()
