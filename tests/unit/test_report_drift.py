@@ -8,9 +8,18 @@ import pytest
 from bench.errors import ConfigError
 from bench.given_file import ASSUMED_RATE
 from bench.records import Record, RunInfo, StoredScore
+from bench.report.curves import timelines_csv, trace
 from bench.report.cuts import cuts_csv, cuts_notes, matched
+from bench.report.data_files import drift_ends_csv, table_csv
 from bench.report.derive import report_data
-from bench.report.drift import column_name, drift_csv, drift_grids, drift_table, drift_tests_csv, with_drift
+from bench.report.drift import (
+    column_name,
+    drift_csv,
+    drift_grids,
+    drift_table,
+    drift_tests_csv,
+    with_drift,
+)
 from bench.report.published import load_published
 from bench.report.scale import with_scale
 from bench.report.segments import segments, segments_csv, segments_markdown
@@ -47,6 +56,20 @@ def record(method, prompt, seed=0):
 def run():
     info = RunInfo(SCHEMA, "run", "now", "four", METHODS, (ClipScore.info,), PROMPTS, (0,), "mini", {}, {})
     return info, [record(method, prompt) for method in METHODS for prompt in PROMPTS]
+
+
+@pytest.fixture
+def survivors(run):
+    """Of the falling videos only p0 has values in its last 60 frames."""
+    info, records = run
+    return info, [r if r.method == "steady" or r.prompt == PROMPTS[0] else without(r, FRAMES - 60) for r in records]
+
+
+def without(r, start):
+    """Returns a record whose values from a frame on are undefined."""
+    score = r.scores["clip"]
+    cosine = [*score.series["cosine"][:start], *[None] * (FRAMES - start)]
+    return replace(r, scores={"clip": replace(score, value=None, series={"cosine": cosine})})
 
 
 def test_every_cell_of_the_tests_stands_under_its_head(run):
@@ -182,6 +205,30 @@ def test_drifts_as_the_page_shows_them(run):
     drifts = dict(zip(DRIFTS, grid.rows[1][1], strict=True))
     assert drifts["start_end_15"].mean == pytest.approx(100 * 0.0005 * 170)
     assert grid.apart["start_end_15"] == (0, 1)
+
+
+def test_first_and_last_seconds_are_those_of_the_same_videos(survivors):
+    over_time = trace(report_data(*survivors, load_published()), {"clip": ClipScore})
+    rows = list(csv.DictReader(drift_ends_csv(over_time).splitlines()))
+    by = {row["quantity"]: row for row in rows if row["method"] == "falling"}
+    assert {quantity: (row["n"], row["undefined"]) for quantity, row in by.items()} == {
+        "first": ("1", "3"),
+        "last": ("1", "3"),
+        "change": ("1", "3"),
+        "slope": ("4", "0"),
+    }
+    assert float(by["first"]["mean"]) == pytest.approx(100 * (0.5 - 0.0005 * 24.5))
+    assert float(by["last"]["mean"]) - float(by["first"]["mean"]) == pytest.approx(float(by["change"]["mean"]))
+
+
+def test_every_mean_over_time_has_its_number_of_videos_beside_it(survivors):
+    findings = report_data(*survivors, load_published())
+    over_time = trace(findings, {"clip": ClipScore})
+    windows = [r for r in csv.DictReader(timelines_csv(over_time).splitlines()) if r["method"] == "falling"]
+    counts = {int(row["stop"]) <= FRAMES - 60: (row["n"], row["undefined"]) for row in windows}
+    assert counts == {True: ("4", "0"), False: ("1", "3")}
+    (row,) = [r for r in csv.DictReader(table_csv(findings, over_time).splitlines()) if r["method"] == "falling"]
+    assert row["clip_own_n"] == "1"
 
 
 def test_a_metric_that_stumbles_over_its_series_is_a_note(run):
