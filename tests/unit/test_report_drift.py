@@ -1,6 +1,7 @@
 """The drift table of a report: every metric by every definition, and Table 1 of drifts."""
 
 import csv
+import re
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from bench.report.drift import (
     column_name,
     drift_csv,
     drift_grids,
+    drift_markdown,
     drift_table,
     drift_tests_csv,
     with_drift,
@@ -201,10 +203,40 @@ def test_columns_that_standing_still_wins_name_what_to_read_beside(run):
 def test_drifts_as_the_page_shows_them(run):
     findings = report_data(*run, load_published())
     (grid,) = drift_grids(findings, drift_table(findings, {"clip": ClipScore}))
-    assert [title for title, _ in grid.rows] == ["steady | title", "falling | title"]
+    assert [row.title for row, _ in grid.rows] == ["steady | title", "falling | title"]
     drifts = dict(zip(DRIFTS, grid.rows[1][1], strict=True))
     assert drifts["start_end_15"].mean == pytest.approx(100 * 0.0005 * 170)
     assert grid.apart["start_end_15"] == (0, 1)
+
+
+def test_a_drift_over_fewer_videos_says_over_how_many(survivors):
+    findings = report_data(*survivors, load_published())
+    steady, falling = markdown_cells(drift_markdown(findings, drift_table(findings, {"clip": ClipScore})))
+    drifts = dict(zip(DRIFTS, falling[1:], strict=True))
+    assert drifts["start_end_15"] == "8.50 (1 of 4)"
+    assert re.fullmatch(r"\S+ \[.*\]", drifts["slope_10s"])  # all four, through the windows that each has
+    assert not any(" of " in cell for cell in steady)
+
+
+def test_a_segment_over_fewer_videos_says_over_how_many(survivors):
+    findings = report_data(*survivors, load_published())
+    steady, falling = markdown_cells(segments_markdown(findings, segments(findings, {"clip": ClipScore})))
+    assert falling[2].endswith(" (1 of 4)")
+    assert not any(" of " in cell for cell in (falling[1], *steady))
+
+
+def markdown_cells(text):
+    """Returns the cells of the rows of both methods."""
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in text.splitlines() if "title |" in line]
+
+
+def test_a_pair_without_a_test_is_not_counted_among_the_tests(run):
+    info, records = run
+    early = [r.prompt in PROMPTS[:2] for r in records]
+    apart = [without(r, 0) if (r.method == "steady") == e else r for r, e in zip(records, early, strict=True)]
+    findings = report_data(info, apart, load_published())
+    (grid,) = drift_grids(findings, drift_table(findings, {"clip": ClipScore}))
+    assert set(grid.apart.values()) == {(0, 0)}
 
 
 def test_first_and_last_seconds_are_those_of_the_same_videos(survivors):
