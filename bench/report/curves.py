@@ -68,7 +68,8 @@ class Drift:
         metric: name of the metric.
         method: name of the method.
         slope: Theil-Sen slope per 100 frames through the sliding windows of each video.
-        first: value on the first seconds of each video, see `metrics.curves.LONGEST_END`.
+        first: value on the first seconds of each video, see `metrics.curves.LONGEST_END`; like `last`, over the videos
+            with a value at both ends, so that the difference of their means is the mean change.
         last: value on the last seconds; both undefined where the two would overlap.
         change: last minus first of each video.
     """
@@ -90,12 +91,16 @@ class Timeline:
         method: name of the method.
         starts: first frame of each window of `LOCAL_FRAMES` frames.
         values: mean over videos, None where no video has a value.
+        counts: videos with a value in each window.
+        videos: videos scored; those that end before a window, too.
     """
 
     metric: str
     method: str
     starts: tuple[int, ...]
     values: tuple[float | None, ...]
+    counts: tuple[int, ...]
+    videos: int
 
 
 @dataclass(frozen=True)
@@ -240,13 +245,16 @@ def curves_csv(curves: Curves) -> str:
 
 
 def timelines_csv(curves: Curves) -> str:
-    """Returns the sliding windows as CSV, one row per metric, method and window."""
+    """Returns the sliding windows as CSV, one row per metric, method and window.
+
+    `undefined` also counts videos that end before the window does.
+    """
     return write_csv(
-        ["metric", "method", "start", "stop", "mean"],
+        ["metric", "method", "start", "stop", "mean", "n", "undefined"],
         (
-            [line.metric, line.method, start, start + LOCAL_FRAMES, value]
+            [line.metric, line.method, start, start + LOCAL_FRAMES, value, n, line.videos - n]
             for line in curves.timelines
-            for start, value in zip(line.starts, line.values, strict=True)
+            for start, value, n in zip(line.starts, line.values, line.counts, strict=True)
         ),
     )
 
@@ -285,6 +293,8 @@ def _prefixes(metric: str, method: str, videos: Sequence[Scored], frames: tuple[
 def _drift(metric: str, method: str, videos: Sequence[Scored], local: Sequence[Sequence[Point]]) -> Drift:
     prompts = [v.record.prompt_key for v in videos]
     ends = [first_against_last(v.metric, v.series, v.record.num_frames, stated_rate(v.record)) for v in videos]
+    # A video with a value at one end only would move one mean and not the other, and look like a change.
+    ends = [end if end is not None and end.change is not None else None for end in ends]
     slopes = [trend(points) for points in local]
     return Drift(
         metric,
@@ -301,7 +311,14 @@ def _timeline(metric: str, method: str, local: Sequence[Sequence[Point]]) -> Tim
     for point in (point for points in local for point in points):
         at.setdefault(point.start, []).append(point.value)
     starts = tuple(sorted(at))
-    return Timeline(metric, method, starts, tuple(mean_defined(at[start]) for start in starts))
+    return Timeline(
+        metric,
+        method,
+        starts,
+        values=tuple(mean_defined(at[start]) for start in starts),
+        counts=tuple(sum(map(is_defined, at[start])) for start in starts),
+        videos=len(local),
+    )
 
 
 def _own_frames(metric: str, method: str, videos: Sequence[Scored], shared: Sequence[int]) -> OwnFrames:

@@ -35,14 +35,14 @@ def table_csv(findings: ReportData, over_time: Curves) -> str:
     """Returns Table 1 as CSV at full precision, one row per method.
 
     `METRIC_compared` is false where the score may not stand beside those of the other rows; `METRIC_own_mean` are the
-    means without the shared first chunk.
+    means without the shared first chunk, `METRIC_own_n` the videos behind them.
     """
     own = _own_frames(over_time)
     heads = ["method", "title", "block", "group", "own_start", "planned", "ok", "failed", "skipped", "pending"]
     heads += ["ranked", "flags"]
     for column in findings.columns:
         heads += [f"{column.name}_{part}" for part in SUMMARY_PARTS]
-        heads += [f"{column.name}_{part}" for part in ("own_mean", "mark", "tied", "compared", "published")]
+        heads += [f"{column.name}_{part}" for part in ("own_mean", "own_n", "mark", "tied", "compared", "published")]
     rows = []
     for row in findings.rows:
         cells: list[object] = [row.method, row.title, row.block, row.group, row.own_start, row.planned, row.ok]
@@ -50,7 +50,8 @@ def table_csv(findings: ReportData, over_time: Curves) -> str:
         for column in findings.columns:
             summary = row.scores[column.name]
             cells += [getattr(summary, part) for part in SUMMARY_PARTS]
-            cells += [own.get((column.name, row.method), NO_SUMMARY).mean, row.marks.get(column.name, "")]
+            without = own.get((column.name, row.method), NO_SUMMARY)
+            cells += [without.mean, without.n, row.marks.get(column.name, "")]
             cells += [column.name in row.tied, row.stands_beside(column.name), row.published.get(column.name)]
         rows.append([*cells, *(row.cost[key] for key in COSTS)])
     return write_csv([*heads, *COSTS], rows)
@@ -90,6 +91,17 @@ def tidy_csv(findings: ReportData, over_time: Curves) -> str:
                 what = [column.name, column.unit, column.better, row.stands_beside(column.name), ways, frames]
                 rows.append([*of, *what, *(getattr(summary, part) for part in SUMMARY_PARTS)])
     return write_csv([*heads, *SUMMARY_PARTS], rows)
+
+
+def drift_ends_csv(over_time: Curves) -> str:
+    """Returns first and last seconds, change and slope as CSV, one row per metric, method and quantity."""
+    rows: list[list[object]] = []
+    for drift in over_time.drifts:
+        quantities = {"first": drift.first, "last": drift.last, "change": drift.change, "slope": drift.slope}
+        for quantity, summary in quantities.items():
+            parts = [getattr(summary, part) for part in SUMMARY_PARTS]
+            rows.append([drift.metric, drift.method, quantity, *parts])
+    return write_csv(["metric", "method", "quantity", *SUMMARY_PARTS], rows)
 
 
 def comparisons_csv(findings: ReportData) -> str:

@@ -21,11 +21,14 @@ from bench.given_file import stated_rate
 from bench.records import Record, RunInfo, StoredScore
 from bench.report.csv_text import write_csv
 from bench.report.curves import scored_videos
-from bench.report.findings import SIGNIFICANT, ReportData
-from bench.report.tables import interval, markdown_rows, markdown_text, name, shown_value
+from bench.report.findings import SIGNIFICANT, ReportData, TableRow
+from bench.report.tables import count, in_brackets, interval, markdown_rows, markdown_text, name, shown_value
 from bench.stats import PairedTest, Summary, holm, paired_test, summarise
 from metrics.api import MetricInfo
 from metrics.drift import DRIFTS, DriftDefinition, why_undefined, window_of
+
+HOW_TO_READ = "Mean over videos [95 % interval] (how many of the videos have a value, where not all do)"
+"""What a cell of `drift.md` says, see `shown_mean`."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +120,12 @@ class DriftGrid:
 
     Attributes:
         metric: the metric.
-        rows: title of a method and its drift by each definition of `DRIFTS`; None where it has none.
-        apart: by definition, how many pairs of ranked rows the corrected test tells apart, and of how many.
+        rows: row of a method and its drift by each definition of `DRIFTS`; None where it has none.
+        apart: by definition, how many pairs of ranked rows the corrected test tells apart, and of how many with a test.
     """
 
     metric: MetricInfo
-    rows: tuple[tuple[str, tuple[Summary | None, ...]], ...]
+    rows: tuple[tuple[TableRow, tuple[Summary | None, ...]], ...]
     apart: Mapping[str, tuple[int, int]]
 
 
@@ -135,13 +138,13 @@ def drift_grids(findings: ReportData, table: DriftTable) -> list[DriftGrid]:
     grids = []
     for metric in dict.fromkeys(c.metric for c in table.cells):
         rows = tuple(
-            (name(row), tuple(by.get((metric.name, definition, row.method)) for definition in DRIFTS))
+            (row, tuple(by.get((metric.name, definition, row.method)) for definition in DRIFTS))
             for row in findings.rows
         )
         apart = {
-            definition: (sum(t.p_holm is not None and t.p_holm < SIGNIFICANT for t in found), len(found))
+            definition: (sum(p < SIGNIFICANT for p in found), len(found))
             for definition in DRIFTS
-            for found in [tests.get((metric.name, definition), [])]
+            for found in [[t.p_holm for t in tests.get((metric.name, definition), []) if t.p_holm is not None]]
         }
         grids.append(DriftGrid(metric, rows, apart))
     return grids
@@ -170,14 +173,22 @@ def drift_tests_csv(table: DriftTable) -> str:
 
 def drift_markdown(findings: ReportData, table: DriftTable) -> str:
     """Returns one table a metric, methods by definitions, and what each definition cannot see."""
-    lines = ["# Drift", "", "Mean over videos [95 % interval], in the unit of the metric (`vde…`: relative).", ""]
+    lines = ["# Drift", "", f"{HOW_TO_READ}, in the unit of the metric (`vde…`: relative).", ""]
     for grid in drift_grids(findings, table):
-        rows = [[markdown_text(title), *map(_shown, drifts)] for title, drifts in grid.rows]
+        rows = [[markdown_text(name(row)), *(shown_mean(d, row) for d in drifts)] for row, drifts in grid.rows]
         rows.append(["*pairs told apart*", *(f"{apart} of {pairs}" for apart, pairs in grid.apart.values())])
         lines += [f"## {markdown_text(grid.metric.title)}", "", *markdown_rows(["Method", *DRIFTS], rows), ""]
     lines += ["## What each definition cannot see", ""]
     lines += [f"- `{d.name}`, {d.title}: {d.blind} Source: {d.source}" for d in DRIFTS.values()]
     return "\n".join([*lines, ""])
+
+
+def shown_mean(summary: Summary | None, row: TableRow) -> str:
+    """Returns a mean as Markdown with its interval and, where it is not over all videos of the row, their number."""
+    if summary is None or summary.mean is None:
+        return "–"
+    parts = (shown_value(summary.mean), interval(summary), in_brackets(count(summary, row)))
+    return " ".join(part for part in parts if part)
 
 
 def _of_metric(findings: ReportData, column: MetricInfo, cls: type[Any]) -> DriftTable:
@@ -240,7 +251,3 @@ def _drifted(
 def _column(metric: MetricInfo, definition: DriftDefinition) -> MetricInfo:
     column = column_name(metric.name, definition.name)
     return MetricInfo(column, f"{metric.title}, {definition.name}", metric.unit, definition.better, metric.version)
-
-
-def _shown(summary: Summary | None) -> str:
-    return "–" if summary is None else f"{shown_value(summary.mean)} {interval(summary)}".strip()

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.report.curves import LOCAL_FRAMES, LOCAL_STEP, Curve, Curves, Timeline
-from bench.report.findings import TABLE_1, ReportData
+from bench.report.findings import TABLE_1, ReportData, TableRow
 from bench.report.seams import SeamProfile
 from bench.report.tables import head
+from bench.stats import Summary
 from metrics.api import MetricInfo
 from metrics.curves import PREFIXES
 
@@ -44,6 +45,9 @@ BANDS = 8
 
 LOG_FROM = 20.0
 """Ratio of largest to smallest value from which an axis is logarithmic."""
+
+HOLLOW = "hollow: over fewer videos, the fewest in brackets"
+"""Says below a figure of lines that not every mean is over all videos of its method."""
 
 STYLE = {
     "svg.hashsalt": "longvideo-bench",
@@ -163,11 +167,15 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _curve_figure(findings: ReportData, column: MetricInfo, lines: Sequence[Curve], width: float) -> Figure:
-    figure = _figure(width, _height(4.2, 3.6, [_title(findings, line.method) for line in lines], width))
+    labels = [_label(findings, line.method, [point.n for point in line.points]) for line in lines]
+    figure = _figure(width, _height(4.2, 3.6, labels, width))
     axes = figure.add_subplot()
     axes.grid(visible=True)
     for line in lines:
-        _plot_curve(axes, findings, line, band=len(lines) <= BANDS)
+        colour = _plot_means(axes, findings, line.method, line.frames, line.points, width=1.6)
+        if len(lines) <= BANDS:
+            low, high = _gaps([point.low for point in line.points]), _gaps([point.high for point in line.points])
+            axes.fill_between(line.frames, low, high, color=colour, alpha=0.08, linewidth=0)
     if findings.comparable:
         for method, windows in findings.published.windows.items():
             values = windows.get(column.name, {})
@@ -175,7 +183,7 @@ def _curve_figure(findings: ReportData, column: MetricInfo, lines: Sequence[Curv
             axes.plot(list(values), list(values.values()), ":", color="#0f172a", label=f"{title}, published")
     _log_if_wide(axes, [point.mean for line in lines for point in line.points])
     axes.set_title(f"{_literal(head(column))} on the first n frames")
-    axes.set_xlabel("n")
+    axes.set_xlabel(f"n ({HOLLOW})" if _survivors(findings, lines) else "n")
     axes.set_ylabel(_literal(column.unit))
     if lines[0].frames[-1] <= PREFIXES[-1]:  # of a longer video the paper's windows stand too close for labels
         axes.set_xticks(lines[0].frames)
@@ -183,24 +191,34 @@ def _curve_figure(findings: ReportData, column: MetricInfo, lines: Sequence[Curv
     return figure
 
 
-def _plot_curve(axes: Axes, findings: ReportData, line: Curve, band: bool) -> None:
-    """Plots the means of one method, and its interval as a band where wanted."""
-    index = findings.info.methods.index(line.method)
+def _plot_means(
+    axes: Axes,
+    findings: ReportData,
+    method: str,
+    frames: Sequence[int],
+    points: Sequence[Summary],
+    *,
+    width: float,
+) -> str:
+    """Returns the colour in which it plotted the means of one method, hollow where they are not over all its videos."""
+    index = findings.info.methods.index(method)
     colour = COLOURS[index % len(COLOURS)]
     marker = MARKERS[index % len(MARKERS)]
+    label = _label(findings, method, [point.n for point in points])
+    means = _gaps([point.mean for point in points])
+    axes.plot(frames, means, marker=marker, markersize=4.5, linewidth=width, color=colour, label=label)
+    ok = _row(findings, method).ok
+    hollow = [place for place, point in enumerate(points) if 0 < point.n < ok]
     axes.plot(
-        line.frames,
-        _gaps([point.mean for point in line.points]),
+        [frames[place] for place in hollow],
+        [means[place] for place in hollow],
         marker=marker,
         markersize=4.5,
-        linewidth=1.6,
+        linestyle="none",
         color=colour,
-        label=_title(findings, line.method),
+        markerfacecolor="white",
     )
-    if not band:
-        return
-    low, high = _gaps([point.low for point in line.points]), _gaps([point.high for point in line.points])
-    axes.fill_between(line.frames, low, high, color=colour, alpha=0.08, linewidth=0)
+    return colour
 
 
 def _break_figure(
@@ -225,13 +243,17 @@ def _strip_panel(
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     norm = LogNorm(low, high) if wide else Normalize(low, high)
     colours = "YlOrRd" if column.better == "lower" else "YlOrRd_r"
-    mesh, shared = None, False
+    mesh, shared, fewer = None, False, False
     for row, line in enumerate(lines):
         centres = np.array(line.starts) + LOCAL_FRAMES / 2
         edges = np.append(centres - LOCAL_STEP / 2, centres[-1] + LOCAL_STEP / 2)
         strip = np.array([[np.nan if value is None else value for value in line.values]])
         mesh = axes.pcolormesh(edges, [row - 0.36, row + 0.30], strip, cmap=colours, norm=norm, rasterized=True)
         axes.vlines(_seams(findings, line.method), row + 0.33, row + 0.46, color="#334155", linewidth=0.8)
+        ok = _row(findings, line.method).ok
+        survivors = np.array([0 < n < ok for n in line.counts])
+        axes.hlines(np.full(survivors.sum(), row - 0.43), edges[:-1][survivors], edges[1:][survivors], color="#0f172a")
+        fewer = fewer or bool(survivors.any())
         own = max((findings.shared_frames(r) for r in findings.records if r.method == line.method), default=0)
         if own:
             axes.broken_barh(
@@ -240,35 +262,29 @@ def _strip_panel(
         shared = shared or bool(own)
     axes.set_xlim(0, max(line.starts[-1] for line in lines) + LOCAL_FRAMES)
     axes.set_ylim(len(lines) - 0.4, -0.6)
-    axes.set_yticks(range(len(lines)), [_title(findings, line.method) for line in lines])
+    axes.set_yticks(range(len(lines)), [_label(findings, line.method, line.counts) for line in lines])
     axes.tick_params(axis="y", length=0)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_title(f"{_literal(head(column))}, windows of {LOCAL_FRAMES} frames")
-    axes.set_xlabel("frame (ticks: seams; hatched: the shared first chunk)" if shared else "frame (ticks: seams)")
+    marks = "frame (ticks: seams; hatched: the shared first chunk)" if shared else "frame (ticks: seams)"
+    axes.set_xlabel(f"{marks}\nline above a strip: over fewer videos, the fewest in brackets" if fewer else marks)
     if mesh is not None:
         bar = figure.colorbar(mesh, ax=axes, pad=0.01, aspect=12)
         bar.outline.set_visible(False)
 
 
 def _seam_figure(findings: ReportData, profiles: Sequence[SeamProfile], width: float) -> Figure:
-    figure = _figure(width, _height(4.0, 3.4, [_title(findings, profile.method) for profile in profiles], width))
+    labels = [_label(findings, profile.method, [point.n for point in profile.points]) for profile in profiles]
+    figure = _figure(width, _height(4.0, 3.4, labels, width))
     axes = figure.add_subplot()
     axes.grid(visible=True)
     for profile in profiles:
-        index = findings.info.methods.index(profile.method)
-        axes.plot(
-            profile.frames,
-            _gaps([point.mean for point in profile.points]),
-            marker=MARKERS[index % len(MARKERS)],
-            markersize=4,
-            linewidth=1.0,
-            color=COLOURS[index % len(COLOURS)],
-            label=_title(findings, profile.method),
-        )
+        _plot_means(axes, findings, profile.method, profile.frames, profile.points, width=1.0)
     axes.axhline(1.0, color="#64748b", linewidth=0.9, linestyle="--")
     _log_if_wide(axes, [point.mean for profile in profiles for point in profile.points])
     axes.set_title("Contrast at seams (1: unseen)")
-    axes.set_xlabel("first frame after the seam")
+    # A phone's figure has one line of so many letters: a second one would run into the legend.
+    axes.set_xlabel(f"frame ({HOLLOW})" if _survivors(findings, profiles) else "first frame after the seam")
     axes.set_ylabel("contrast")
     _legend(axes, below=width != WIDE)
     return figure
@@ -313,8 +329,20 @@ def _log_if_wide(axes: Axes, values: Sequence[float | None]) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
 
 
-def _title(findings: ReportData, method: str) -> str:
-    return _literal(next(row.title for row in findings.rows if row.method == method))
+def _row(findings: ReportData, method: str) -> TableRow:
+    return next(row for row in findings.rows if row.method == method)
+
+
+def _label(findings: ReportData, method: str, counts: Sequence[int]) -> str:
+    """Returns the title of a method and, where a mean of its line is not over all its videos, the fewest behind one."""
+    row = _row(findings, method)
+    fewest = min((n for n in counts if n), default=row.ok)
+    return _literal(row.title if fewest == row.ok else f"{row.title} ({fewest} of {row.ok})")
+
+
+def _survivors(findings: ReportData, lines: Sequence[Curve | SeamProfile]) -> bool:
+    """Returns whether any mean of the lines is over fewer videos than its method has."""
+    return any(0 < point.n < _row(findings, line.method).ok for line in lines for point in line.points)
 
 
 def _seams(findings: ReportData, method: str) -> tuple[int, ...]:

@@ -19,8 +19,9 @@ from bench.given_file import stated_rate
 from bench.records import Record
 from bench.report.csv_text import write_csv
 from bench.report.curves import scored_videos
-from bench.report.findings import ReportData
-from bench.report.tables import interval, markdown_rows, markdown_text, shown_value
+from bench.report.drift import HOW_TO_READ, shown_mean
+from bench.report.findings import ReportData, TableRow
+from bench.report.tables import markdown_rows, markdown_text
 from bench.stats import summarise
 from metrics.api import MetricInfo
 from metrics.drift import SEGMENT_SECONDS, segment_starts, segment_values, window_of
@@ -94,7 +95,7 @@ def segments_markdown(findings: ReportData, found: tuple[Segment, ...]) -> str:
         if changing
         else f"on segments of {SEGMENT_SECONDS:g} s, the last of which may be shorter"
     )
-    lines = ["## Segments", "", f"The same scores {what}: mean over videos [95 % interval].", ""]
+    lines = ["## Segments", "", f"The same scores {what}. {HOW_TO_READ}.", ""]
     numbers = range(1, 1 + max(segment.number for segment in found))
     for metric in dict.fromkeys(segment.metric for segment in found):
         by: dict[tuple[str, int], dict[tuple[str, int], float | None]] = {}
@@ -102,7 +103,7 @@ def segments_markdown(findings: ReportData, found: tuple[Segment, ...]) -> str:
             if s.metric == metric:
                 by.setdefault((s.record.method, s.number), {})[s.record.prompt_key, s.record.seed] = s.value
         rows = [
-            [markdown_text(row.title), *(_shown(by.get((row.method, number), {})) for number in numbers)]
+            [markdown_text(row.title), *(_shown(by.get((row.method, number), {}), row) for number in numbers)]
             for row in findings.rows
         ]
         heads = ["Method", *(f"segment {number}" for number in numbers)]
@@ -129,8 +130,5 @@ def _video(record: Record) -> tuple[str, str, int]:
     return record.method, record.prompt.id, record.seed
 
 
-def _shown(values: Mapping[tuple[str, int], float | None]) -> str:
-    if not values:
-        return "–"
-    summary = summarise(list(values.values()), [prompt for prompt, _ in values])
-    return f"{shown_value(summary.mean)} {interval(summary)}".strip()
+def _shown(values: Mapping[tuple[str, int], float | None], row: TableRow) -> str:
+    return shown_mean(summarise(list(values.values()), [prompt for prompt, _ in values]), row)

@@ -158,6 +158,7 @@ def _write_tables(
         "comparisons.csv": data_files.comparisons_csv(findings),
         "curves.csv": curves.curves_csv(over_time),
         "timelines.csv": curves.timelines_csv(over_time),
+        "drift-ends.csv": data_files.drift_ends_csv(over_time),
         "seams.csv": seams.seams_csv(profiles),
     }
     for name, text in texts.items():

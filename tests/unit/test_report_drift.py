@@ -1,6 +1,7 @@
 """The drift table of a report: every metric by every definition, and Table 1 of drifts."""
 
 import csv
+import re
 from dataclasses import replace
 
 import pytest
@@ -8,9 +9,19 @@ import pytest
 from bench.errors import ConfigError
 from bench.given_file import ASSUMED_RATE
 from bench.records import Record, RunInfo, StoredScore
+from bench.report.curves import timelines_csv, trace
 from bench.report.cuts import cuts_csv, cuts_notes, matched
+from bench.report.data_files import drift_ends_csv, table_csv
 from bench.report.derive import report_data
-from bench.report.drift import column_name, drift_csv, drift_grids, drift_table, drift_tests_csv, with_drift
+from bench.report.drift import (
+    column_name,
+    drift_csv,
+    drift_grids,
+    drift_markdown,
+    drift_table,
+    drift_tests_csv,
+    with_drift,
+)
 from bench.report.published import load_published
 from bench.report.scale import with_scale
 from bench.report.segments import segments, segments_csv, segments_markdown
@@ -47,6 +58,20 @@ def record(method, prompt, seed=0):
 def run():
     info = RunInfo(SCHEMA, "run", "now", "four", METHODS, (ClipScore.info,), PROMPTS, (0,), "mini", {}, {})
     return info, [record(method, prompt) for method in METHODS for prompt in PROMPTS]
+
+
+@pytest.fixture
+def survivors(run):
+    """Of the falling videos only p0 has values in its last 60 frames."""
+    info, records = run
+    return info, [r if r.method == "steady" or r.prompt == PROMPTS[0] else without(r, FRAMES - 60) for r in records]
+
+
+def without(r, start):
+    """Returns a record whose values from a frame on are undefined."""
+    score = r.scores["clip"]
+    cosine = [*score.series["cosine"][:start], *[None] * (FRAMES - start)]
+    return replace(r, scores={"clip": replace(score, value=None, series={"cosine": cosine})})
 
 
 def test_every_cell_of_the_tests_stands_under_its_head(run):
@@ -178,10 +203,64 @@ def test_columns_that_standing_still_wins_name_what_to_read_beside(run):
 def test_drifts_as_the_page_shows_them(run):
     findings = report_data(*run, load_published())
     (grid,) = drift_grids(findings, drift_table(findings, {"clip": ClipScore}))
-    assert [title for title, _ in grid.rows] == ["steady | title", "falling | title"]
+    assert [row.title for row, _ in grid.rows] == ["steady | title", "falling | title"]
     drifts = dict(zip(DRIFTS, grid.rows[1][1], strict=True))
     assert drifts["start_end_15"].mean == pytest.approx(100 * 0.0005 * 170)
     assert grid.apart["start_end_15"] == (0, 1)
+
+
+def test_a_drift_over_fewer_videos_says_over_how_many(survivors):
+    findings = report_data(*survivors, load_published())
+    steady, falling = markdown_cells(drift_markdown(findings, drift_table(findings, {"clip": ClipScore})))
+    drifts = dict(zip(DRIFTS, falling[1:], strict=True))
+    assert drifts["start_end_15"] == "8.50 (1 of 4)"
+    assert re.fullmatch(r"\S+ \[.*\]", drifts["slope_10s"])  # all four, through the windows that each has
+    assert not any(" of " in cell for cell in steady)
+
+
+def test_a_segment_over_fewer_videos_says_over_how_many(survivors):
+    findings = report_data(*survivors, load_published())
+    steady, falling = markdown_cells(segments_markdown(findings, segments(findings, {"clip": ClipScore})))
+    assert falling[2].endswith(" (1 of 4)")
+    assert not any(" of " in cell for cell in (falling[1], *steady))
+
+
+def markdown_cells(text):
+    """Returns the cells of the rows of both methods."""
+    return [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in text.splitlines() if "title |" in line]
+
+
+def test_a_pair_without_a_test_is_not_counted_among_the_tests(run):
+    info, records = run
+    early = [r.prompt in PROMPTS[:2] for r in records]
+    apart = [without(r, 0) if (r.method == "steady") == e else r for r, e in zip(records, early, strict=True)]
+    findings = report_data(info, apart, load_published())
+    (grid,) = drift_grids(findings, drift_table(findings, {"clip": ClipScore}))
+    assert set(grid.apart.values()) == {(0, 0)}
+
+
+def test_first_and_last_seconds_are_those_of_the_same_videos(survivors):
+    over_time = trace(report_data(*survivors, load_published()), {"clip": ClipScore})
+    rows = list(csv.DictReader(drift_ends_csv(over_time).splitlines()))
+    by = {row["quantity"]: row for row in rows if row["method"] == "falling"}
+    assert {quantity: (row["n"], row["undefined"]) for quantity, row in by.items()} == {
+        "first": ("1", "3"),
+        "last": ("1", "3"),
+        "change": ("1", "3"),
+        "slope": ("4", "0"),
+    }
+    assert float(by["first"]["mean"]) == pytest.approx(100 * (0.5 - 0.0005 * 24.5))
+    assert float(by["last"]["mean"]) - float(by["first"]["mean"]) == pytest.approx(float(by["change"]["mean"]))
+
+
+def test_every_mean_over_time_has_its_number_of_videos_beside_it(survivors):
+    findings = report_data(*survivors, load_published())
+    over_time = trace(findings, {"clip": ClipScore})
+    windows = [r for r in csv.DictReader(timelines_csv(over_time).splitlines()) if r["method"] == "falling"]
+    counts = {int(row["stop"]) <= FRAMES - 60: (row["n"], row["undefined"]) for row in windows}
+    assert counts == {True: ("4", "0"), False: ("1", "3")}
+    (row,) = [r for r in csv.DictReader(table_csv(findings, over_time).splitlines()) if r["method"] == "falling"]
+    assert row["clip_own_n"] == "1"
 
 
 def test_a_metric_that_stumbles_over_its_series_is_a_note(run):

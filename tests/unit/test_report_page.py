@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.collections import LineCollection
 from PIL import Image
 
 from bench.errors import ConfigError
@@ -25,10 +26,10 @@ from bench.prompts import PAPER_LABEL
 from bench.records import Record, RunInfo, StoredScore
 from bench.report import write_report
 from bench.report.contact import MARGIN, SHEET_COLUMNS, TEXT_WIDTH, _fitted, frames_over_time
-from bench.report.curves import Curve, Curves, windows_for
+from bench.report.curves import Curve, Curves, Timeline, windows_for
 from bench.report.data_files import videos_csv
 from bench.report.derive import report_data
-from bench.report.figures import COLOURS, MARKERS, _figure, _legend, _literal, draw_figures
+from bench.report.figures import COLOURS, MARKERS, _figure, _legend, _literal, _plot_means, _strip_panel, draw_figures
 from bench.report.findings import Flag, ReportData, TableRow
 from bench.report.html import with_code
 from bench.report.latex import costs_latex, latex, tex
@@ -424,6 +425,21 @@ def test_curves_are_the_metrics_own_windows(report: Path) -> None:
     assert {line["undefined"] for line in alpha} == {"1"}
 
 
+def test_means_over_time_show_where_they_are_not_over_all_videos(report: Path) -> None:
+    for figure in ("curve-wobble.svg", "curve-wobble-narrow.svg", "breaks.svg"):
+        text = (report / figure).read_text()
+        assert "<!-- Alpha (2 of 3) -->" in text
+        assert "<!-- Beta -->" in text
+        assert "over fewer videos" in text
+    assert "over fewer videos" not in (report / "curve-match.svg").read_text()
+    _, _, over_time = (report / "index.html").read_text().partition('<section id="curves">')
+    drifts, _, grids = over_time.partition("</table>")
+    alpha = next(line for line in drifts.splitlines() if "<td>" in line)  # Wobble, then Match
+    assert re.search(r"[\d.]+ → [\d.]+<span class=\"more\">change [\d.]+ +<span[^>]*>2 of 3</span>", alpha)
+    assert alpha.count("2 of 3") == 2  # change and slope of Wobble
+    assert "2 of 3" in grids
+
+
 def test_windows_are_the_papers_and_reach_the_end_of_longer_videos() -> None:
     assert windows_for(240) == PREFIXES == (120, 140, 160, 180, 200, 220, 240)
     assert windows_for(1200) == (*PREFIXES, 400, 560, 720, 880, 1040, 1200)
@@ -551,6 +567,21 @@ def test_legends_list_lines_as_they_end() -> None:
     legend = axes.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["high", "mid", "low", "none"]
+
+
+def test_points_and_windows_over_fewer_videos_are_marked(findings: ReportData) -> None:
+    points = [Summary(mean, mean, None, None, None, n, 3 - n) for mean, n in ((1.0, 3), (2.0, 2), (None, 0))]
+    axes = _figure(4.0, 3.0).add_subplot()
+    _plot_means(axes, findings, "beta", (10, 20, 30), points, width=1.0)
+    _, hollow = axes.get_lines()
+    assert (list(hollow.get_xdata()), list(hollow.get_ydata())) == ([20], [2.0])
+    assert hollow.get_markerfacecolor() == "white"
+    figure = _figure(4.0, 3.0)
+    axes = figure.add_subplot()
+    strip = Timeline("wobble", "beta", starts=(0, 4, 8), values=(1.0, 2.0, None), counts=(3, 2, 0), videos=3)
+    _strip_panel(figure, axes, findings, findings.columns[0], [strip])
+    _, above = (lines for lines in axes.collections if isinstance(lines, LineCollection))  # the first has the seams
+    assert [segment.tolist() for segment in above.get_segments()] == [[[10.0, -0.43], [14.0, -0.43]]]
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
