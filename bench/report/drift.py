@@ -183,11 +183,17 @@ def drift_markdown(findings: ReportData, table: DriftTable) -> str:
     return "\n".join([*lines, ""])
 
 
-def shown_mean(summary: Summary | None, row: TableRow) -> str:
-    """Returns a mean as Markdown with its interval and, where it is not over all videos of the row, their number."""
+def shown_mean(summary: Summary | None, row: TableRow, unit: str = "") -> str:
+    """Returns a mean with its interval and, where it is not over all videos of the row, their number.
+
+    Args:
+        summary: the mean; None where there is none.
+        row: the row it stands in.
+        unit: as for `bench.report.tables.shown_value`.
+    """
     if summary is None or summary.mean is None:
         return "–"
-    parts = (shown_value(summary.mean), interval(summary), in_brackets(count(summary, row)))
+    parts = (shown_value(summary.mean, unit), interval(summary, unit), in_brackets(count(summary, row)))
     return " ".join(part for part in parts if part)
 
 

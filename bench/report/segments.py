@@ -103,7 +103,10 @@ def segments_markdown(findings: ReportData, found: tuple[Segment, ...]) -> str:
             if s.metric == metric:
                 by.setdefault((s.record.method, s.number), {})[s.record.prompt_key, s.record.seed] = s.value
         rows = [
-            [markdown_text(row.title), *(_shown(by.get((row.method, number), {}), row) for number in numbers)]
+            [
+                markdown_text(row.title),
+                *(_shown(by.get((row.method, number), {}), row, metric.unit) for number in numbers),
+            ]
             for row in findings.rows
         ]
         heads = ["Method", *(f"segment {number}" for number in numbers)]
@@ -130,5 +133,5 @@ def _video(record: Record) -> tuple[str, str, int]:
     return record.method, record.prompt.id, record.seed
 
 
-def _shown(values: Mapping[tuple[str, int], float | None], row: TableRow) -> str:
-    return shown_mean(summarise(list(values.values()), [prompt for prompt, _ in values]), row)
+def _shown(values: Mapping[tuple[str, int], float | None], row: TableRow, unit: str) -> str:
+    return shown_mean(summarise(list(values.values()), [prompt for prompt, _ in values]), row, unit)
