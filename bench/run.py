@@ -147,11 +147,13 @@ def _unique(sentences: Iterable[str]) -> tuple[str, ...]:
 
 def _do_what_is_left(spec: RunSpec, store: Store, left: Todo) -> tuple[list[Outcome], list[str]]:
     """Does what is left; returns what became of every task, without the records, and the entries of run.log."""
-    from bench.executors import open_executor
+    from bench.executors import idle_gpus, open_executor
     from bench.tasks import Task
 
     tasks = [Task("video", cell, state=store.state(cell)) for cell in left.videos]
     tasks += [Task("scores", cell, metrics, state=store.state(cell)) for cell, metrics in left.scores]
+    if idle := idle_gpus(spec.profile.run, len(tasks)):
+        say(f"note: {idle}")
     now, later = _one_of_each_lack(tasks, left.lacking)
     traces: list[str] = []
     with open_executor(spec, store, len(tasks)) as executor:
