@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.catalog import Catalog
-from bench.executors import who
+from bench.executors import idle_gpus, who
 from bench.listing import text_table
 from bench.plan import Todo, todo
 from bench.progress import clock
@@ -84,8 +84,11 @@ def _totals(
     making: Mapping[str, int],
     scoring: Mapping[str, int],
 ) -> Iterator[str]:
-    workers, words = who(spec.profile.run, len(left.videos) + len(left.scores))
+    tasks = len(left.videos) + len(left.scores)
+    workers, words = who(spec.profile.run, tasks)
     yield f"{len(left.videos)} videos to {_verb(spec)}, {len(left.scores)} to score again, by {words}"
+    if idle := idle_gpus(spec.profile.run, tasks):
+        yield f"note: {idle}"
     seconds = sum((expected[name].making or 0.0) * count for name, count in making.items() if name in expected)
     seconds += sum((expected[name].scoring or 0.0) * count for name, count in scoring.items() if name in expected)
     megabytes = sum((expected[name].megabytes or 0.0) * count for name, count in making.items() if name in expected)

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,13 +24,16 @@ from bench.growth import given_stamp
 from bench.profile import Profile, Settings
 from bench.prompts import PromptSet, load_prompts
 from bench.provenance import provenance
-from bench.records import LARGEST, Record, RunInfo
+from bench.records import LARGEST, Record, RunInfo, Status
 from bench.settings import construct, identity, resolve_settings, run_settings, score_settings
 from bench.spec import SCHEMA, Cell, Prompt, RunSpec, content_key
 from bench.store import Store
 from generators.api import MethodInfo
 from generators.first_chunk import FirstChunk
 from metrics.api import MetricInfo
+
+Lack = tuple[str, ...]
+"""What tells cells apart that lacked other weights: the method and the reason, or each metric and its reason."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Todo:
         notes: sentences about torn files that are made anew.
         torn: cells whose record is torn, among the videos.
         renamed: cells of given videos that this command calls otherwise than their record does.
+        lacking: of the cells above that are here only because weights were missing: "method/key" -> what was said
+            then. Cells of the same words lacked the same weights.
     """
 
     videos: tuple[Cell, ...]
@@ -50,6 +55,7 @@ class Todo:
     notes: tuple[str, ...]
     torn: tuple[Cell, ...] = ()
     renamed: tuple[Cell, ...] = ()
+    lacking: Mapping[str, Lack] = field(default_factory=dict)
 
 
 def choose_prompts(selection: str, profile: Profile) -> PromptSet:
@@ -208,18 +214,22 @@ def part_of(spec: RunSpec, shard: tuple[int, int]) -> RunSpec:
 def todo(spec: RunSpec, catalog: Catalog, store: Store, redo: str = "") -> Todo:
     """Returns what is left to do, and changes nothing; a finished video is never made again unless `redo` says so.
 
+    What lacked weights is always left to do, since these may have come; see `lack_of`.
+
     Args:
         spec: the grid.
         catalog: says the versions of the metrics.
         store: the folder.
-        redo: "failed" for cells and scores that failed or were skipped, "all" for every cell, "" for neither.
+        redo: "failed" for cells and scores that failed or were refused, too, "all" for every cell, "" for neither.
     """
+    again: tuple[Status, ...] = ("skipped", "failed") if redo == "failed" else ("skipped",)
     wanted = wanted_scores(catalog, spec.metrics)
     videos: list[Cell] = []
     scores: list[tuple[Cell, tuple[str, ...]]] = []
     notes: list[str] = []
     torn: list[Cell] = []
     renamed: list[Cell] = []
+    lacking: dict[str, Lack] = {}
     for cell in spec.cells:
         try:
             record, damage = store.examine(cell)
@@ -228,16 +238,34 @@ def todo(spec: RunSpec, catalog: Catalog, store: Store, redo: str = "") -> Todo:
             notes.append(str(error))
             torn.append(cell)
             record = None
-        if record is None or redo == "all" or (redo == "failed" and record.status != "ok"):
+        if record is None or redo == "all" or record.lacks_weights or (redo == "failed" and record.status != "ok"):
             videos.append(cell)
+            if record is not None and not redo:
+                lacking[f"{cell.method}/{cell.key}"] = lack_of(record)
             continue
         if cell.given is not None:
             today = _as_said_today(cell, record, spec.titles[cell.method])
             renamed += [cell] if today != record else []
             record = today
-        if record.status == "ok" and (stale := stale_scores(record, wanted, redo)):
+        if record.status == "ok" and (stale := stale_scores(record, wanted, again)):
             scores.append((cell, stale))
-    return Todo(tuple(videos), tuple(scores), tuple(notes), tuple(torn), tuple(renamed))
+            if not redo and not stale_scores(record, wanted):
+                lacking[f"{cell.method}/{cell.key}"] = lack_of(record, stale)
+    return Todo(tuple(videos), tuple(scores), tuple(notes), tuple(torn), tuple(renamed), lacking)
+
+
+def lack_of(record: Record, metrics: Iterable[str] = ()) -> Lack:
+    """Returns what says which weights a cell lacks, or its scores; empty if not all of them lack any.
+
+    Args:
+        record: of the cell.
+        metrics: for a finished cell, those whose scores lacked weights.
+    """
+    if record.status != "ok":
+        return (record.method, record.reason) if record.lacks_weights else ()
+    scores = [(name, record.scores.get(name)) for name in metrics]
+    skipped = [(name, score.reason) for name, score in scores if score is not None and score.status == "skipped"]
+    return tuple(word for pair in skipped for word in pair) if len(skipped) == len(scores) else ()
 
 
 def settle(spec: RunSpec, left: Todo, store: Store) -> None:
@@ -277,19 +305,21 @@ def wanted_scores(catalog: Catalog, metrics: Mapping[str, Settings]) -> dict[str
     return {name: (infos[name].version, score_settings(infos[name], own)) for name, own in metrics.items()}
 
 
-def stale_scores(record: Record, wanted: Mapping[str, tuple[str, Settings]], redo: str = "") -> tuple[str, ...]:
+def stale_scores(
+    record: Record, wanted: Mapping[str, tuple[str, Settings]], again: Container[Status] = ()
+) -> tuple[str, ...]:
     """Returns the metrics whose scores are missing or were computed otherwise than wanted.
 
     Args:
         record: a finished cell.
         wanted: version and stored settings by metric.
-        redo: "failed" for scores that failed or were skipped, too.
+        again: scores of such a status are stale, too.
     """
     names = []
     for name, (version, settings) in wanted.items():
         score = record.scores.get(name)
         current = score is not None and (score.version, score.settings) == (version, settings)
-        if score is None or not current or (redo == "failed" and score.status != "ok"):
+        if score is None or not current or score.status in again:
             names.append(name)
     return tuple(names)
 

@@ -12,13 +12,14 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from bench.catalog import Catalog
-from bench.errors import BenchError
+from bench.errors import BenchError, ConfigError
+from bench.memory import OFFLOAD, stronger
 from bench.plan import plan
-from bench.profile import Profile
-from bench.settings import locations
+from bench.profile import Profile, Settings
+from bench.settings import construct, locations
 from bench.spec import RunSpec
 from generators.weights import MissingWeightsError, needed, resolve_weights
 
@@ -88,10 +89,11 @@ def readiness(catalog: Catalog, profile: Profile, machine: Machine, names: Seque
             yield Readiness(name, (str(error),), 0.0)
             continue
         disk = _disk(spec)
-        yield Readiness(name, tuple(_reasons(name, spec, machine, disk)), disk)
+        cls = catalog.with_sections(profile.methods).methods[name].cls
+        yield Readiness(name, tuple(_reasons(name, cls, spec, machine, disk)), disk)
 
 
-def _reasons(name: str, spec: RunSpec, machine: Machine, disk: float) -> Iterator[str]:
+def _reasons(name: str, cls: type[Any], spec: RunSpec, machine: Machine, disk: float) -> Iterator[str]:
     run = spec.profile.run
     for setting, location in locations({"first_chunk": spec.first_chunk, name: spec.methods[name]}).items():
         try:
@@ -104,10 +106,20 @@ def _reasons(name: str, spec: RunSpec, machine: Machine, disk: float) -> Iterato
         elif (wanted := max((entry.gpu_gb for entry in needed(name)), default=0.0)) > max(machine.gpu_gb):
             yield (
                 f"needs about {wanted:g} GB of GPU memory, the largest GPU here has {max(machine.gpu_gb):.0f} GB: "
-                f"try --set methods.{name}.offload=model"
+                f"{_way_to_save(name, cls, spec.methods[name])}"
             )
     if disk > machine.free_gb:
         yield f"its videos can take {disk:.1f} GB, {machine.free_gb:.1f} GB are free here: give --out on another disk"
+
+
+def _way_to_save(name: str, cls: type[Any], settings: Settings) -> str:
+    """Returns the option that makes a method save GPU memory, or that it has none."""
+    try:
+        saving = stronger(settings, name)
+        construct(cls, saving, name)
+    except ConfigError:
+        return "no setting of it saves more memory"
+    return f"try --set methods.{name}.{OFFLOAD}={saving[OFFLOAD]}"
 
 
 def _disk(spec: RunSpec) -> float:

@@ -88,7 +88,7 @@ class Record:
         title: its name in tables.
         prompt: the prompt.
         seed: the seed.
-        status: "ok" (the video exists), "failed" (the method raised) or "skipped" (its weights are missing).
+        status: "ok" (the video exists), "failed" (the method raised) or "skipped" (weights missing, or `refused`).
         reason: why the status is not "ok", in a sentence; empty otherwise.
         start: SHA-256 over the bytes of the shared first chunk that was handed to the method; empty if there was none.
         num_frames: frames of the video, first chunk included; 0 unless ok.
@@ -110,6 +110,7 @@ class Record:
         lost: what ended earlier workers of this cell, one clause per worker, in order; empty for nearly all.
         machine: where it was made: node, device, and the driver's version on a GPU (`bench.provenance.machine_facts`).
         traceback: where the method raised, as Python prints it; empty unless failed.
+        refused: whether it was skipped because the method cannot make such a video, which no weights mend.
     """
 
     key: Key
@@ -138,6 +139,12 @@ class Record:
     lost: tuple[str, ...] = ()
     machine: Mapping[str, str] = field(default_factory=dict)
     traceback: str = ""
+    refused: bool = False
+
+    @property
+    def lacks_weights(self) -> bool:
+        """Whether the cell was skipped because weights, or what else a method needs on its machine, were missing."""
+        return self.status == "skipped" and not self.refused
 
     @property
     def prompt_key(self) -> str:

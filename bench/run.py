@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.catalog import Catalog
 from bench.claims import is_claimed
 from bench.growth import grown
-from bench.plan import Todo, part_of, run_info, settle, todo
+from bench.plan import Lack, Todo, lack_of, part_of, run_info, settle, todo
 from bench.progress import Display, Step
 from bench.records import Record
 from bench.spec import RunSpec
@@ -87,7 +87,7 @@ class RunSummary:
         """Returns a line per reason for what failed or was skipped, and what to do about it."""
         lines = [f"{count} x {reason}" for reason, count in self.reasons]
         if self.failed or self.skipped or self.failed_scores or self.skipped_scores:
-            lines.append("What failed or was skipped is tried again with --redo failed.")
+            lines.append("What lacked weights is tried again by the same command, all else with --redo failed.")
         return lines
 
 
@@ -147,20 +147,67 @@ def _unique(sentences: Iterable[str]) -> tuple[str, ...]:
 
 def _do_what_is_left(spec: RunSpec, store: Store, left: Todo) -> tuple[list[Outcome], list[str]]:
     """Does what is left; returns what became of every task, without the records, and the entries of run.log."""
-    from bench.executors import open_executor
+    from bench.executors import idle_gpus, open_executor
     from bench.tasks import Task
 
-    made = [cell for cell in left.videos if cell.given is None]
-    starts = list({cell.start_key: cell for cell in made if not store.has_start(cell.start_key)}.values())
     tasks = [Task("video", cell, state=store.state(cell)) for cell in left.videos]
     tasks += [Task("scores", cell, metrics, state=store.state(cell)) for cell, metrics in left.scores]
+    if idle := idle_gpus(spec.profile.run, len(tasks)):
+        say(f"note: {idle}")
+    now, later = _one_of_each_lack(tasks, left.lacking)
     traces: list[str] = []
-    with open_executor(spec, store, max(len(starts), len(tasks))) as executor:
-        to_draw = [Task("start", cell, state=store.state(cell, start=True)) for cell in starts]
-        drawn = _until_done("first chunks", store, executor, to_draw, traces)
-        blocked = {outcome.task.cell.start_key: outcome for outcome in drawn if outcome.status != "ok"}
-        unblocked = [task for task in tasks if not _blocked(spec, store, task, blocked)]
-        return drawn + _until_done("cells", store, executor, unblocked, traces), traces
+    with open_executor(spec, store, len(tasks)) as executor:
+        outcomes = _carry_out(spec, store, executor, now, traces)
+        store.refresh()
+        waiting = [
+            task
+            for lack, (first, others) in later.items()
+            if others and _lack_now(store, first) != lack
+            for task in others
+        ]
+        return outcomes + _carry_out(spec, store, executor, waiting, traces), traces
+
+
+def _one_of_each_lack(
+    tasks: Sequence[Task], lacking: Mapping[str, Lack]
+) -> tuple[list[Task], dict[Lack, tuple[Task, list[Task]]]]:
+    """Returns the tasks to begin with; and of those that lacked weights, by what was said then, the one and the others.
+
+    The others wait for the one: where it lacks them still, so would they. A grid of thousands of cells without weights
+    costs one try per method, and the other records stay as they are.
+    """
+    now: list[Task] = []
+    later: dict[Lack, tuple[Task, list[Task]]] = {}
+    for task in tasks:
+        lack = lacking.get(f"{task.cell.method}/{task.cell.key}", ())
+        if lack in later:
+            later[lack][1].append(task)
+            continue
+        now.append(task)
+        if lack:
+            later[lack] = (task, [])
+    return now, later
+
+
+def _lack_now(store: Store, task: Task) -> Lack:
+    """Returns what a cell lacks after its task."""
+    record = store.find(task.cell)
+    return lack_of(record, task.metrics) if record is not None else ()
+
+
+def _carry_out(
+    spec: RunSpec, store: Store, executor: Executor, tasks: Sequence[Task], traces: list[str]
+) -> list[Outcome]:
+    """Returns what became of tasks, after the first chunks that they need."""
+    from bench.tasks import Task
+
+    made = [task.cell for task in tasks if task.kind == "video" and task.cell.given is None]
+    starts = {cell.start_key: cell for cell in made if not store.has_start(cell.start_key)}.values()
+    to_draw = [Task("start", cell, state=store.state(cell, start=True)) for cell in starts]
+    drawn = _until_done("first chunks", store, executor, to_draw, traces)
+    blocked = {outcome.task.cell.start_key: outcome for outcome in drawn if outcome.status != "ok"}
+    unblocked = [task for task in tasks if not _blocked(spec, store, task, blocked)]
+    return drawn + _until_done("cells", store, executor, unblocked, traces)
 
 
 def _until_done(what: str, store: Store, executor: Executor, tasks: Sequence[Task], traces: list[str]) -> list[Outcome]:

@@ -191,7 +191,7 @@ class Worker:
             reason = absence(missing, cell.method, self.spec.profile.run.weights_dir)
             record = replace(record, status="skipped", reason=reason)
         except UnsupportedRequestError as refusal:
-            record = replace(record, status="skipped", reason=str(refusal))
+            record = replace(record, status="skipped", reason=str(refusal), refused=True)
         except MethodFailure as error:
             record = replace(record, reason=str(error), traceback=trace_of(error))
         except StoreError as error:

@@ -161,7 +161,9 @@ class DynamiCrafterXl(ChunkModel, PipelineSettings):
         from baselines.dynamicrafter_xl.checkpoint import write_dynamicrafter
         from baselines.networks.checkpoints import network_folder
 
-        return network_folder(resolve_weights(self.weights, self.weights_dir), "model.ckpt", write_dynamicrafter)
+        return network_folder(
+            resolve_weights(self.weights, self.weights_dir), "model.ckpt", self.weights_dir, write_dynamicrafter
+        )
 
     @cached_property
     def _unet(self) -> Any:

@@ -166,7 +166,9 @@ class FreeNoise(PipelineSettings):
     def _folder(self) -> Path:
         from baselines.networks.checkpoints import network_folder, write_videocrafter
 
-        return network_folder(resolve_weights(self.weights, self.weights_dir), "model.ckpt", write_videocrafter)
+        return network_folder(
+            resolve_weights(self.weights, self.weights_dir), "model.ckpt", self.weights_dir, write_videocrafter
+        )
 
     @cached_property
     def _unet(self) -> Any:

@@ -1,20 +1,17 @@
 """Released checkpoint files, converted once into folders that `from_pretrained` opens.
 
 SEINE, DynamiCrafter and VideoCrafter2 were released as single pickled files under names of their own. The first use
-writes their networks as safetensors into a cache; from then on released and miniature weights are opened alike. Pickles
-are read as data only (`weights_only`), so a file can't run code.
+writes their networks as safetensors (`generators.converted`); from then on released and miniature weights are opened
+alike. Pickles are read as data only (`weights_only`), so a file can't run code.
 
 Example:
-    >>> folder = network_folder(Path("weights/SEINE"), "seine.pt", write_seine)  # doctest: +SKIP
+    >>> folder = network_folder(Path("weights/SEINE"), "seine.pt", "", write_seine)  # doctest: +SKIP
     >>> SeineUNet.from_pretrained(folder / "unet")  # doctest: +SKIP
 """
 
 from __future__ import annotations
 
-import hashlib
 import pickle
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,10 +19,10 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL
 from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
-from huggingface_hub import constants
 from torch import Tensor
 
 from baselines.networks.videocrafter import VideoCrafterUNet, convert_videocrafter_keys
+from generators.converted import converted
 from generators.weights import MissingWeightsError
 
 UNET, VAE, IMAGE_PROJECTION = "model.diffusion_model.", "first_stage_model.", "image_proj_model."
@@ -48,36 +45,24 @@ AUTOENCODER = {
 """Stable Diffusion's autoencoder. Source: DynamiCrafter configs/inference_1024_v1.0.yaml (first_stage_config)."""
 
 
-def network_folder(location: Path, name: str, write: Callable[[Path, Path], None]) -> Path:
-    """The folder with subfolder `unet` for a location: the location itself, or its converted copy in the cache.
+def network_folder(location: Path, name: str, weights_dir: str, write: Callable[[Path, Path], None]) -> Path:
+    """The folder with subfolder `unet` for a location: the location itself, or its converted copy.
 
     Args:
         location: a folder with `unet/`, a folder with the released file, or that file.
         name: file name of the released checkpoint.
+        weights_dir: as for `generators.converted`, which says where the copy lies.
         write: writes the networks of a checkpoint (first argument) into a folder (second).
 
     Raises:
-        MissingWeightsError: neither is there, or the file is not what it should be.
+        MissingWeightsError: neither is there, the file is not what it should be, or the copy cannot be written.
     """
     if (location / "unet" / "config.json").is_file():
         return location
     checkpoint = location / name if location.is_dir() else location
     if not checkpoint.is_file():
         raise MissingWeightsError(f"{location} holds neither unet/config.json nor {name}: fetch the weights again")
-    status = checkpoint.resolve().stat()
-    identity = f"{checkpoint.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
-    cache = Path(constants.HF_HOME) / "longvideo-bench"
-    target = cache / f"{checkpoint.stem}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
-    if not target.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(dir=cache))
-        try:
-            write(checkpoint, unfinished)
-            if not target.is_dir():  # another process may have been faster
-                unfinished.replace(target)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-    return target
+    return converted(checkpoint, weights_dir, write)
 
 
 def write_videocrafter(checkpoint: Path, folder: Path) -> None:

@@ -154,7 +154,9 @@ class Seine(ChunkModel, PipelineSettings):
         from baselines.seine.checkpoint import write_seine
         from baselines.seine.network import SeineUNet
 
-        folder = network_folder(resolve_weights(self.weights, self.weights_dir), "seine.pt", write_seine)
+        folder = network_folder(
+            resolve_weights(self.weights, self.weights_dir), "seine.pt", self.weights_dir, write_seine
+        )
         return load_offloadable(SeineUNet, folder / "unet", self)
 
     @cached_property

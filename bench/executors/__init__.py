@@ -74,4 +74,10 @@ def who(run: Run, tasks: int) -> tuple[int, str]:
     return len(places), f"{len(places)} processes of this machine" + (f" on {'; '.join(seen)}" if seen else "")
 
 
-__all__ = ["Executor", "open_executor", "who"]
+def idle_gpus(run: Run, tasks: int) -> str:
+    """Returns a sentence where this process would use one of several GPUs for so many tasks; empty elsewhere."""
+    count = len(visible_gpus()) if run.executor == "serial" and run.device == "cuda" and tasks > 1 else 0
+    return f"one of {count} GPUs is used: --executor processes uses all of them" if count > 1 else ""
+
+
+__all__ = ["Executor", "idle_gpus", "open_executor", "who"]

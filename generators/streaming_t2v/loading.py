@@ -2,7 +2,7 @@
 
 A folder of weights holds one sub-folder per network (`network`, `vae`, `text_encoder`, `image_encoder`, …). What the
 method's own folder lacks is taken from the base model's, as the frozen networks are the base model's own. A folder that
-holds the released checkpoint instead is converted once, into the cache.
+holds the released checkpoint instead is converted once (`generators.converted`).
 
 Example:
     >>> from pathlib import Path
@@ -18,12 +18,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
+from generators.converted import converted
 from generators.pipelines import PipelineSettings, load_network, silenced, torch_dtype
 from generators.streaming_t2v.appearance import CLIP_MEAN, CLIP_STD
 from generators.streaming_t2v.checkpoint import convert_refiner, convert_streaming
@@ -60,23 +60,22 @@ def find_component(name: str, folders: Sequence[Path]) -> Path:
 def streaming_folder(location: str, weights_dir: str) -> Path:
     """The folder of a streaming network; a released checkpoint found there is converted first."""
     folder = resolve_weights(location, weights_dir)
-    return _converted(folder, "network", ("streaming_t2v.ckpt",), convert_streaming, weights_dir)
+    return _opened(folder, "network", ("streaming_t2v.ckpt",), convert_streaming, weights_dir)
 
 
 def refiner_folder(location: str, weights_dir: str) -> Path:
     """The folder of a refiner; a released file found there is converted first."""
     folder = resolve_weights(location, weights_dir)
-    return _converted(folder, "unet", ("*.pth", "*.ckpt"), convert_refiner, weights_dir)
+    return _opened(folder, "unet", ("*.pth", "*.ckpt"), convert_refiner, weights_dir)
 
 
-def _converted(folder: Path, ready: str, patterns: tuple[str, ...], convert: Convert, weights_dir: str) -> Path:
+def _opened(folder: Path, ready: str, patterns: tuple[str, ...], convert: Convert, weights_dir: str) -> Path:
     if (folder / ready / "config.json").is_file():
         return folder
     file = next((file for pattern in patterns for file in sorted(folder.glob(pattern))), None)
     if file is None:
         raise MissingWeightsError(f'{folder} holds neither a folder "{ready}" nor a file {" or ".join(patterns)}')
-    cache = Path(weights_dir or huggingface_hub.constants.HF_HOME) / "longvideo-bench" / folder.name / file.stem
-    return convert(file, cache)
+    return converted(file, weights_dir, convert)
 
 
 def streaming_config(folder: Path) -> NetworkConfig:

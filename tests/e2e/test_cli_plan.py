@@ -110,3 +110,16 @@ def test_a_dry_run_in_a_new_folder_makes_none(here: Path, capsys: pytest.Capture
     assert call("--dry-run", "--out", "other", "--shard", "1/3") == 0
     assert "2 videos to make" in capsys.readouterr().out
     assert not Path("other").exists()
+
+
+@pytest.mark.parametrize(("gpus", "options"), [(8, []), (1, []), (8, ["--executor", "processes"])])
+def test_gpus_that_one_process_leaves_unused_are_counted(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, gpus: int, options: list[str]
+) -> None:
+    monkeypatch.setattr("bench.executors.visible_gpus", lambda: tuple(map(str, range(gpus))))
+    said = ["note: one of 8 GPUs is used: --executor processes uses all of them"] if (gpus, options) == (8, []) else []
+    assert call("--dry-run", "--set", "run.device=cuda", *options) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if "GPUs is used" in line] == said
+    if not options:
+        call("--set", "run.device=cuda")
+        assert [line for line in capsys.readouterr().err.splitlines() if "GPUs is used" in line] == said

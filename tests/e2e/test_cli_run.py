@@ -35,6 +35,7 @@ PLUGIN = (
     + BRIGHTNESS
     + """
 import os
+from generators.api import UnsupportedRequestError
 from generators.weights import MissingWeightsError
 
 @method(name="faulty", title="Faulty", paper="", licence="none", continues_start=False, group="faults")
@@ -51,8 +52,10 @@ class Faulty:
             if self.fault == "raises":
                 yield frames[:4]
                 raise ZeroDivisionError("half way")
-            if self.fault == "weights":
+            if self.fault == "weights" and not os.path.exists("fetched"):
                 raise MissingWeightsError("no weights: run `fetch faulty`")
+            if self.fault == "refuses":
+                raise UnsupportedRequestError("no such video")
             if self.fault == "dies":
                 os._exit(9)
             frames = {
@@ -75,6 +78,8 @@ class Darkness(Brightness):
     def begin(self, prompt, fps):
         if self.breaks == "begin":
             raise KeyError("begin")
+        if self.breaks == "weights" and not os.path.exists("fetched"):
+            raise MissingWeightsError("no weights: run `fetch darkness`")
         return BreakingSum(self)
 
 class BreakingSum(Sum):
@@ -353,15 +358,66 @@ def test_a_faulty_method_loses_its_own_cell_only(
     assert len(videos("out")) == 3
 
 
-def test_missing_weights_skip_and_failed_cells_wait_for_redo(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--set", "methods.faulty.fault=weights", "--set", "methods.faulty.word=blue"]
-    assert command(*options, methods="faulty") == 0
-    assert "1 videos ok, 1 skipped" in capsys.readouterr().out
-    assert command(*options, methods="faulty") == 0
+@pytest.mark.parametrize("executor", ["serial", "processes"])
+def test_once_weights_are_fetched_the_same_command_makes_what_lacked_them(
+    here: Path, capsys: pytest.CaptureFixture[str], executor: str
+) -> None:
+    options = ["--set", "methods.faulty.fault=weights", "--seeds", "0,1", "--executor", executor]
+    assert command(*options, methods="faulty,still") == 0
+    assert "4 videos ok, 4 skipped" in capsys.readouterr().out
+    before = written("faulty")
+    assert command(*options, methods="faulty,still") == 0
+    said = capsys.readouterr()
+    assert "4 videos ok, 4 skipped" in said.out
+    assert "[1/1 cells] faulty" in said.err  # one try says that they are missing still
+    assert len(before.items() & written("faulty").items()) == 3
+    assert call(*arguments(*options, "--dry-run", methods="faulty,still")) == 0
+    assert "4 videos to make" in capsys.readouterr().out
+    Path("fetched").touch()
+    assert command(*options, methods="faulty,still") == 0
+    assert "out: 8 videos ok. " in capsys.readouterr().out
+    assert command(*options, methods="faulty,still") == 0
     assert "cells]" not in capsys.readouterr().err
-    assert command(*options, "--redo", "failed", methods="faulty") == 0
+
+
+def test_once_weights_are_fetched_the_same_command_computes_the_scores_that_lacked_them(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--metrics", "darkness,brightness", "--set", "metrics.darkness.breaks=weights", "--seeds", "0,1"]
+    assert command(*options) == 0
+    before = written("walk")
+    assert command(*options) == 0
+    said = capsys.readouterr()
+    assert "4 videos ok, 4 scores skipped" in said.out
+    assert "[1/1 cells] walk" in said.err
+    assert len(before.items() & written("walk").items()) == 3
+    Path("fetched").touch()
+    made = videos("out")
+    assert command(*options) == 0
+    assert "out: 4 videos ok. " in capsys.readouterr().out
+    assert videos("out") == made
+    assert command(*options) == 0
+    assert "cells]" not in capsys.readouterr().err
+
+
+def written(method: str) -> dict[str, int]:
+    """Returns when each record of a method was written, nanoseconds."""
+    return {path.name: path.stat().st_mtime_ns for path in Path("out/cells", method).glob("*.json")}
+
+
+@pytest.mark.parametrize(("fault", "counted"), [("refuses", "skipped"), ("raises", "failed")])
+def test_what_no_fetch_can_mend_waits_for_redo(
+    here: Path, capsys: pytest.CaptureFixture[str], fault: str, counted: str
+) -> None:
+    options = ["--set", f"methods.faulty.fault={fault}", "--set", "methods.faulty.word=blue"]
+    code = int(counted == "failed")
+    assert command(*options, methods="faulty") == code
+    assert f"1 videos ok, 1 {counted}" in capsys.readouterr().out
+    assert command(*options, methods="faulty") == code
+    assert "cells]" not in capsys.readouterr().err
+    assert command(*options, "--redo", "failed", methods="faulty") == code
     assert "[1/1 cells] faulty · p002" in capsys.readouterr().err
-    assert command(*options, "--redo", "all", methods="faulty") == 0
+    assert command(*options, "--redo", "all", methods="faulty") == code
     assert "[2/2 cells]" in capsys.readouterr().err
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from bench.catalog import find_plugins
 from bench.errors import ConfigError
+from bench.plan import plan
 from bench.profile import load_profile
 from bench.readiness import Machine, readiness
 
@@ -30,9 +32,28 @@ def test_what_a_method_lacks_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_gpu_that_is_too_small_is_named() -> None:
-    (found,) = [r for r in reasons("opensora", "paper", Machine((2.0, 4.0), 1e6)) if "GPU memory" in r]
-    assert "the largest GPU here has 4 GB: try --set methods.opensora.offload=model" in found
-    assert not [r for r in reasons("opensora", "paper", LARGE) if "GPU" in r]
+    (found,) = [r for r in reasons("svd", "paper", Machine((2.0, 4.0), 1e6)) if "GPU memory" in r]
+    assert "the largest GPU here has 4 GB: try --set methods.svd.offload=model" in found
+    assert not [r for r in reasons("svd", "paper", LARGE) if "GPU" in r]
+
+
+def test_memory_is_saved_only_by_a_setting_that_the_method_takes() -> None:
+    catalog = find_plugins()
+    hints = 0
+    for name in catalog.choose_methods("all"):
+        said = " ".join(reasons(name, "paper", Machine((1.0,), 1e6)))
+        if option := re.search(r"--set (methods\S+)", said):
+            plan(catalog, load_profile("paper", [option[1]]), methods=name)
+            hints += 1
+        elif "GPU memory" in said:
+            assert "no setting of it saves more memory" in said
+            with pytest.raises(ConfigError):
+                plan(catalog, load_profile("paper", [f"methods.{name}.offload=model"]), methods=name)
+    assert hints > 3
+    (found,) = [r for r in reasons("svd", "paper", Machine((1.0,), 1e6), "methods.svd.offload=model") if "GPU" in r]
+    assert "methods.svd.offload=sequential" in found
+    for name in ("streaming_t2v", "opensora", "opensora_plan"):
+        assert "no setting of it saves more memory" in " ".join(reasons(name, "paper", Machine((1.0,), 1e6)))
 
 
 def test_every_method_has_one_line() -> None:

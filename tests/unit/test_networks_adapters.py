@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
+from huggingface_hub import constants
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -223,7 +224,7 @@ def test_missing_weights_are_named(tmp_path: Path, encoders: Path) -> None:
 def test_seine_file_is_converted_once(
     tmp_path: Path, seine_weights: Path, encoders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoints.constants, "HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(seine_checkpoint, "SeineUNet", partial(SeineUNet, **SEINE_UNET))
     network = SeineUNet.from_pretrained(seine_weights / "unet")
     released = {key.removeprefix("unet."): tensor for key, tensor in network.state_dict().items()}
@@ -233,10 +234,9 @@ def test_seine_file_is_converted_once(
     def refuse(checkpoint: Path, folder: Path) -> None:
         raise AssertionError("converted twice")
 
-    assert network_folder(tmp_path / "seine.pt", "seine.pt", refuse) == network_folder(tmp_path, "seine.pt", refuse)
-    assert [entry.name for entry in (tmp_path / "cache" / "longvideo-bench").iterdir()] == [
-        network_folder(tmp_path, "seine.pt", refuse).name
-    ]
+    folder = network_folder(tmp_path, "seine.pt", "", refuse)
+    assert network_folder(tmp_path / "seine.pt", "seine.pt", "", refuse) == folder
+    assert list((tmp_path / "cache" / "longvideo-bench").glob("[!.]*")) == [folder]
 
 
 class Harmful:
@@ -250,12 +250,12 @@ class Harmful:
 def test_files_that_are_not_the_released_one_leave_nothing_behind(
     tmp_path: Path, content: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(checkpoints.constants, "HF_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "cache"))
     torch.save(content, tmp_path / "seine.pt")
     with pytest.raises(MissingWeightsError, match=r"seine\.pt"):
-        network_folder(tmp_path, "seine.pt", write_seine)
+        network_folder(tmp_path, "seine.pt", "", write_seine)
     assert capsys.readouterr().out == ""
-    assert list((tmp_path / "cache" / "longvideo-bench").iterdir()) == []
+    assert list((tmp_path / "cache" / "longvideo-bench").glob("[!.]*")) == []
 
 
 def test_lvdm_checkpoints_are_split_by_network() -> None:
