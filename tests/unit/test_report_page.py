@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -26,7 +26,7 @@ from bench.prompts import PAPER_LABEL
 from bench.records import Record, RunInfo, StoredScore
 from bench.report import write_report
 from bench.report.contact import MARGIN, SHEET_COLUMNS, TEXT_WIDTH, _fitted, frames_over_time
-from bench.report.curves import Curve, Curves, Timeline, windows_for
+from bench.report.curves import Curve, Curves, Timeline, trace, windows_for
 from bench.report.data_files import videos_csv
 from bench.report.derive import report_data
 from bench.report.figures import COLOURS, MARKERS, _figure, _legend, _literal, draw_figures
@@ -429,6 +429,23 @@ def test_windows_of_long_videos_are_the_papers() -> None:
     assert windows_for(240) == windows_for(1200) == (120, 140, 160, 180, 200, 220, 240)
     assert windows_for(150) == (120, 140)
     assert windows_for(2) == (2,)
+
+
+def test_a_row_too_short_for_a_line_over_time_is_named(findings: ReportData) -> None:
+    scope: dict[str, type] = {}
+    exec(PLUGIN, scope)
+    classes = {"match": scope["Match"]}
+
+    def lasting(records: Sequence[Record], method: str, frames: int) -> tuple[Record, ...]:
+        return tuple(replace(r, num_frames=frames) if r.method == method and r.num_frames else r for r in records)
+
+    assert trace(findings, classes).notes == ()
+    mixed = lasting(findings.records, "alpha", 240)
+    assert trace(replace(findings, records=mixed), classes).notes == (
+        "Over time, Beta and Delta have no line: their videos end before the first point of the curves, 120 frames.",
+    )
+    mixed = lasting(mixed, "delta", 120)
+    assert trace(replace(findings, records=mixed), classes).notes[0].startswith("Over time, Beta has no line: its vid")
 
 
 def test_contact_sheet_shows_the_frames_in_order(report: Path) -> None:
