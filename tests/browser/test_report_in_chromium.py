@@ -228,6 +228,53 @@ def test_keys_judge_only_what_is_in_view_and_only_once(page: Chrome) -> None:
     assert page.execute_script(count) == before
 
 
+def test_an_undone_answer_brings_its_pair_back(page: Chrome) -> None:
+    seen = "return [...document.querySelectorAll('#judge-stage video')].map((v) => v.getAttribute('src')).join()"
+    answer = "document.querySelector('#judge [data-answer=a]').click();"
+    hidden = "return document.getElementById('judge-stage').hidden"
+    page.execute_script("localStorage.clear(); document.getElementById('judge-start').click()")
+    first = page.execute_script(seen)
+    second = page.execute_script(answer + seen)
+    assert first != second
+    assert page.execute_script("document.getElementById('judge-undo').click();" + seen) == first
+    assert page.execute_script(answer + seen) == second
+    for _ in range(20):
+        if page.execute_script(hidden):
+            break
+        last = page.execute_script(seen)
+        page.execute_script(answer)
+    assert page.execute_script(hidden)
+    page.execute_script("document.getElementById('judge-undo').click()")
+    assert not page.execute_script(hidden)
+    assert page.execute_script(seen) == last
+    page.execute_script("localStorage.clear()")
+
+
+def test_two_tabs_keep_the_answers_of_both(browser: Chrome, report: Path) -> None:
+    kept = "return JSON.parse(Object.values(localStorage)[0]).map((answer) => answer.answer)"
+    begin = "document.getElementById('judge-start').click()"
+    opened(browser, report).execute_script("localStorage.clear()")
+    first, switch = browser.current_window_handle, browser.switch_to
+    page = opened(browser, report)
+    page.execute_script(begin)
+    switch.new_window("tab")
+    try:
+        opened(browser, report).execute_script(f"{begin}; document.querySelector('#judge [data-answer=b]').click()")
+        switch.window(first)
+        page.execute_script("document.querySelector('#judge [data-answer=a]').click()")
+        assert page.execute_script(kept) == ["b", "a"]
+        page.execute_script("document.getElementById('judge-undo').click()")
+        assert page.execute_script(kept) == ["b"]
+        switch.window(browser.window_handles[1])
+        page.execute_script("document.querySelector('#judge [data-answer=tie]').click()")
+        assert page.execute_script(kept) == ["b", "tie"]  # the undone one stays undone
+    finally:
+        switch.window(browser.window_handles[1])
+        browser.close()
+        switch.window(first)
+        page.execute_script("localStorage.clear()")
+
+
 def test_the_clock_lasts_as_long_as_the_slowest_video(page: Chrome) -> None:
     length = page.execute_script("""
         const clock = new Clock(() => {});
