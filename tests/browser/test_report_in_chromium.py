@@ -228,6 +228,36 @@ def test_keys_judge_only_what_is_in_view_and_only_once(page: Chrome) -> None:
     assert page.execute_script(count) == before
 
 
+def test_play_begins_again_at_the_end(page: Chrome) -> None:
+    ready(page)
+    last = FRAMES - 1
+    page.execute_script(
+        "document.getElementById('loop').click(); document.getElementById('speed').value = 4;"
+        "document.getElementById('speed').dispatchEvent(new Event('change')); compareClock.seek(arguments[0]);",
+        last - 8,
+    )
+    play = "document.getElementById('play').click()"
+    page.execute_script(play)
+    wait(page, "return !compareClock.playing")
+    assert page.execute_script("return compareClock.frame") == last
+    assert page.execute_script(f"{play}; return [compareClock.playing, compareClock.frame]") == [True, 0]
+
+
+def test_arrows_step_while_a_button_has_the_focus_and_no_field_loses_its_own(page: Chrome) -> None:
+    ready(page)
+    frame = "return compareClock.frame"
+    page.find_element("id", "play").click()
+    page.find_element("id", "play").click()
+    before = page.execute_script("compareClock.seek(10); return compareClock.frame")
+    page.find_element("id", "play").send_keys("\ue014")  # arrow right
+    assert page.execute_script(frame) == before + 1
+    page.find_element("id", "back").send_keys("\ue012")  # arrow left
+    assert page.execute_script(frame) == before
+    page.find_element("id", "speed").send_keys("\ue014")
+    assert page.execute_script(frame) == before
+    assert page.execute_script("return document.getElementById('speed').value") == "2"
+
+
 def test_an_undone_answer_brings_its_pair_back(page: Chrome) -> None:
     seen = "return [...document.querySelectorAll('#judge-stage video')].map((v) => v.getAttribute('src')).join()"
     answer = "document.querySelector('#judge [data-answer=a]').click();"

@@ -218,7 +218,9 @@ if (shown) {
   addEventListener("keydown", (event) => {
     const box = $("compare").getBoundingClientRect();
     const visible = box.top < innerHeight && box.bottom > 0;
-    if (!visible || event.target.closest("input, select, textarea, button, summary, a") || event.ctrlKey || event.metaKey || event.altKey) return;
+    // Space works what has the focus; arrows mean something of their own only where something is typed or chosen.
+    const busy = event.key === " " ? "input, select, textarea, button, summary, a" : "input, select, textarea";
+    if (!visible || event.target.closest(busy) || event.ctrlKey || event.metaKey || event.altKey) return;
     const work = { " ": () => (clock.playing ? clock.pause() : clock.play()), ArrowLeft: () => clock.step(-1), ArrowRight: () => clock.step(1) }[event.key];
     if (!work) return;
     event.preventDefault();
