@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 import zipfile
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench.report import write_report
+from bench.store import Store
 from tests.browser.conftest import AXE, FPS, FRAMES, METHODS, PROMPTS, missing, opened
 
 if TYPE_CHECKING:
@@ -228,6 +231,21 @@ def test_keys_judge_only_what_is_in_view_and_only_once(page: Chrome) -> None:
     assert page.execute_script(count) == before
 
 
+def test_a_link_to_a_moment_goes_there_at_any_rate_and_shows_its_method(page: Chrome) -> None:
+    ready(page)
+    page.execute_script("""
+        for (const video of shown.videos) if (shown.methods[video.method].name !== "mine") video.fps = 24;
+        document.querySelector("#methods input[value=mine]").click();
+        document.getElementById("prompt").value = "0/0";
+        document.getElementById("prompt").dispatchEvent(new Event("change"));
+        location.hash = "#compare?v=mine-plain&f=20&k=clip";
+    """)
+    wait(page, "return document.querySelector('.player[data-method=mine]') !== null")
+    assert page.execute_script("return document.getElementById('said').textContent") == PROMPTS[2].text
+    assert page.execute_script("return compareClock.fps") == 24
+    assert page.execute_script("return compareClock.time") == pytest.approx(20.5 / FPS, abs=0.5 / 24)
+
+
 def test_play_begins_again_at_the_end(page: Chrome) -> None:
     ready(page)
     last = FRAMES - 1
@@ -256,6 +274,16 @@ def test_arrows_step_while_a_button_has_the_focus_and_no_field_loses_its_own(pag
     page.find_element("id", "speed").send_keys("\ue014")
     assert page.execute_script(frame) == before
     assert page.execute_script("return document.getElementById('speed').value") == "2"
+
+
+def test_a_page_of_drifts_opens_with_curves(browser: Chrome, run: Store, tmp_path: Path) -> None:
+    copy = Store(tmp_path / "run")
+    shutil.copytree(run.path, copy.path, ignore=shutil.ignore_patterns("report"))
+    page = opened(browser, write_report(copy, drift="start_end_15"))
+    ready(page)
+    menu = page.execute_script("return [...document.querySelectorAll('#curve option')].map((o) => o.value)")
+    assert sorted(menu) == ["clip", "scuts"]
+    assert page.execute_script("return document.querySelectorAll('svg.curve').length") == len(METHODS)
 
 
 def test_an_undone_answer_brings_its_pair_back(page: Chrome) -> None:
