@@ -21,6 +21,7 @@ from typing import Any
 from bench.errors import PluginError, foreign
 from bench.given_file import stated_rate
 from bench.records import Record, StoredScore
+from bench.report.answer import in_words
 from bench.report.csv_text import write_csv
 from bench.report.findings import ReportData
 from bench.stats import Summary, is_defined, mean_defined, summarise, summarise_curves
@@ -191,13 +192,33 @@ def trace(findings: ReportData, classes: Mapping[str, type[Any]]) -> Curves:
                 curves += _trace_metric(findings, column, classes[column.name])
         except PluginError as error:
             curves += Curves(notes=(f"No curves for {column.title}: {error}.",))
-    return curves
+    return curves + Curves(notes=_short_notes(findings, curves))
+
+
+def _short_notes(findings: ReportData, curves: Curves) -> tuple[str, ...]:
+    """Returns a note on the rows that the figures over time list without a line, if there are some."""
+    shortest = windows_for(_longest(findings))[0]
+    traced = {curve.method for curve in curves.prefixes}
+    lengths = {
+        row.method: max(r.num_frames for r in findings.records if r.method == row.method and r.status == "ok")
+        for row in findings.rows
+        if row.method in traced
+    }
+    short = [row.title for row in findings.rows if lengths.get(row.method, shortest) < shortest]
+    if not short:
+        return ()
+    lack = "has no line: its" if len(short) == 1 else "have no line: their"
+    return (f"Over time, {in_words(short)} {lack} videos end before the first point of the curves, {shortest} frames.",)
+
+
+def _longest(findings: ReportData) -> int:
+    return max((record.num_frames for record in findings.records if record.status == "ok"), default=0)
 
 
 def _trace_metric(findings: ReportData, column: MetricInfo, cls: type[Any]) -> Curves:
     """Returns the curves of one metric for every method with a video."""
     curves = Curves()
-    longest = max((record.num_frames for record in findings.records if record.status == "ok"), default=0)
+    longest = _longest(findings)
     for row in findings.rows:
         videos = scored_videos(findings.records, row.method, column.name, cls)
         if not videos:

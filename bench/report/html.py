@@ -13,6 +13,7 @@ from importlib import resources
 
 from markupsafe import Markup, escape
 
+from bench.given_file import stated_rate
 from bench.report import tables
 from bench.report.contact import Sheets
 from bench.report.curves import Curves
@@ -44,7 +45,8 @@ class Content:
         figures: the figures in the folder of the page.
         sheets: the contact sheets there.
         previews: the videos there that a browser plays.
-        links: address of the lossless video, by key of its record; videos that are not here have none.
+        links: address of the video itself, by key of its record: lossless if it was made, the original if it was given;
+            videos that are not here have none.
         judged: what judges said; None if nobody was asked.
         published_runs: runs of others that are shown beside this one.
         drifts: every metric by every definition of drift.
@@ -120,7 +122,7 @@ def page(content: Content) -> str:
         costs=COSTS,
         table_1=TABLE_1,
         figures=content.figures,
-        banded=len({curve.method for curve in curves.prefixes}) <= BANDS,
+        **claims(findings, curves),
         sheets=content.sheets,
         previews=content.previews,
         links=content.links,
@@ -138,6 +140,26 @@ def page(content: Content) -> str:
         significant=SIGNIFICANT,
         totals=totals(findings),
     )
+
+
+def claims(findings: ReportData, curves: Curves) -> dict[str, bool]:
+    """Returns which sentences of the page hold for this run, under the names they have in its templates.
+
+    continued: there is a first chunk, and some row continues it. bracketed: some score has an interval. intervals: some
+    curve has one. banded: few enough methods to draw it. hatched: some strip begins with shared frames. too_short: some
+    video has no first and last seconds that do not overlap.
+    """
+    continuing = {row.method for row in findings.rows if not row.own_start}
+    striped = {line.method for line in curves.timelines}
+    rates = [(record.num_frames, stated_rate(record)) for record in findings.records if record.status == "ok"]
+    return {
+        "continued": any(record.start and record.method in continuing for record in findings.records),
+        "bracketed": any(score.low is not None for row in findings.rows for score in row.scores.values()),
+        "intervals": any(point.low is not None for curve in curves.prefixes for point in curve.points),
+        "banded": len({curve.method for curve in curves.prefixes}) <= BANDS,
+        "hatched": any(findings.shared_frames(r) for r in findings.records if r.method in striped),
+        "too_short": any(rate and 2 * round(LONGEST_END * rate) > frames for frames, rate in rates),
+    }
 
 
 def with_code(sentence: str) -> Markup:

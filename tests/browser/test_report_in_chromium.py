@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 import zipfile
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench.report import write_report
+from bench.store import Store
 from tests.browser.conftest import AXE, FPS, FRAMES, METHODS, PROMPTS, missing, opened
 
 if TYPE_CHECKING:
@@ -226,6 +229,108 @@ def test_keys_judge_only_what_is_in_view_and_only_once(page: Chrome) -> None:
     assert page.execute_script(press, False) == before + 1
     page.execute_script("document.getElementById('judge-undo').click()")
     assert page.execute_script(count) == before
+
+
+def test_a_link_to_a_moment_goes_there_at_any_rate_and_shows_its_method(page: Chrome) -> None:
+    ready(page)
+    page.execute_script("""
+        for (const video of shown.videos) if (shown.methods[video.method].name !== "mine") video.fps = 24;
+        document.querySelector("#methods input[value=mine]").click();
+        document.getElementById("prompt").value = "0/0";
+        document.getElementById("prompt").dispatchEvent(new Event("change"));
+        location.hash = "#compare?v=mine-plain&f=20&k=clip";
+    """)
+    wait(page, "return document.querySelector('.player[data-method=mine]') !== null")
+    assert page.execute_script("return document.getElementById('said').textContent") == PROMPTS[2].text
+    assert page.execute_script("return compareClock.fps") == 24
+    assert page.execute_script("return compareClock.time") == pytest.approx(20.5 / FPS, abs=0.5 / 24)
+
+
+def test_play_begins_again_at_the_end(page: Chrome) -> None:
+    ready(page)
+    last = FRAMES - 1
+    page.execute_script(
+        "document.getElementById('loop').click(); document.getElementById('speed').value = 4;"
+        "document.getElementById('speed').dispatchEvent(new Event('change')); compareClock.seek(arguments[0]);",
+        last - 8,
+    )
+    play = "document.getElementById('play').click()"
+    page.execute_script(play)
+    wait(page, "return !compareClock.playing")
+    assert page.execute_script("return compareClock.frame") == last
+    assert page.execute_script(f"{play}; return [compareClock.playing, compareClock.frame]") == [True, 0]
+
+
+def test_arrows_step_while_a_button_has_the_focus_and_no_field_loses_its_own(page: Chrome) -> None:
+    ready(page)
+    frame = "return compareClock.frame"
+    page.find_element("id", "play").click()
+    page.find_element("id", "play").click()
+    before = page.execute_script("compareClock.seek(10); return compareClock.frame")
+    page.find_element("id", "play").send_keys("\ue014")  # arrow right
+    assert page.execute_script(frame) == before + 1
+    page.find_element("id", "back").send_keys("\ue012")  # arrow left
+    assert page.execute_script(frame) == before
+    page.find_element("id", "speed").send_keys("\ue014")
+    assert page.execute_script(frame) == before
+    assert page.execute_script("return document.getElementById('speed').value") == "2"
+
+
+def test_a_page_of_drifts_opens_with_curves(browser: Chrome, run: Store, tmp_path: Path) -> None:
+    copy = Store(tmp_path / "run")
+    shutil.copytree(run.path, copy.path, ignore=shutil.ignore_patterns("report"))
+    page = opened(browser, write_report(copy, drift="start_end_15"))
+    ready(page)
+    menu = page.execute_script("return [...document.querySelectorAll('#curve option')].map((o) => o.value)")
+    assert sorted(menu) == ["clip", "scuts"]
+    assert page.execute_script("return document.querySelectorAll('svg.curve').length") == len(METHODS)
+
+
+def test_an_undone_answer_brings_its_pair_back(page: Chrome) -> None:
+    seen = "return [...document.querySelectorAll('#judge-stage video')].map((v) => v.getAttribute('src')).join()"
+    answer = "document.querySelector('#judge [data-answer=a]').click();"
+    hidden = "return document.getElementById('judge-stage').hidden"
+    page.execute_script("localStorage.clear(); document.getElementById('judge-start').click()")
+    first = page.execute_script(seen)
+    second = page.execute_script(answer + seen)
+    assert first != second
+    assert page.execute_script("document.getElementById('judge-undo').click();" + seen) == first
+    assert page.execute_script(answer + seen) == second
+    for _ in range(20):
+        if page.execute_script(hidden):
+            break
+        last = page.execute_script(seen)
+        page.execute_script(answer)
+    assert page.execute_script(hidden)
+    page.execute_script("document.getElementById('judge-undo').click()")
+    assert not page.execute_script(hidden)
+    assert page.execute_script(seen) == last
+    page.execute_script("localStorage.clear()")
+
+
+def test_two_tabs_keep_the_answers_of_both(browser: Chrome, report: Path) -> None:
+    kept = "return JSON.parse(Object.values(localStorage)[0]).map((answer) => answer.answer)"
+    begin = "document.getElementById('judge-start').click()"
+    opened(browser, report).execute_script("localStorage.clear()")
+    first, switch = browser.current_window_handle, browser.switch_to
+    page = opened(browser, report)
+    page.execute_script(begin)
+    switch.new_window("tab")
+    try:
+        opened(browser, report).execute_script(f"{begin}; document.querySelector('#judge [data-answer=b]').click()")
+        switch.window(first)
+        page.execute_script("document.querySelector('#judge [data-answer=a]').click()")
+        assert page.execute_script(kept) == ["b", "a"]
+        page.execute_script("document.getElementById('judge-undo').click()")
+        assert page.execute_script(kept) == ["b"]
+        switch.window(browser.window_handles[1])
+        page.execute_script("document.querySelector('#judge [data-answer=tie]').click()")
+        assert page.execute_script(kept) == ["b", "tie"]  # the undone one stays undone
+    finally:
+        switch.window(browser.window_handles[1])
+        browser.close()
+        switch.window(first)
+        page.execute_script("localStorage.clear()")
 
 
 def test_the_clock_lasts_as_long_as_the_slowest_video(page: Chrome) -> None:

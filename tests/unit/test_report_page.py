@@ -8,7 +8,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -26,12 +27,12 @@ from bench.prompts import PAPER_LABEL
 from bench.records import Record, RunInfo, StoredScore
 from bench.report import write_report
 from bench.report.contact import MARGIN, SHEET_COLUMNS, TEXT_WIDTH, _fitted, frames_over_time
-from bench.report.curves import Curve, Curves, Timeline, windows_for
+from bench.report.curves import Curve, Curves, Timeline, trace, windows_for
 from bench.report.data_files import videos_csv
 from bench.report.derive import report_data
 from bench.report.figures import COLOURS, MARKERS, _figure, _legend, _literal, _plot_means, _strip_panel, draw_figures
 from bench.report.findings import Flag, ReportData, TableRow
-from bench.report.html import with_code
+from bench.report.html import claims, with_code
 from bench.report.latex import costs_latex, latex, tex
 from bench.report.lettering import Lettering
 from bench.report.notes import obstacles
@@ -42,6 +43,7 @@ from bench.report.tables import markdown, shown_value
 from bench.spec import SCHEMA, Prompt
 from bench.stats import Summary
 from bench.store import Store
+from generators.api import MethodInfo
 from metrics.api import MetricInfo
 from metrics.curves import PREFIXES
 
@@ -448,6 +450,23 @@ def test_windows_are_the_papers_and_reach_the_end_of_longer_videos() -> None:
     assert windows_for(2) == (2,)
 
 
+def test_a_row_too_short_for_a_line_over_time_is_named(findings: ReportData) -> None:
+    scope: dict[str, type] = {}
+    exec(PLUGIN, scope)
+    classes = {"match": scope["Match"]}
+
+    def lasting(records: Sequence[Record], method: str, frames: int) -> tuple[Record, ...]:
+        return tuple(replace(r, num_frames=frames) if r.method == method and r.num_frames else r for r in records)
+
+    assert trace(findings, classes).notes == ()
+    mixed = lasting(findings.records, "alpha", 240)
+    assert trace(replace(findings, records=mixed), classes).notes == (
+        "Over time, Beta and Delta have no line: their videos end before the first point of the curves, 120 frames.",
+    )
+    mixed = lasting(mixed, "delta", 120)
+    assert trace(replace(findings, records=mixed), classes).notes[0].startswith("Over time, Beta has no line: its vid")
+
+
 def test_contact_sheet_shows_the_frames_in_order(report: Path) -> None:
     sheet = np.asarray(Image.open(report / "contact-beta.png"))
     indices = frames_over_time(NUM_FRAMES)
@@ -527,6 +546,80 @@ def test_a_metric_that_cannot_read_its_series_costs_its_curves_only(store: Store
     assert "No curves for Wobble: metric wobble on its own series raised KeyError" in text
     assert (copy.path / "report" / "curve-match.svg").is_file()
     assert not (copy.path / "report" / "curve-wobble.svg").exists()
+
+
+# -- sentences that must be true of the run ----------------------------------------------------------------------------
+
+
+def as_given(run: Store, folder: Path, **changes: object) -> Store:
+    """Returns a copy of a run as if all its videos had been made elsewhere."""
+    given = Store(folder / "given")
+    shutil.copytree(run.path, given.path, ignore=shutil.ignore_patterns("report"))
+    for made in run.records():
+        source = str(run.video_path(made).absolute()) if made.status == "ok" else ""
+        given.save(replace(made, start="", seams=(), source=source, **changes))
+    return given
+
+
+def test_a_page_of_given_videos_speaks_of_no_shared_chunk_and_of_no_lossless_file(store: Store, tmp_path: Path) -> None:
+    text = write_report(as_given(store, tmp_path)).read_text()
+    for claim in ("the same first chunk", "hatched part", "lossless", "FFV1"):
+        assert claim not in text, claim
+    assert "Every video is scored by the same metrics" in text
+    assert 'alpha-fox.mkv">original</a>' in text
+
+
+def test_a_page_of_made_videos_speaks_of_the_shared_chunk_and_of_lossless_files(report: Path) -> None:
+    text = (report / "index.html").read_text()
+    assert "Every system continues the same first chunk of every prompt;" in text
+    assert 'alpha-fox.mkv">lossless</a>' in text
+    assert "The lossless files (FFV1 in Matroska)" in text
+    assert "original" not in text.partition('<section id="videos">')[2].partition("</section>")[0]
+
+
+def test_a_page_without_links_speaks_of_no_file_behind_the_previews(store: Store, tmp_path: Path) -> None:
+    write_report(store, bundle=tmp_path / "run.zip")
+    with zipfile.ZipFile(tmp_path / "run.zip") as bundle:
+        text = bundle.read("report/index.html").decode()
+    assert "Previews play in a browser" in text
+    assert "lossless" not in text
+
+
+def test_strips_are_called_hatched_where_the_chunk_they_continue_is_known(findings: ReportData) -> None:
+    stamp = MethodInfo("alpha", "Alpha", "", "none", True)
+    strips = Curves(timelines=(Timeline("wobble", "alpha", (0,), (1.0,), (1,), 1),))
+    assert claims(replace(findings, stamps={"alpha": stamp}), strips)["hatched"]
+    assert not claims(replace(findings, stamps={}), strips)["hatched"]
+    assert not claims(replace(findings, stamps={"alpha": stamp}), Curves())["hatched"]
+
+
+def test_a_chunk_that_every_row_replaces_is_continued_by_none(findings: ReportData) -> None:
+    own = tuple(replace(row, own_start=True) for row in findings.rows)
+    assert claims(findings, Curves())["continued"]
+    assert not claims(replace(findings, rows=own), Curves())["continued"]
+
+
+def test_intervals_are_spoken_of_only_where_there_are_some(store: Store, report: Path, tmp_path: Path) -> None:
+    text = (report / "index.html").read_text()
+    sentences = ("Bands are 95", "with their intervals. “3", "Scores: mean over videos, in brackets")
+    two = Store(tmp_path / "two")
+    shutil.copytree(store.path, two.path, ignore=shutil.ignore_patterns("report"))
+    info = store.info()
+    cells = tuple(cell for cell in info.cells if not cell.endswith("-crane"))
+    two.open(replace(info, prompts=info.prompts[:2], cells=cells))
+    fewer = write_report(two).read_text()
+    assert "No intervals: 2 prompts" in fewer
+    for sentence in sentences:
+        assert sentence in text
+        assert sentence not in fewer, sentence
+
+
+def test_a_page_says_why_short_videos_have_no_first_and_last_seconds(
+    store: Store, report: Path, tmp_path: Path
+) -> None:
+    why = "videos under 10 s have no such ends"
+    assert why not in (report / "index.html").read_text()  # they last 12 s
+    assert why in write_report(as_given(store, tmp_path, fps=8.0)).read_text()
 
 
 # -- small things ------------------------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ def test_check_tries_the_sections_of_a_profile(tmp_path: Path) -> None:
     assert 'no weights at "w"' in checks["it leaves the shared first chunk as it is"].detail
     file.write_text('extends = "mini"\nname = "own"\n')
     with pytest.raises(PluginError, match="nothing to check"):
-        checks_of(str(file), load_profile(str(file)))
+        list(checks_of(str(file), load_profile(str(file))))
 
 
 def test_weights_inside_tables_are_named_and_hashed() -> None:

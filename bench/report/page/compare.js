@@ -5,9 +5,10 @@ if (shown) {
   const methodNames = shown.methods.map((method) => method.name);
   const metricOf = (name) => shown.metrics.find((metric) => metric.name === name);
   const ranking = shown.metrics.filter((metric) => metric.better !== "neither");
+  const drawn = shown.metrics.filter(({ name }) => shown.videos.some((v) => (v.lines[name] || []).some((p) => p[1] !== null)));
   const systems = shown.methods.filter((method) => method.block === "systems").map((method) => method.name);
   const seeds = [...new Set(shown.videos.map((video) => video.seed))];
-  const state = { place: 0, seed: seeds[0], methods: new Set(shown.methods.map((m) => m.name)), metric: (ranking[0] || shown.metrics[0] || { name: "" }).name };
+  const state = { place: 0, seed: seeds[0], methods: new Set(shown.methods.map((m) => m.name)), metric: (drawn[0] || ranking[0] || shown.metrics[0] || { name: "" }).name };
   const heads = new Map();
   const clock = new Clock(onFrame);
   let items = [];
@@ -17,7 +18,8 @@ if (shown) {
   const titles = shown.methods.map((method) => [method.name, method.title]);
   const videoOf = (place, method, seed) => shown.videos.find((v) => v.prompt === place && shown.methods[v.method].name === method && v.seed === seed);
 
-  options($("curve"), shown.metrics.map((m) => [m.name, `${m.title} (${m.unit})`]));
+  options($("curve"), drawn.map((m) => [m.name, `${m.title} (${m.unit})`]));
+  $("curve").parentElement.hidden = !drawn.length;
   options($("sort-metric"), ranking.map((m) => [m.name, m.title]));
   for (const id of ["sort-a", "sort-b", "wipe-a", "wipe-b"]) options($(id), titles);
   const pair = systems.length > 1 ? systems : methodNames;
@@ -121,11 +123,14 @@ if (shown) {
       const frame = ((event.clientX - box.left) / box.width) * video.frames;
       const near = [...video.seams, ...video.cuts].find((tick) => Math.abs(tick - frame) * (box.width / video.frames) <= 4);
       clock.pause();
-      clock.seek(Math.floor((((near === undefined ? Math.floor(frame) : near) + 0.5) * clock.fps) / video.fps));
+      clock.seek(frameOf(video, near === undefined ? Math.floor(frame) : near));
       remember();
     });
     return svg;
   }
+
+  // The frame of the clock in the middle of a frame of one video.
+  const frameOf = (video, frame) => Math.floor(((frame + 0.5) * clock.fps) / video.fps);
 
   function drawWipe() {
     const names = $("wipe-box").open ? [$("wipe-b").value, $("wipe-a").value] : [];
@@ -177,7 +182,8 @@ if (shown) {
     if (seeds.includes(Number(words.get("s"))) && words.has("s")) state.seed = Number(words.get("s"));
     const names = (words.get("m") || "").split(",").filter((name) => methodNames.includes(name));
     if (words.has("m") && names.length) state.methods = new Set(names);
-    if (metricOf(words.get("k"))) state.metric = words.get("k");
+    if (video) state.methods.add(shown.methods[video.method].name);
+    if (drawn.some((metric) => metric.name === words.get("k"))) state.metric = words.get("k");
     const [a, b, edge] = (words.get("w") || "").split(",");
     if (methodNames.includes(a) && methodNames.includes(b)) {
       $("wipe-a").value = a;
@@ -187,7 +193,9 @@ if (shown) {
     }
     draw();
     clock.pause();
-    clock.seek(Number(words.get("f")) || 0);
+    // The tables of the page count in frames of their video, an address of this script in those of the clock.
+    const frame = Number(words.get("f")) || 0;
+    clock.seek(video ? frameOf(video, frame) : frame);
     remember();
     $("compare").scrollIntoView();
     return true;
@@ -218,7 +226,9 @@ if (shown) {
   addEventListener("keydown", (event) => {
     const box = $("compare").getBoundingClientRect();
     const visible = box.top < innerHeight && box.bottom > 0;
-    if (!visible || event.target.closest("input, select, textarea, button, summary, a") || event.ctrlKey || event.metaKey || event.altKey) return;
+    // Space works what has the focus; arrows mean something of their own only where something is typed or chosen.
+    const busy = event.key === " " ? "input, select, textarea, button, summary, a" : "input, select, textarea";
+    if (!visible || event.target.closest(busy) || event.ctrlKey || event.metaKey || event.altKey) return;
     const work = { " ": () => (clock.playing ? clock.pause() : clock.play()), ArrowLeft: () => clock.step(-1), ArrowRight: () => clock.step(1) }[event.key];
     if (!work) return;
     event.preventDefault();

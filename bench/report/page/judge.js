@@ -3,26 +3,35 @@
 if (shown) {
   const $ = (id) => document.getElementById(id);
   const key = `longvideo-bench judgements of ${shown.run}, ${shown.created}`;
-  let answers = load();
+  const mine = new Set();
+  let keeps = true;
+  let answers = [];
   let pairs = [];
   let pair = null;
+  let begun = false;
   let began = 0;
   const clock = new Clock(() => {});
 
-  function load() {
+  // What is kept counts, not what this page remembers: another tab may have answered or undone something since.
+  function latest() {
+    if (!keeps) return answers;
     try {
-      const kept = JSON.parse(localStorage.getItem(key) || "[]");
-      return Array.isArray(kept) ? kept : [];
+      const kept = JSON.parse(localStorage.getItem(key));
+      return Array.isArray(kept) ? kept : answers;
     } catch {
-      return [];
+      return answers;
     }
   }
-  function keep() {
+  function keep(changed) {
+    answers = changed;
     try {
       localStorage.setItem(key, JSON.stringify(answers));
     } catch {
-      // A page from disk may not be allowed to keep anything; the export still holds every answer.
+      keeps = false; // A page from disk may not be allowed to keep anything; the export still holds every answer.
     }
+    count();
+  }
+  function count() {
     $("judge-count").textContent = `${answers.length} answered`;
     for (const id of ["judge-export", "judge-undo", "judge-forget"]) $(id).disabled = !answers.length;
   }
@@ -33,12 +42,13 @@ if (shown) {
     }
     return list;
   }
+  const nameOf = (a, b) => [a, b].sort().join(" ");
   function allPairs() {
-    const judged = new Set(answers.map((answer) => [answer.a, answer.b].sort().join(" ")));
+    const judged = new Set(latest().map((answer) => nameOf(answer.a, answer.b)));
     const videos = shown.videos.filter((video) => shown.methods[video.method].block === "systems");
     const found = [];
     videos.forEach((a, i) => videos.slice(i + 1).forEach((b) => {
-      if (a.prompt === b.prompt && a.seed === b.seed && !judged.has([a.key, b.key].sort().join(" "))) found.push(shuffle([a, b]));
+      if (a.prompt === b.prompt && a.seed === b.seed && !judged.has(nameOf(a.key, b.key))) found.push(shuffle([a, b]));
     }));
     return shuffle(found);
   }
@@ -63,14 +73,27 @@ if (shown) {
     if (!pair) return;
     const id = [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
     const seconds = Math.round((performance.now() - began) / 100) / 10;
-    answers.push({ id, a: pair[0].key, b: pair[1].key, answer: word, seconds });
-    keep();
+    mine.add(id);
+    keep([...latest(), { id, a: pair[0].key, b: pair[1].key, answer: word, seconds }]);
+    next();
+  }
+  // Takes back the last answer of this page, or else the last one that is kept; its pair is shown again.
+  function undo() {
+    const kept = latest();
+    const last = kept.filter((one) => mine.has(one.id)).at(-1) || kept.at(-1);
+    keep(kept.filter((one) => one !== last));
+    const undone = last ? [last.a, last.b].map((name) => shown.videos.find((video) => video.key === name)) : [];
+    if (!begun || !undone[0] || !undone[1]) return;
+    if (pair) pairs.push(pair);
+    pairs = pairs.filter(([a, b]) => nameOf(a.key, b.key) !== nameOf(last.a, last.b));
+    pairs.push(undone);
     next();
   }
   function exported() {
-    return JSON.stringify({ format: "longvideo-bench judgements 1", run: shown.run, judge: $("judge-name").value.trim(), answers }, null, 1);
+    return JSON.stringify({ format: "longvideo-bench judgements 1", run: shown.run, judge: $("judge-name").value.trim(), answers: latest() }, null, 1);
   }
   $("judge-start").addEventListener("click", () => {
+    begun = true;
     pairs = allPairs();
     next();
   });
@@ -80,14 +103,9 @@ if (shown) {
     link.click();
     URL.revokeObjectURL(link.href);
   });
-  $("judge-undo").addEventListener("click", () => {
-    answers.pop();
-    keep();
-  });
+  $("judge-undo").addEventListener("click", undo);
   $("judge-forget").addEventListener("click", () => {
-    if (!confirm(`Forget all ${answers.length} answers? Those not exported are lost.`)) return;
-    answers = [];
-    keep();
+    if (confirm(`Forget all ${latest().length} answers? Those not exported are lost.`)) keep([]);
   });
   addEventListener("keydown", (event) => {
     const word = { a: "a", b: "b", t: "tie" }[event.key.toLowerCase()];
@@ -96,5 +114,6 @@ if (shown) {
     const visible = box.top < innerHeight && box.bottom > 0;
     if (visible && !event.target.closest("input, select")) answer(word);
   });
-  keep();
+  answers = latest();
+  count();
 }

@@ -55,7 +55,9 @@ class Clock {
     this.pause();
     this.seek(this.frame + by);
   }
+  // From the last frame on there is nothing left to play: it begins again.
   play() {
+    if (this.frame >= this.frames - 1) this.seek(0);
     this.playing = true;
     this.before = performance.now();
     for (const { element } of this.items) {
