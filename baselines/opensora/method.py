@@ -116,7 +116,7 @@ class OpenSora(ChunkModel):
 
     def _read(self, prompt: str) -> TextEmbedding:
         """Returns the encoded text."""
-        from baselines.networks.text_embeddings import clean_prompt
+        from baselines.networks.prompt_cleaning import clean_prompt
 
         (text,) = self._texts.encode([clean_prompt(prompt + self.prompt_suffix)])
         return text
