@@ -60,6 +60,13 @@ def test_every_section_builds_its_method(method: str) -> None:
     assert not [value for value in settings.values() if isinstance(value, str) and value.startswith("mini:")]
 
 
+def test_openclip_reads_token_0_behind_a_short_prompt() -> None:
+    filled = {method: settings["text_fill"] for method, settings in PROFILE.methods.items() if "text_fill" in settings}
+    assert filled == dict.fromkeys(["i2vgen_xl", "dynamicrafter_xl", "freenoise"], "zero")
+    trained = {name: load_profile("mini").methods[name]["text_fill"] for name in filled}
+    assert set(trained.values()) == {"tokenizer"}
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_without_weights_a_row_is_skipped_and_says_what_to_type(method: str, tmp_path: Path) -> None:
     spec, store = spec_of(method), Store(tmp_path / "results")
