@@ -68,6 +68,11 @@ def test_t5_runs_in_the_precision_it_was_released_with() -> None:
     assert OpenSoraPlan().text_dtype == "bfloat16"
 
 
+def test_streaming_t2v_runs_in_the_precisions_it_was_released_with() -> None:
+    section = PROFILE.methods["streaming_t2v"]
+    assert (section["dtype"], section["refiner_dtype"]) == ("float32", "float16")
+
+
 def test_openclip_reads_token_0_behind_a_short_prompt() -> None:
     filled = {method: settings["text_fill"] for method, settings in PROFILE.methods.items() if "text_fill" in settings}
     assert filled == dict.fromkeys(["i2vgen_xl", "dynamicrafter_xl", "freenoise"], "zero")
