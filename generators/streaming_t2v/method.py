@@ -60,7 +60,7 @@ class StreamingT2V(PipelineSettings):
         refiner_steps: solver steps of the refiner.
         refiner_guidance_scale: weight of the refiner's guidance; 1 or less turns it off, at half the cost.
         refiner_chunk: frames of a refiner chunk.
-        refiner_overlap: frames two refiner chunks share.
+        refiner_overlap: frames two refiner chunks share, at most half of one: blending joins two chunks, not three.
         canvas_height: rows in pixels the refiner works on.
         canvas_width: columns in pixels the refiner works on.
         refiner_dtype: precision of the refiner's network, one of `generators.pipelines.DTYPES`; empty for `dtype`, in
