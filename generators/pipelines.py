@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "float16", "bfloat16")
 OFFLOADS = ("none", "model", "sequential")
+TEXT_FILLS = ("zero", "tokenizer")
+"""What stands behind a short text: token 0, as open_clip fills up, or the tokenizer's own token for it."""
 
 
 @dataclass(kw_only=True)
@@ -263,7 +265,27 @@ def use_scheduler(pipeline: Any, name: str, overrides: Mapping[str, object] | No
         pipeline.scheduler = solver.from_config(pipeline.scheduler.config, **(overrides or {}))
 
 
-def encode_penultimate(tokenizer: Any, text_encoder: Any, texts: Sequence[str], device: str) -> torch.Tensor:
+def clip_token_ids(tokenizer: Any, texts: Sequence[str], fill: str) -> torch.Tensor:
+    """Returns the tokens [N, L] of texts, cut or filled up to the tokenizer's length.
+
+    No mask goes with them: CLIP's text tower and the networks behind it read every place, so what fills the text up
+    counts.
+
+    Args:
+        tokenizer: a `CLIPTokenizer`.
+        texts: N texts.
+        fill: one of `TEXT_FILLS`. A folder of transformers may name another token than the encoder was trained with.
+
+    Source: mlfoundations/open_clip, src/open_clip/tokenizer.py (rows of zeros that the text is written into).
+    """
+    read = tokenizer(
+        list(texts), padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+    )
+    ids: torch.Tensor = read.input_ids
+    return ids.masked_fill(read.attention_mask == 0, 0) if fill == "zero" else ids
+
+
+def encode_penultimate(tokenizer: Any, text_encoder: Any, texts: Sequence[str], device: str, fill: str) -> torch.Tensor:
     """Returns text tokens [N, L, C]: hidden states before the last layer, through the final layer norm.
 
     What OpenCLIP-H conditioned models were trained with. Written out here because the pipelines' own `clip_skip` reads
@@ -274,16 +296,15 @@ def encode_penultimate(tokenizer: Any, text_encoder: Any, texts: Sequence[str], 
         text_encoder: a `CLIPTextModel`.
         texts: prompts; longer ones are truncated to the tokenizer's length.
         device: where the encoder runs.
+        fill: what stands behind a short text, one of `TEXT_FILLS`.
 
     Source: ali-vilab/VGen, tools/modules/clip_embedder.py (layer "penultimate").
     """
     import torch
 
-    padded = tokenizer(
-        list(texts), padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
-    )
+    ids = clip_token_ids(tokenizer, texts, fill)
     with torch.no_grad():
-        states = text_encoder(padded.input_ids.to(device), output_hidden_states=True).hidden_states
+        states = text_encoder(ids.to(device), output_hidden_states=True).hidden_states
         tokens: torch.Tensor = text_encoder.final_layer_norm(states[-2])
     return tokens
 

@@ -1,9 +1,9 @@
 """Released weights of every system of Table 1 and of every scorer: where they are published and under which licence.
 
 Names, sizes, licences and hashes are those of the repositories' pages as they stood in 2024 and 2025; what no page
-says is marked. Sizes are the download in GB; GPU memory is the peak of the method that reads the weights, in GB, half
-precision, no offload, estimated from parameter counts. Revisions stay "main": a fetched folder keeps its commit in its
-name, and a file with a known hash is refused if it is another one.
+says is marked. Sizes are the download in GB; GPU memory is the peak of the method that reads the weights, in GB, in the
+profile paper's precision, no offload, estimated from parameter counts. Revisions stay "main": a fetched folder keeps
+its commit in its name, and a file with a known hash is refused if it is another one.
 
 Example:
     >>> TABLE[0].repository
@@ -111,7 +111,7 @@ TABLE: tuple[Weights, ...] = (
         licence="no licence on its page; derived from ModelScope (CC-BY-NC-4.0)",
         commercial="no",
         size_gb=25.6,
-        gpu_gb=24,
+        gpu_gb=47,
         sha256={"streaming_t2v.ckpt": "821f94e00bb9e25b0b03ab5a37ac01d31a24df4573f2b7809c34c54c9712aa5c"},
     ),
     Weights(

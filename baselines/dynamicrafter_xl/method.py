@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from baselines.autoregressive import ChunkModel, Extend
 from generators.api import Frames, method
 from generators.frames import to_frames
-from generators.pipelines import PipelineSettings, cpu_generator
+from generators.pipelines import TEXT_FILLS, PipelineSettings, check_option, cpu_generator
 from generators.weights import resolve_weights
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class DynamiCrafterXl(ChunkModel, PipelineSettings):
         weights: location of `model.ckpt` (or its folder), or of a folder with `unet/`, `image_projection/`, `vae/`.
         encoders: location of a folder with OpenCLIP ViT-H's towers: `tokenizer/`, `text_encoder/`, `image_encoder/`.
             I2VGen-XL's repository holds the same frozen towers in transformers' layout. `variant` is theirs.
+        text_fill: one of `generators.pipelines.TEXT_FILLS`: what stands behind a short text; OpenCLIP's was token 0.
         image_tower: location of a folder with `image_encoder/`; empty for the one among the encoders.
         vae: location of an autoencoder's folder; empty for `vae/` among the weights.
         num_frames: frames per network call, the re-rendered first one included; the image projection makes tokens
@@ -63,6 +64,7 @@ class DynamiCrafterXl(ChunkModel, PipelineSettings):
     variant: str = "fp16"
     weights: str = "hub:Doubiiu/DynamiCrafter_1024"
     encoders: str = "hub:ali-vilab/i2vgen-xl"
+    text_fill: str = "zero"
     image_tower: str = ""
     vae: str = ""
     height: int = 576
@@ -76,6 +78,11 @@ class DynamiCrafterXl(ChunkModel, PipelineSettings):
     negative_prompt: str = ""
     decode_chunk_size: int = 1
 
+    def __post_init__(self) -> None:
+        """Raises ValueError if a setting is not one of its options."""
+        super().__post_init__()
+        check_option("text_fill", self.text_fill, TEXT_FILLS)
+
     @property
     def conditioning_frames(self) -> int:
         """One: the network animates a single image."""
@@ -88,7 +95,7 @@ class DynamiCrafterXl(ChunkModel, PipelineSettings):
         if prompt not in self._texts:
             encoders = resolve_weights(self.encoders, self.weights_dir)
             texts = [prompt, self.negative_prompt]
-            self._texts[prompt] = encode_text(encoders, texts, skip_last=True, settings=self)
+            self._texts[prompt] = encode_text(encoders, texts, skip_last=True, fill=self.text_fill, settings=self)
         text = self._texts[prompt]
         return lambda conditioning, seed: self._extend(conditioning, seed, text)
 

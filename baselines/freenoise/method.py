@@ -23,7 +23,7 @@ from baselines.freenoise.noise_rescheduling import SHARED_STARTS, covering, enco
 from baselines.padding import unletterbox
 from generators.api import Frames, Request, Start, method
 from generators.frames import to_frames
-from generators.pipelines import PipelineSettings, check_option, check_sides, check_steps, cpu_generator
+from generators.pipelines import TEXT_FILLS, PipelineSettings, check_option, check_sides, check_steps, cpu_generator
 from generators.seeds import chunk_seed
 from generators.weights import resolve_weights
 
@@ -51,6 +51,7 @@ class FreeNoise(PipelineSettings):
         weights: location of VideoCrafter2's `model.ckpt` (or its folder), or of a folder with `unet/`.
         encoders: location of a folder with OpenCLIP ViT-H's text tower: `tokenizer/`, `text_encoder/`. I2VGen-XL's
             repository holds the same frozen tower in transformers' layout. `variant` is theirs.
+        text_fill: one of `generators.pipelines.TEXT_FILLS`: what stands behind a short text; OpenCLIP's was token 0.
         vae: location of an autoencoder's folder; empty for `vae/` among the weights.
         height: native height in pixels; 0 for that of the request.
         width: native width in pixels; 0 for that of the request.
@@ -70,6 +71,7 @@ class FreeNoise(PipelineSettings):
     variant: str = "fp16"
     weights: str = "hub:VideoCrafter/VideoCrafter2"
     encoders: str = "hub:ali-vilab/i2vgen-xl"
+    text_fill: str = "zero"
     vae: str = ""
     height: int = 320
     width: int = 512
@@ -90,6 +92,7 @@ class FreeNoise(PipelineSettings):
         super().__post_init__()
         check_option("shared_start", self.shared_start, SHARED_STARTS)
         check_option("schedule", self.schedule, SCHEDULES)
+        check_option("text_fill", self.text_fill, TEXT_FILLS)
         check_steps("num_inference_steps", self.num_inference_steps)
         if self.schedule == "uniform" and (1000 % self.num_inference_steps or self.num_inference_steps == 1000):
             raise ValueError(f"num_inference_steps = {self.num_inference_steps} must divide 1000, and be less")
@@ -110,7 +113,8 @@ class FreeNoise(PipelineSettings):
         generator = cpu_generator(chunk_seed(request.seed, request.prompt, 1))
         total = covering(request.num_frames, self.context_length, self.context_stride)
         encoders = resolve_weights(self.encoders, self.weights_dir)
-        text = encode_text(encoders, [request.prompt, self.negative_prompt], skip_last=True, settings=self)
+        texts = [request.prompt, self.negative_prompt]
+        text = encode_text(encoders, texts, skip_last=True, fill=self.text_fill, settings=self)
         first = self._first_window(start, height, width, generator)
         latents = self._denoise(long_noise(first, total, self.context_stride, generator), text, generator)
         with on_device(self._vae, self) as vae:

@@ -21,7 +21,9 @@ from baselines.autoregressive import ChunkModel, Extend
 from generators.api import Frames, method
 from generators.frames import to_frames
 from generators.pipelines import (
+    TEXT_FILLS,
     ImageVaeSettings,
+    check_option,
     cpu_generator,
     encode_penultimate,
     limit_vae_memory,
@@ -53,6 +55,7 @@ class I2vgenXl(ChunkModel, ImageVaeSettings):
     Attributes:
         weights: location of an `I2VGenXLPipeline` folder.
         text_tower: location of a folder with `tokenizer/`, `text_encoder/`; empty for those among the weights.
+        text_fill: one of `generators.pipelines.TEXT_FILLS`: what stands behind a short text; OpenCLIP's was token 0.
         image_tower: location of a folder with `feature_extractor/`, `image_encoder/`; empty as well.
         vae: location of an autoencoder's folder; empty as well.
         scheduler: a solver's class name in diffusers; empty for the checkpoint's own (DDIM).
@@ -66,6 +69,7 @@ class I2vgenXl(ChunkModel, ImageVaeSettings):
 
     weights: str = "hub:ali-vilab/i2vgen-xl"
     text_tower: str = ""
+    text_fill: str = "zero"
     image_tower: str = ""
     vae: str = ""
     scheduler: str = ""
@@ -81,6 +85,11 @@ class I2vgenXl(ChunkModel, ImageVaeSettings):
     decode_chunk_size: int = 1
     double_image_latents: bool = True
 
+    def __post_init__(self) -> None:
+        """Raises ValueError if a setting is not one of its options."""
+        super().__post_init__()
+        check_option("text_fill", self.text_fill, TEXT_FILLS)
+
     @property
     def conditioning_frames(self) -> int:
         """One: the network is conditioned on a single image."""
@@ -90,9 +99,8 @@ class I2vgenXl(ChunkModel, ImageVaeSettings):
         """Returns the function that continues a frame of a video of this prompt; the prompt is encoded here, once."""
         pipeline = self._pipeline
         with silenced():
-            text = encode_penultimate(
-                pipeline.tokenizer, pipeline.text_encoder, [prompt, self.negative_prompt], self.device
-            )
+            texts = [prompt, self.negative_prompt]
+            text = encode_penultimate(pipeline.tokenizer, pipeline.text_encoder, texts, self.device, self.text_fill)
 
         def extend(conditioning: Frames, seed: int) -> Frames:
             return self._sample(text, conditioning, seed)

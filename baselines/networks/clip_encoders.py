@@ -3,9 +3,9 @@
 The text tower is loaded, used and freed: it runs once per prompt and would otherwise fill the GPU beside the denoiser.
 
 Example:
-    >>> text = encode_text(Path("encoders"), ["a dog", ""], skip_last=True, settings=settings)  # doctest: +SKIP
+    >>> text = encode_text(Path("encoders"), ["a dog"], skip_last=True, fill="zero", settings=s)  # doctest: +SKIP
     >>> text.shape  # doctest: +SKIP
-    torch.Size([2, 77, 1024])
+    torch.Size([1, 77, 1024])
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion 
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, CLIPVisionModel
 
-from generators.pipelines import silenced, torch_dtype
+from generators.pipelines import clip_token_ids, silenced, torch_dtype
 from generators.weights import MissingWeightsError
 
 if TYPE_CHECKING:
@@ -31,26 +31,23 @@ PIXEL_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 
 
 @torch.no_grad()
-def encode_text(encoders: Path, texts: Sequence[str], *, skip_last: bool, settings: PipelineSettings) -> Tensor:
+def encode_text(
+    encoders: Path, texts: Sequence[str], *, skip_last: bool, fill: str, settings: PipelineSettings
+) -> Tensor:
     """Returns the token vectors [B, L, D] after the final norm, on the device and in the dtype of the settings.
 
     Args:
         encoders: folder with subfolders `tokenizer` and `text_encoder`.
         texts: B texts; longer ones are cut at the tokenizer's length L.
         skip_last: read the last but one layer, as models on OpenCLIP do, instead of the last.
+        fill: what stands behind a short text, one of `generators.pipelines.TEXT_FILLS`.
         settings: device, dtype and file variant.
     """
     with silenced():
         tokenizer = CLIPTokenizer.from_pretrained(encoders / "tokenizer", local_files_only=True)
         tower = _tower(CLIPTextModel, encoders / "text_encoder", settings)
-        tokens = tokenizer(
-            list(texts),
-            padding="max_length",
-            max_length=tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        )
-    states = tower(tokens.input_ids.to(settings.device), output_hidden_states=True)
+        ids = clip_token_ids(tokenizer, texts, fill)
+    states = tower(ids.to(settings.device), output_hidden_states=True)
     vectors: Tensor = tower.final_layer_norm(states.hidden_states[-2]) if skip_last else states.last_hidden_state
     return vectors
 

@@ -5,8 +5,9 @@ encoders ("hub:") never change under a name and a revision, so their embeddings 
 those of other encoders only in memory.
 
 Example:
-    >>> clean_prompt("  A Red   ball. ")
-    'a red ball.'
+    >>> encoder = PromptEncoder("hub:DeepFloyd/t5-v1_1-xxl", "", 300, "float32", "cpu")
+    >>> encoder.encode(["a dog"])[0].tokens.shape  # doctest: +SKIP
+    torch.Size([1, 300, 4096])
 """
 
 from __future__ import annotations
@@ -40,14 +41,6 @@ class TextEmbedding(NamedTuple):
 
     tokens: Tensor
     mask: Tensor
-
-
-def clean_prompt(prompt: str) -> str:
-    """Returns the prompt in lower case, runs of white space made one blank.
-
-    Source: the text preprocessing both projects took from PixArt-alpha, without its removal of links and HTML.
-    """
-    return " ".join(prompt.lower().split())
 
 
 @dataclass

@@ -4,7 +4,8 @@ The autoencoder works on stretches of 17 frames = 5 latents, and the shared firs
 be encoded with another alignment than the model was trained to continue. So the first frame is repeated once in front,
 all five latents of these 17 frames are the condition, and the frames after them are new.
 
-Source: Open-Sora branch opensora/v1.2, configs/opensora-v1-2/inference/sample.py, scripts/inference.py.
+Source: Open-Sora branch opensora/v1.2, configs/opensora-v1-2/inference/sample.py, scripts/inference.py, and for the
+text encoder's precision opensora/models/text_encoder/t5.py, whose default the script leaves.
 
 Example:
     >>> settings = OpenSora()
@@ -64,7 +65,7 @@ class OpenSora(ChunkModel):
         prompt_suffix: appended to every prompt; the released default asks for an aesthetic score.
         device: "cpu", "cuda" or "cuda:N".
         dtype: precision of transformer and autoencoder; released with "bfloat16", "float16" gives artefacts.
-        text_dtype: precision of the text encoder, which is freed after use.
+        text_dtype: precision of the text encoder, which is freed after use; released with "float32", 19 GB.
         weights_dir: folder that holds "hub:" weights on machines without a hub cache; empty for the cache.
     """
 
@@ -80,7 +81,7 @@ class OpenSora(ChunkModel):
     prompt_suffix: str = " aesthetic score: 6.5."
     device: str = "cpu"
     dtype: str = "bfloat16"
-    text_dtype: str = "bfloat16"
+    text_dtype: str = "float32"
     weights_dir: str = ""
 
     def __post_init__(self) -> None:
@@ -116,7 +117,7 @@ class OpenSora(ChunkModel):
 
     def _read(self, prompt: str) -> TextEmbedding:
         """Returns the encoded text."""
-        from baselines.networks.text_embeddings import clean_prompt
+        from baselines.networks.prompt_cleaning import clean_prompt
 
         (text,) = self._texts.encode([clean_prompt(prompt + self.prompt_suffix)])
         return text

@@ -32,7 +32,8 @@ NEGATIVE_PROMPT = (
     "nsfw, lowres, bad anatomy, bad hands, text, error, missing fingers, extra digit, fewer digits, cropped, "
     "worst quality, low quality, normal quality, jpeg artifacts, signature, watermark, username, blurry."
 )
-"""What guidance steers away from. Source: Open-Sora-Plan@eb1311b, opensora/sample/sample_inpaint.py, word by word."""
+"""What guidance steers away from, before it is cleaned. Source: Open-Sora-Plan@eb1311b,
+opensora/sample/sample_inpaint.py, word by word."""
 
 
 @method(
@@ -56,7 +57,8 @@ class OpenSoraPlan(ChunkModel):
         width: native width in pixels, a multiple of 16; 0 for that of the request.
         num_inference_steps: steps of PNDM, at least 4; its warm-up adds nine network calls.
         guidance_scale: weight of classifier-free guidance.
-        prompt_template: what the prompt is set into, at "{}".
+        prompt_template: what the prompt is set into, at "{}"; both this and `negative_prompt` are cleaned as released
+            (see `baselines.networks.prompt_cleaning`), which makes blanks of the brackets.
         negative_prompt: what guidance steers away from.
         max_text_tokens: length to which texts are padded or cut.
         vae_tiling: run the autoencoder in overlapping tiles where a video exceeds 29 frames or 512 pixels, as the
@@ -116,10 +118,10 @@ class OpenSoraPlan(ChunkModel):
 
     def begin(self, prompt: str) -> Extend:
         """Returns the function that continues one frame of one video; the texts are encoded here."""
-        from baselines.networks.text_embeddings import clean_prompt
+        from baselines.networks.prompt_cleaning import clean_prompt
 
-        positive = self.prompt_template.replace("{}", prompt)
-        negative, wanted = self._texts.encode([clean_prompt(self.negative_prompt), clean_prompt(positive)])
+        texts = [self.negative_prompt, self.prompt_template.replace("{}", prompt)]
+        negative, wanted = self._texts.encode([clean_prompt(text, keep_chinese=True) for text in texts])
         return partial(self._extend, (negative, wanted))
 
     def _extend(self, texts: tuple[TextEmbedding, TextEmbedding], conditioning: Frames, seed: int) -> Frames:

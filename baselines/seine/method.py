@@ -87,7 +87,7 @@ class Seine(ChunkModel, PipelineSettings):
         if prompt not in self._texts:
             texts = [prompt + self.prompt_suffix, self.negative_prompt]
             base = resolve_weights(self.base, self.weights_dir)
-            self._texts[prompt] = encode_text(base, texts, skip_last=False, settings=self)
+            self._texts[prompt] = encode_text(base, texts, skip_last=False, fill="tokenizer", settings=self)
         text = self._texts[prompt]
         return lambda conditioning, seed: self._extend(conditioning, seed, text)
 

@@ -106,6 +106,7 @@ class BlendingStudy:
             method,
             lambda: loading.load_codec(base, method, 1).vae,
             lambda: loading.load_text_encoder(base, method),
+            method.refiner_dtype,
         )
         return Refiner(
             *parts,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,11 @@ def load_scheduler(folders: Sequence[Path]) -> DDIMScheduler:
 
 
 def load_refiner_parts(
-    folder: Path, settings: PipelineSettings, vae: Callable[[], AutoencoderKL], text: Callable[[], TextEncoder]
+    folder: Path,
+    settings: PipelineSettings,
+    vae: Callable[[], AutoencoderKL],
+    text: Callable[[], TextEncoder],
+    dtype: str = "",
 ) -> tuple[UNet3DConditionModel, LatentCodec, TextEncoder]:
     """The refiner's network, its autoencoder one frame at a time, and its text encoder.
 
@@ -145,13 +150,14 @@ def load_refiner_parts(
         settings: device and precision.
         vae: gives the base model's autoencoder, for a refiner without one.
         text: gives the base model's text encoder, for a refiner without one.
+        dtype: precision of the network alone; empty for that of the settings.
     """
 
     def own(name: str) -> bool:
         return (folder / name / "config.json").is_file()
 
     return (
-        load_refiner_unet(folder, settings),
+        load_refiner_unet(folder, replace(settings, dtype=dtype or settings.dtype)),
         LatentCodec(load_codec([folder], settings, 1).vae if own("vae") else vae(), batch=1),
         load_text_encoder([folder], settings) if own("text_encoder") else text(),
     )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from generators.api import Frames, Request, Start, method
 from generators.frames import resize, to_frames
-from generators.pipelines import PipelineSettings, check_option, check_steps
+from generators.pipelines import DTYPES, PipelineSettings, check_option, check_steps
 from generators.seeds import chunk_seed
 from generators.weights import resolve_weights
 
@@ -60,9 +60,11 @@ class StreamingT2V(PipelineSettings):
         refiner_steps: solver steps of the refiner.
         refiner_guidance_scale: weight of the refiner's guidance; 1 or less turns it off, at half the cost.
         refiner_chunk: frames of a refiner chunk.
-        refiner_overlap: frames two refiner chunks share.
+        refiner_overlap: frames two refiner chunks share, at most half of one: blending joins two chunks, not three.
         canvas_height: rows in pixels the refiner works on.
         canvas_width: columns in pixels the refiner works on.
+        refiner_dtype: precision of the refiner's network, one of `generators.pipelines.DTYPES`; empty for `dtype`, in
+            which its autoencoder and text encoder run anyway. As released, `dtype` is "float32" and this "float16".
         vae_batch: frames the autoencoder takes at a time at base size; the refiner decodes them one by one.
         compile: compile the streaming network with `torch.compile`.
     """
@@ -88,6 +90,7 @@ class StreamingT2V(PipelineSettings):
     refiner_overlap: int = 8
     canvas_height: int = 720
     canvas_width: int = 1280
+    refiner_dtype: str = ""
     vae_batch: int = 8
     compile: bool = False
 
@@ -95,6 +98,7 @@ class StreamingT2V(PipelineSettings):
         """Raises ValueError for a setting this method cannot follow."""
         super().__post_init__()
         check_option("blending", self.blending, BLENDINGS)
+        check_option("refiner_dtype", self.refiner_dtype, ("", *DTYPES))
         check_steps("num_inference_steps", self.num_inference_steps)
         check_steps("refiner_steps", self.refiner_steps)
         if not 0 <= self.refiner_overlap <= self.refiner_chunk // 2:
@@ -198,7 +202,9 @@ class StreamingT2V(PipelineSettings):
         folder = loading.refiner_folder(self.refiner_weights, self.weights_dir)
         stage = self._stage
         return Refiner(
-            *loading.load_refiner_parts(folder, self, lambda: stage.codec.vae, lambda: stage.encode_text),
+            *loading.load_refiner_parts(
+                folder, self, lambda: stage.codec.vae, lambda: stage.encode_text, self.refiner_dtype
+            ),
             self.blending,
             self.refiner_chunk,
             self.refiner_overlap,

@@ -399,6 +399,14 @@ def test_i2vgen_xl_counts_the_image_branch_twice(i2vgen: Path) -> None:
     assert (twice != once).any()
 
 
+def test_what_fills_a_short_text_up_reaches_the_network(i2vgen: Path, videocrafter: Path) -> None:
+    for build, folder in ((i2vgen_xl, i2vgen), (free_videocrafter, videocrafter)):
+        zero, own = (run(build(folder, **fill), request_(), start()) for fill in ({}, {"text_fill": "tokenizer"}))
+        assert (zero != own).any()
+        with pytest.raises(ValueError, match="text_fill"):
+            build(folder, text_fill="end")
+
+
 def test_i2vgen_xl_leaves_global_noise_alone(i2vgen: Path) -> None:
     import torch
 

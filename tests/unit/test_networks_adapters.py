@@ -34,6 +34,7 @@ from baselines.seine.checkpoint import write_seine
 from baselines.seine.method import Seine
 from baselines.seine.network import SeineUNet
 from generators.api import Request, Start
+from generators.pipelines import clip_token_ids
 from generators.weights import MissingWeightsError
 
 SIZE = 32
@@ -162,6 +163,7 @@ def test_dynamicrafter_settings_reach_the_sampler(dynamicrafter_weights: Path, e
         {"guidance_rescale": 0.0},
         {"terminal_scale": 1.0},
         {"negative_prompt": "x"},
+        {"text_fill": "tokenizer"},
     ]:
         assert (plain != video_of(dynamicrafter(dynamicrafter_weights, encoders, **change))).any(), change
 
@@ -192,9 +194,31 @@ def test_towers_give_what_transformers_gives(encoders: Path) -> None:
         ["a dog", ""], padding="max_length", max_length=77, return_tensors="pt"
     )
     states = text_tower(tokens.input_ids, output_hidden_states=True)
-    last, skipped = (encode_text(encoders, ["a dog", ""], skip_last=skip, settings=settings) for skip in (False, True))
+    last, skipped = (
+        encode_text(encoders, ["a dog", ""], skip_last=skip, fill="tokenizer", settings=settings)
+        for skip in (False, True)
+    )
     torch.testing.assert_close(last, states.last_hidden_state)
     torch.testing.assert_close(skipped, text_tower.final_layer_norm(states.hidden_states[1]))
+
+
+def test_short_texts_are_filled_up_with_token_0_or_the_tokenizer_s_own(encoders: Path) -> None:
+    tokenizer = CLIPTokenizer.from_pretrained(encoders / "tokenizer")
+    texts = ["a dog", "", "a dog " * 40]
+    zero, own = (clip_token_ids(tokenizer, texts, fill) for fill in ("zero", "tokenizer"))
+    lengths = [len(tokenizer(text).input_ids) for text in texts[:2]]
+    for text, length in enumerate(lengths):
+        assert torch.equal(zero[text, :length], own[text, :length])
+        assert zero[text, length - 1] == tokenizer.eos_token_id
+        assert not zero[text, length:].any()
+        assert set(own[text, length:].tolist()) == {tokenizer.pad_token_id}
+    assert torch.equal(zero[2], own[2])
+    vectors = [
+        encode_text(encoders, ["a dog"], skip_last=True, fill=fill, settings=DynamiCrafterXl(variant=""))
+        for fill in ("zero", "tokenizer")
+    ]
+    assert torch.equal(vectors[0][:, : lengths[0]], vectors[1][:, : lengths[0]])  # the tower looks back only
+    assert not torch.equal(*vectors)
 
 
 def test_half_precision_runs(dynamicrafter_weights: Path, encoders: Path, seine_weights: Path) -> None:

@@ -9,6 +9,8 @@ import huggingface_hub
 import numpy as np
 import pytest
 
+from baselines.opensora.method import OpenSora
+from baselines.opensora_plan.method import OpenSoraPlan
 from bench.catalog import find_plugins
 from bench.plan import plan
 from bench.profile import load_profile
@@ -58,6 +60,24 @@ def test_every_section_builds_its_method(method: str) -> None:
     assert built.device == "cuda"
     assert {name: getattr(built, name) for name in PROFILE.methods[method]} == PROFILE.methods[method]
     assert not [value for value in settings.values() if isinstance(value, str) and value.startswith("mini:")]
+
+
+def test_t5_runs_in_the_precision_it_was_released_with() -> None:
+    text = {method: settings.get("text_dtype") for method, settings in PROFILE.methods.items()}
+    assert text["opensora"] == text["streaming_opensora"] == OpenSora().text_dtype == "float32"
+    assert OpenSoraPlan().text_dtype == "bfloat16"
+
+
+def test_streaming_t2v_runs_in_the_precisions_it_was_released_with() -> None:
+    section = PROFILE.methods["streaming_t2v"]
+    assert (section["dtype"], section["refiner_dtype"]) == ("float32", "float16")
+
+
+def test_openclip_reads_token_0_behind_a_short_prompt() -> None:
+    filled = {method: settings["text_fill"] for method, settings in PROFILE.methods.items() if "text_fill" in settings}
+    assert filled == dict.fromkeys(["i2vgen_xl", "dynamicrafter_xl", "freenoise"], "zero")
+    trained = {name: load_profile("mini").methods[name]["text_fill"] for name in filled}
+    assert set(trained.values()) == {"tokenizer"}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,16 @@ def test_a_first_chunk_of_another_class(tmp_path: Path) -> None:
     assert spec.cells[0].start_key != other.cells[0].start_key
     with pytest.raises(ConfigError, match="cannot draw first chunks"):
         plan(find_plugins(), load_profile(str(own), ["first_chunk.class=command"]), methods="still", prompts="1")
+
+
+def test_the_guide_s_first_chunk_runs_in_the_precision_of_its_siblings(tmp_path: Path) -> None:
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "modern-systems.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", guide, re.DOTALL)
+    (tmp_path / "mine.toml").write_text(example)
+    spec = plan(find_plugins(), load_profile(str(tmp_path / "mine.toml")), methods="still", prompts="1")
+    sibling = load_profile("modern").methods["wan21_i2v_14b"]
+    for name in ("dtype", "part_dtypes"):
+        assert spec.first_chunk[name] == sibling[name]
 
 
 def test_check_tries_the_sections_of_a_profile(tmp_path: Path) -> None:

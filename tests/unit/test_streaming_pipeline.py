@@ -371,6 +371,22 @@ def test_settings_it_cannot_follow() -> None:
         StreamingT2V(device="cuda", offload="model")
 
 
+def test_the_refiner_can_run_in_another_precision(weights: Path) -> None:
+    """As released: everything in full precision but the refiner's network."""
+    mixed = build(weights, refiner_dtype="bfloat16")
+    refiner, stage = mixed._refiner, mixed._stage
+    assert {refiner.unet.dtype} == {torch.bfloat16}
+    assert {next(stage.network.parameters()).dtype, refiner.codec.vae.dtype, refiner.encode_text.model.dtype} == {
+        torch.float32
+    }
+    wanted = request(21, size=64)
+    exact, half = (np.concatenate(list(runner.generate(wanted, start(64)))) for runner in (build(weights), mixed))
+    assert 0 < np.abs(exact.astype(float) - half).mean() < 5
+    assert build(weights, dtype="bfloat16")._refiner.unet.dtype == torch.bfloat16
+    with pytest.raises(ValueError, match="refiner_dtype"):
+        build(weights, refiner_dtype="int8")
+
+
 def test_half_precision_stays_close(weights: Path) -> None:
     exact = next(build(weights).generate(request(), start())).astype(float)
     half = next(build(weights, dtype="bfloat16").generate(request(), start())).astype(float)
