@@ -208,7 +208,7 @@ def rendered(namer: Namer, count: int = 300) -> Iterator[Figure]:
         yield Figure(f"scorer names {attribute} of rendered clips, %", right, goal)
 
 
-def generated(namer: Namer, count: int = 48) -> Iterator[Figure]:
+def generated(namer: Namer, count: int = 192) -> Iterator[Figure]:
     """Yields how well the scorer names the prompt's words in `count` generated first chunks (mini profile's solver)."""
     model = FirstChunk(**load_profile("mini").first_chunk)
     rng = np.random.default_rng(HELD_OUT + 3)
