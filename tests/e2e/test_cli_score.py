@@ -21,6 +21,7 @@ from PIL import Image
 
 from bench.catalog import find_plugins
 from bench.cli import main
+from bench.errors import StoreError
 from bench.ffv1 import VideoWriter
 from bench.given_video import score_given
 from bench.records import read_record, write_record
@@ -301,6 +302,27 @@ def test_bad_input_is_one_sentence(
     Path("columns.csv").write_text("path,author\na.mkv,Ada\n")
     score(*words, code=2)
     assert message in capsys.readouterr().err
+
+
+def test_a_folder_named_as_the_output_is_refused_before_any_work(here: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["score", "a.mkv", "--json", "pictures", "--metrics", "brightness", "--plugin", "plugin.py", "--no-cache"])
+    assert ended.value.code == 2
+    assert len(list(Path("pictures").iterdir())) == 11
+    assert not Path("results").exists()
+
+
+def test_results_that_cannot_be_written_as_json_are_printed_all_the_same(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("all.json: cannot be written (No space left on device)")
+
+    monkeypatch.setattr("bench.given_table.write_results", full)
+    score("a.mkv", code=4)
+    said = capsys.readouterr()
+    assert "a.mkv" in said.out
+    assert "No space left" in said.err
 
 
 def test_globs_pair_with_prompts_in_the_order_of_numbers(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,6 +133,19 @@ def test_a_bundle_reads_back_as_the_run_it_packed(store: Store, tmp_path: Path) 
     assert page.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "words"), [("run", "name it FILE"), ("run.ZIP", "name it FILE"), ("kept.zip", "a folder lies there")]
+)
+def test_a_bundle_goes_under_no_name_that_is_taken_or_that_report_does_not_know(
+    store: Store, tmp_path: Path, name: str, words: str
+) -> None:
+    (tmp_path / "kept.zip").mkdir()
+    with pytest.raises(ConfigError, match=words):
+        write_report(store, bundle=tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.zip", "run"]
+    assert not (store.path / "report").exists()
+
+
 @pytest.mark.parametrize("damage", ["changed", "extra", "upward", "no zip"])
 def test_a_damaged_bundle_is_refused(store: Store, tmp_path: Path, damage: str) -> None:
     write_report(store, bundle=tmp_path / "run.zip")
