@@ -31,7 +31,7 @@ from bench.prompts import PAPER_LABEL, PAPER_SHA256, prompts_fingerprint
 from bench.records import LARGEST, Record, RunInfo
 from bench.spec import SCHEMA, Cell, GivenFile, Prompt, RunSpec, content_key
 from bench.store import Store
-from bench.terminal import printable
+from bench.terminal import one_line, printable
 from metrics.decoding.sources import absolute
 from metrics.errors import VideoError
 from metrics.features.cache import content_hash
@@ -137,8 +137,8 @@ def plan_given(
     titles = {_name_of(title): title for title in rows}
     if choices.title and len(titles) > 1:
         raise ConfigError(f"--title names one row, and these videos are {len(titles)}: {', '.join(titles.values())}")
-    if choices.title:
-        titles = dict.fromkeys(titles, choices.title)
+    if title := one_line(choices.title):
+        titles = dict.fromkeys(titles, title)
     named = [(video, _name_of(row)) for video, row in zip(videos, rows, strict=True)]
     joins = run is not None and bool(made_rows(run))
     places, notes = _joining(named, run) if run is not None and joins else (_standing_alone(named, run), ())
@@ -172,7 +172,7 @@ def _rows(videos: Sequence[GivenVideo], choices: GivenChoices) -> list[str]:
     if choices.method and any(video.method for video in videos):
         raise ConfigError("the manifest names the rows in its column `method`: leave out --method")
     folders = _folders(videos, choices.words)
-    rows = [v.method.strip() or choices.method or folder for v, folder in zip(videos, folders, strict=True)]
+    rows = [one_line(v.method) or one_line(choices.method) or folder for v, folder in zip(videos, folders, strict=True)]
     by_name: dict[str, str] = {}
     for row in rows:
         if by_name.setdefault(_name_of(row), row) != row:
@@ -210,7 +210,7 @@ def _folder_name(folder: Path) -> str:
 def _name_of(title: str) -> str:
     """Returns the name of a row on the command line and on disk: lower case letters, digits, underscores."""
     name = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")[:64]
-    return name or f"given_{hashlib.sha256(title.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+    return name or f"given_{hashlib.sha256(title.encode()).hexdigest()[:8]}"
 
 
 # -- prompts and seeds -------------------------------------------------------------------------------------------------

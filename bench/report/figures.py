@@ -21,6 +21,7 @@ from bench.report.curves import LOCAL_FRAMES, LOCAL_STEP, Curve, Curves, Timelin
 from bench.report.findings import TABLE_1, ReportData
 from bench.report.seams import SeamProfile
 from bench.report.tables import head
+from bench.terminal import one_line
 from metrics.api import MetricInfo
 
 if TYPE_CHECKING:
@@ -321,5 +322,8 @@ def _seams(findings: ReportData, method: str) -> tuple[int, ...]:
 
 
 def _literal(text: str) -> str:
-    """Returns text of others as matplotlib draws it literally: between dollars it would read formulas."""
-    return text.replace("$", r"\$")
+    """Returns text of others as matplotlib draws it literally: between dollars it would read formulas.
+
+    A line break would make a second line, and SVG, which is XML, cannot hold control characters.
+    """
+    return one_line(text).replace("$", r"\$")

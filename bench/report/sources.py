@@ -24,6 +24,7 @@ from bench.growth import given_stamp, made_rows
 from bench.records import Record, RunInfo
 from bench.spec import Prompt
 from bench.store import Store
+from bench.terminal import one_line
 from generators.api import Frames
 
 V = TypeVar("V")
@@ -128,7 +129,8 @@ def _of_folder(store: Store) -> Sources:
     info = store.info()
     records, damage = store.survey()
     older = store.unlisted()
-    records = [*records, *older]
+    # Folders of earlier versions hold titles as they were given, which pictures and tables cannot show.
+    records = [replace(record, title=one_line(record.title)) for record in (*records, *older)]
     strange = {record.key: why for record in records if (why := _not_of(info, record))} if made_rows(info) else {}
     info = _listing(info, older)
     shown = tuple(record for record in records if record.key not in strange)

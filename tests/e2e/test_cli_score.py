@@ -463,6 +463,14 @@ def test_the_command_names_the_row(here: Path) -> None:
     assert rows() == {"ours_v2": "Ours (final)"}
 
 
+def test_a_name_with_line_breaks_and_controls_stands_on_one_line(here: Path) -> None:
+    score("a.mkv", "--method", "ours", "--title", "Ours\n(24\u2029fps)")
+    assert rows() == {"ours": "Ours (24 fps)"}
+    write(Path("m.jsonl"), json.dumps({"path": "a.mkv", "method": "Ours\r\n\x1b[1m"}) + "\n")
+    score("--manifest", "m.jsonl", "--out", "other")
+    assert [record.title for record in Store("other").records()] == [r"Ours \x1b[1m"]
+
+
 def test_further_columns_are_kept_on_demand(here: Path) -> None:
     Path("m.csv").write_text("path,author,cfg\na.mkv,Ada,7.5\nb.mkv,,\n")
     score("--manifest", "m.csv", "--extra", "keep")

@@ -347,6 +347,7 @@ def test_text_of_others_is_no_formula_and_no_missing_letter() -> None:
     assert tex("a \U0001f600 狐 é $x$ \x07") == r"a \texttt{U+1F600} \texttt{U+72D0} é \$x\$ \texttt{U+0007}"
     figure = _figure(2.0, 1.0)
     figure.suptitle(_literal(r"$\frac{$"))
+    assert _literal("Ours\n(24 fps)\x1b") == r"Ours (24 fps)\x1b"
     figure.savefig(io.BytesIO())
 
 
