@@ -240,6 +240,20 @@ def test_a_report_of_fewer_rows_leaves_no_picture_of_the_others(store: Store) ->
     assert not (strips.parent / "together.png").exists()
 
 
+def test_a_bundle_holds_what_this_report_wrote_and_nothing_else(store: Store, tmp_path: Path) -> None:
+    write_report(store, folder=tmp_path / "page")
+    for name in ("seams.svg", "seams-narrow.svg", "seams.png", "breaks.png", "curve-wobble.svg", "mine.txt"):
+        (tmp_path / "page" / name).write_text("of an earlier report, or the user's own")
+    write_report(store, folder=tmp_path / "page", methods="one", bundle=tmp_path / "page" / "one.zip")
+    kept = {path.name for path in (tmp_path / "page").iterdir() if path.is_file()}
+    assert "mine.txt" in kept
+    assert not any(name.startswith(("seams.s", "seams.p", "seams-", "breaks", "curve-")) for name in kept)
+    with zipfile.ZipFile(tmp_path / "page" / "one.zip") as bundle:
+        packed = {name.removeprefix("report/") for name in bundle.namelist() if name.startswith("report/")}
+    there = {p.relative_to(tmp_path / "page").as_posix() for p in (tmp_path / "page").rglob("*") if p.is_file()}
+    assert packed == there - {"mine.txt", "one.zip"}
+
+
 def test_judgements_of_videos_that_are_not_shown_do_not_count_and_are_named(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
