@@ -249,8 +249,9 @@ def test_scores_of_other_settings_are_not_the_papers() -> None:
 
 
 def test_a_return_in_a_text_does_not_end_a_row_of_the_videos_file() -> None:
-    told = pd.DataFrame({"text": ["one\rtwo"], "value": [1.5], "video": [""], "record": [""]})
-    assert list(csv.DictReader(io.StringIO(videos_csv(told), newline=""))) == [{"text": "one\ntwo", "value": "1.5"}]
+    told = pd.DataFrame({"text": ["one\rtwo"], "value": [1.5], "video": [""], "record": ["a/k1.json"]})
+    row = {"text": "one\ntwo", "value": "1.5", "key": "k1"}
+    assert list(csv.DictReader(io.StringIO(videos_csv(told), newline=""))) == [row]
 
 
 def test_long_text_is_cut_to_its_width_in_few_tries(monkeypatch: pytest.MonkeyPatch) -> None:
