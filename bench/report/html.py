@@ -14,6 +14,7 @@ from importlib import resources
 from markupsafe import Markup, escape
 
 from bench.report import tables
+from bench.report.coded import pieces
 from bench.report.contact import Sheets
 from bench.report.curves import Curves
 from bench.report.definitions import DEFINITIONS, names_with_card
@@ -142,9 +143,8 @@ def page(content: Content) -> str:
 
 def with_code(sentence: str) -> Markup:
     """Returns a sentence as HTML: escaped, with what stands between backticks set as code."""
-    pieces = [escape(piece) for piece in sentence.split("`")]
     return Markup("").join(
-        Markup("<code>{}</code>").format(piece) if number % 2 else piece for number, piece in enumerate(pieces)
+        Markup("<code>{}</code>").format(piece) if code else escape(piece) for piece, code in pieces(sentence)
     )
 
 

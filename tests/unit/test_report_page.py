@@ -33,7 +33,7 @@ from bench.report.findings import Flag, ReportData, TableRow
 from bench.report.html import with_code
 from bench.report.latex import costs_latex, latex, tex
 from bench.report.lettering import Lettering
-from bench.report.notes import obstacles
+from bench.report.notes import notes_of, obstacles
 from bench.report.published import load_published
 from bench.report.rows import other_start
 from bench.report.seams import seam_profiles
@@ -523,7 +523,24 @@ def test_numbers_as_tables_show_them(value: float | None, text: str) -> None:
     assert shown_value(value) == text
 
 
+def test_text_of_others_is_no_link_no_entity_and_no_code(findings: ReportData) -> None:
+    title = "[Fast](javascript:alert(1)) b &lt;i&gt; \\*x_y `z`"
+    rows = [replace(row, title=title, own_start=True) for row in findings.rows]
+    notes = notes_of(findings.info, rows, findings.columns, findings.comparisons, findings.power, findings.records)
+    escaped = r"\[Fast\](javascript:alert(1)) b &amp;lt;i&amp;gt; \\\*x\_y"
+    assert not any("`z`" in note for note in notes)
+    assert all("<code>z" not in with_code(note) for note in notes)
+    text = markdown(replace(findings, rows=tuple(rows), notes=(*notes, "see `a_[b]` for x_y")))
+    assert f"| {escaped} \\`z\\` " in text
+    assert f"{escaped} 'z'" in text
+    assert "[Fast](" not in text.replace(r"\[Fast\](", "")
+    assert r"- see `a_[b]` for x\_y" in text
+
+
 def test_latex_escapes() -> None:
+    assert tex("a `b` -- --- ''c'' ,, it's") == (
+        r"a \textasciigrave{}b\textasciigrave{} -{}- -{}-{}- '{}'c'{}' ,{}, it's"
+    )
     assert tex("[ours] SVD") == "{[}ours] SVD"
     assert tex("50% of $x_1 & {y}~\\") == r"50\% of \$x\_1 \& \{y\}\textasciitilde{}\textbackslash{}"
 
