@@ -29,6 +29,7 @@ from typing import Any, Generic, TypeVar
 from bench.errors import ConfigError, PluginError, foreign
 from bench.process_state import ProcessState
 from bench.profile import Settings, checked
+from bench.terminal import one_line
 from generators.api import NAME, MethodInfo
 from metrics.api import MetricInfo
 from metrics.named import GROUPS
@@ -135,7 +136,7 @@ class Catalog:
         told = {key: checked(section.get(key, ""), "a text", f"{where}.{key}") for key in ABOUT}
         info = MethodInfo(
             name=name,
-            title=told["title"] or name,
+            title=one_line(told["title"]) or name,
             paper=told["paper"],
             licence=told["licence"] or "not said",
             continues_start=cls.class_info.continues_start(section),

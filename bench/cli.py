@@ -8,6 +8,7 @@ Example:
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ def report(
     from bench.report.bundle import unpack
     from bench.store import latest
 
-    zipped = [run for run in runs if run.endswith(".zip")]
+    zipped = [run for run in runs if run.endswith(".zip") or Path(run).is_file()]  # no file is a run folder
     if (len(runs) > 1 or zipped) and out is None:
         raise ConfigError("say with --out where the report of several runs, or of a bundle, goes")
     with TemporaryDirectory() as scratch:
@@ -80,9 +81,17 @@ def report(
 
 @cli.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run. Default: the latest under results/.")
-def judge(files: tuple[Path, ...], out: Path | None) -> None:
-    """Fold exported judgements (FILES) into a run: Bradley-Terry strengths, and how well each metric agrees."""
+@click.option(
+    "--out",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the run; once for each run of a page of several. Default: the latest under results/.",
+)
+def judge(files: tuple[Path, ...], out: tuple[Path, ...]) -> None:
+    """Fold exported judgements (FILES) into a run: Bradley-Terry strengths, and how well each metric agrees.
+
+    Judgements of a page of several runs are kept in the first one.
+    """
     from bench.judgements import keep_judgements, read_judgements
     from bench.report import write_report
     from bench.report.derive import report_data
@@ -91,18 +100,22 @@ def judge(files: tuple[Path, ...], out: Path | None) -> None:
     from bench.report.sources import gather
     from bench.store import Store, latest
 
-    store = Store(out or latest(Path("results")))
-    sources = gather([store])
+    stores = [Store(folder) for folder in out or (latest(Path("results")),)]
+    sources = gather(stores)
     for file in files:
         read_judgements(file, sources.records)  # all of them are sound before any is kept
     for file in files:
-        keep_judgements(file, store.path)
+        keep_judgements(file, stores[0].path)
     findings = report_data(sources.info, sources.records, load_published())
     found = judged(sources, findings)
     if found is not None:
         titles = {row.method: row.title for row in findings.rows} | {c.name: c.title for c in findings.columns}
         click.echo("\n".join(judged_lines(found, titles)))
-    click.echo(f"Open {write_report(store)}")
+    if len(stores) > 1:
+        runs = " ".join(shlex.quote(str(store)) for store in stores)
+        click.echo(f"Kept in {stores[0]}. Next: python -m bench report {runs} --out FOLDER")
+    else:
+        click.echo(f"Open {write_report(stores[0])}")
 
 
 @cli.command()

@@ -48,7 +48,7 @@ class VideoWriter:
         import av
 
         # `bitexact` leaves out the random segment number and the library's version: same frames, same bytes.
-        temporary = self._stack.enter_context(replacing(self.path))
+        temporary = self._stack.enter_context(replacing(self.path, make_way=True))
         container = av.open(str(temporary), "w", format="matroska", options={"fflags": "bitexact"})
         self._container = self._stack.enter_context(container)
         return self

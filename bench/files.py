@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bench.errors import StoreError
+from bench.errors import ConfigError, StoreError
 from bench.owner import is_gone, this_process
 
 DAY = 86400.0
@@ -24,20 +24,25 @@ DAY = 86400.0
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, make_way: bool = False) -> Iterator[Path]:
     """Returns a temporary path beside `path` that takes its place when the block ends without an error.
 
     It is on the disk when this returns, so what is written later never survives a power cut that it does not survive.
-    A folder that lies under that name is moved aside first, to `NAME.aside-1`: nothing of others is removed.
+
+    Args:
+        path: the file.
+        make_way: a folder that lies under that name is moved aside first, to `NAME.aside-1`: for names that the store
+            gives; a folder under a name that the user gives is the user's.
 
     Raises:
-        StoreError: the folder cannot be written or is full.
+        StoreError: the folder cannot be written or is full, or a folder lies under that name.
     """
     temporary = path.with_name(f".tmp-{this_process()}~{path.name}")
     try:
         yield temporary
         _on_disk(temporary)
-        _make_way(path)
+        if make_way:
+            _move_aside(path)
         temporary.replace(path)
         _on_disk(path.parent)
     except OSError as cause:
@@ -46,12 +51,36 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes one JSON file in one step; NaN and infinities become null, which is what an undefined number is."""
+def write_json(path: Path, content: Mapping[str, Any], *, make_way: bool = False) -> None:
+    """Writes one JSON file in one step; NaN and infinities become null, which is what an undefined number is.
+
+    `make_way` as for `replacing`.
+    """
     text = json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False)
-    with replacing(path) as temporary:
+    with replacing(path, make_way=make_way) as temporary:
         # A file name that is not UTF-8 holds surrogates: escaped by a backslash they are JSON's own escapes.
         temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def check_output(path: Path, option: str) -> None:
+    """Raises ConfigError unless a file can be written under a name that the user gives; leaves nothing there.
+
+    Args:
+        path: the file, which need not exist.
+        option: what names it, such as "--json".
+    """
+    probe = path.with_name(f".tmp-{this_process()}~{path.name}") if path.name else path
+    try:
+        if path.is_dir():
+            raise ConfigError(f"{option} {path}: a folder lies there; name a file")
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{option} {path}: a pipe or a device, which a file cannot replace; name a file")
+        probe.touch()
+        probe.unlink()
+    except OSError as cause:
+        raise ConfigError(
+            f"{option} {path}: no file can be written there ({cause.strerror}); name one in a folder that you can write"
+        ) from cause
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -139,7 +168,7 @@ def _known(text: str) -> float:
     return value
 
 
-def _make_way(path: Path) -> None:
+def _move_aside(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         number = 1
         while os.path.lexists(aside := path.with_name(f"{path.name}.aside-{number}")):

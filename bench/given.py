@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -31,7 +32,7 @@ from bench.prompts import PAPER_LABEL, PAPER_SHA256, prompts_fingerprint
 from bench.records import LARGEST, Record, RunInfo
 from bench.spec import SCHEMA, Cell, GivenFile, Prompt, RunSpec, content_key
 from bench.store import Store
-from bench.terminal import printable
+from bench.terminal import one_line, printable
 from metrics.decoding.sources import absolute
 from metrics.errors import VideoError
 from metrics.features.cache import content_hash
@@ -137,8 +138,8 @@ def plan_given(
     titles = {_name_of(title): title for title in rows}
     if choices.title and len(titles) > 1:
         raise ConfigError(f"--title names one row, and these videos are {len(titles)}: {', '.join(titles.values())}")
-    if choices.title:
-        titles = dict.fromkeys(titles, choices.title)
+    if title := one_line(choices.title):
+        titles = dict.fromkeys(titles, title)
     named = [(video, _name_of(row)) for video, row in zip(videos, rows, strict=True)]
     joins = run is not None and bool(made_rows(run))
     places, notes = _joining(named, run) if run is not None and joins else (_standing_alone(named, run), ())
@@ -172,7 +173,7 @@ def _rows(videos: Sequence[GivenVideo], choices: GivenChoices) -> list[str]:
     if choices.method and any(video.method for video in videos):
         raise ConfigError("the manifest names the rows in its column `method`: leave out --method")
     folders = _folders(videos, choices.words)
-    rows = [v.method.strip() or choices.method or folder for v, folder in zip(videos, folders, strict=True)]
+    rows = [one_line(v.method) or one_line(choices.method) or folder for v, folder in zip(videos, folders, strict=True)]
     by_name: dict[str, str] = {}
     for row in rows:
         if by_name.setdefault(_name_of(row), row) != row:
@@ -210,7 +211,7 @@ def _folder_name(folder: Path) -> str:
 def _name_of(title: str) -> str:
     """Returns the name of a row on the command line and on disk: lower case letters, digits, underscores."""
     name = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")[:64]
-    return name or f"given_{hashlib.sha256(title.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+    return name or f"given_{hashlib.sha256(title.encode()).hexdigest()[:8]}"
 
 
 # -- prompts and seeds -------------------------------------------------------------------------------------------------
@@ -253,7 +254,7 @@ def _joining(named: Iterable[tuple[GivenVideo, str]], run: RunInfo) -> tuple[lis
     )
 
 
-def _standing_alone(named: Iterable[tuple[GivenVideo, str]], run: RunInfo | None) -> list[_Place]:
+def _standing_alone(named: Sequence[tuple[GivenVideo, str]], run: RunInfo | None) -> list[_Place]:
     """Returns the place of every video; prompts get the ids they have in the folder, or numbers in order.
 
     Seeds that are not stated are counted: the second video of a row and prompt has seed 1.
@@ -261,6 +262,11 @@ def _standing_alone(named: Iterable[tuple[GivenVideo, str]], run: RunInfo | None
     ids = {prompt.text: prompt.id for prompt in run.prompts} if run is not None else {}
     places = []
     taken: dict[tuple[str, str], int] = {}
+    unknown: dict[str, list[str]] = {}
+    for video, row in named:
+        if not video.prompt.strip():
+            unknown.setdefault(row, []).append(video.path)
+    names = {(row, path): name for row, paths in unknown.items() for path, name in _told_apart(paths).items()}
     for video, row in named:
         text = video.prompt.strip()
         if text and text not in ids:
@@ -268,9 +274,25 @@ def _standing_alone(named: Iterable[tuple[GivenVideo, str]], run: RunInfo | None
         count = taken.setdefault((row, text), 0)
         taken[row, text] += bool(text)  # a video whose prompt is unknown has no sibling
         seed = _stated_seed(video) if video.seed.strip() else count
-        name = ids[text] if text else printable(Path(video.path).stem)
+        name = ids[text] if text else names[row, video.path]
         places.append(_Place(video, row, Prompt(name, text), seed))
     return places
+
+
+def _told_apart(paths: Sequence[str]) -> dict[str, str]:
+    """Returns a name for every video of a row without prompts by path: its stem, or as much more as tells it apart."""
+    places = {path: absolute(path) for path in paths}
+    shared = os.path.commonpath([place.parent for place in places.values()])
+    below = {path: place.relative_to(shared).as_posix() for path, place in places.items()}
+    names: dict[str, str] = {}
+    for form in (
+        {path: Path(path).stem for path in paths},
+        {path: str(Path(name).with_suffix("")) for path, name in below.items()},
+        below,
+    ):
+        counts = Counter(form.values())
+        names |= {path: name for path, name in form.items() if path not in names and counts[name] == 1}
+    return {path: printable(names.get(path, below[path])) for path in paths}
 
 
 def _stated_seed(video: GivenVideo) -> int:

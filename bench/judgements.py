@@ -9,7 +9,7 @@ Example:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -48,17 +48,22 @@ class Judgement:
 
 
 def read_judgements(path: Path, records: Sequence[Record]) -> list[Judgement]:
-    """Returns the judgements in one export.
+    """Returns the judgements in one export; those of videos that this run has no longer are left out.
 
     Args:
         path: a JSON file that the page exported.
         records: of the run it is about.
 
     Raises:
-        ConfigError: it is no export, or of videos that this run does not have.
+        ConfigError: it is no export, or all of videos that this run does not have.
     """
-    known = {record.key: record for record in records if record.status == "ok"}
-    return [_judgement(path, number, answer, known) for number, answer in enumerate(_answers(path), start=1)]
+    found, others = _judgements([(path, number, answer) for number, answer in enumerate(_answers(path), 1)], records)
+    if others and not found:
+        raise ConfigError(
+            f"{path}: all {others} answers are about videos that this run does not have; name the run of the page with "
+            "--out, and every run of a page of several"
+        )
+    return found
 
 
 def _answers(path: Path) -> list[Any]:
@@ -82,25 +87,20 @@ def keep_judgements(path: Path, run: Path) -> Path:
     return target
 
 
-def kept_judgements(run: Path, records: Sequence[Record]) -> tuple[list[Judgement], int]:
-    """Returns the judgements that a run keeps of these videos, and how many it keeps of others.
+def kept_judgements(runs: Iterable[Path], records: Sequence[Record]) -> tuple[list[Judgement], int]:
+    """Returns the judgements that runs keep of these videos, and how many they keep of others.
 
     A table may show some of a run's rows, and a row that was made anew has other videos than were judged. The page
-    exports all its answers every time, so an answer in several exports, known by its `id`, counts once.
+    exports all its answers every time, so an answer in several exports, known by its `id`, counts once; and so does
+    an export that several of the runs keep, known by its name, which is made from its content.
     """
-    known = {record.key: record for record in records if record.status == "ok"}
-    found, others, seen = [], 0, set[str]()
-    for path in sorted((run / FOLDER).glob("*.json")):
+    exports = {path.name: path for run in runs for path in sorted((run / FOLDER).glob("*.json"))}
+    answers: dict[str, tuple[Path, int, Any]] = {}
+    for path in exports.values():
         for number, answer in enumerate(_answers(path), start=1):
-            given_id = str(answer.get("id", "")) if isinstance(answer, dict) else ""
-            if given_id and given_id in seen:
-                continue
-            seen.add(given_id)
-            if isinstance(answer, dict) and not {str(answer.get(name)) for name in ("a", "b")} <= known.keys():
-                others += 1
-            else:
-                found.append(_judgement(path, number, answer, known))
-    return found, others
+            known_by = str(answer.get("id", "")) if isinstance(answer, dict) else ""
+            answers.setdefault(known_by or f"{path.name} {number}", (path, number, answer))
+    return _judgements(answers.values(), records)
 
 
 def judged_strengths(judgements: Sequence[Judgement]) -> dict[str, Strength]:
@@ -115,13 +115,20 @@ def judged_strengths(judgements: Sequence[Judgement]) -> dict[str, Strength]:
     return strengths(found) if found else {}
 
 
-def _judgement(path: Path, number: int, answer: Any, known: Mapping[str, Record]) -> Judgement:
+def _judgements(answers: Iterable[tuple[Path, int, Any]], records: Sequence[Record]) -> tuple[list[Judgement], int]:
+    """Returns the answers about these videos, and how many there are about others."""
+    known = {record.key: record for record in records if record.status == "ok"}
+    found = [_judgement(path, number, answer, known) for path, number, answer in answers]
+    return [judgement for judgement in found if judgement is not None], found.count(None)
+
+
+def _judgement(path: Path, number: int, answer: Any, known: Mapping[str, Record]) -> Judgement | None:
+    """Returns what an answer says; None if it is about other videos than the known ones."""
     fields = [str(answer.get(name)) for name in ("a", "b", "answer")] if isinstance(answer, dict) else []
     if not fields or fields[2] not in _ANSWERS:
         raise ConfigError(f"{path}: answer {number} is not one of this version")
-    missing = [key for key in fields[:2] if key not in known]
-    if missing:
-        raise ConfigError(f"{path}: answer {number} is about a video that this run does not have ({missing[0]!r})")
+    if not set(fields[:2]) <= known.keys():
+        return None
     first, second = known[fields[0]], known[fields[1]]
     if first.prompt_key != second.prompt_key or first.method == second.method:
         raise ConfigError(f"{path}: answer {number} is not about two methods on one prompt")

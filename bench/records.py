@@ -229,7 +229,7 @@ def write_record(path: Path, record: Record) -> None:
     checked = _converted(content, Record, path)
     if problem := contradiction(checked):
         raise _wrong(path, problem)
-    write_json(path, content | {CHECKSUM: _sum(content)})
+    write_json(path, content | {CHECKSUM: _sum(content)}, make_way=True)
 
 
 def read_info(path: Path) -> RunInfo:
@@ -248,7 +248,7 @@ def write_info(path: Path, info: RunInfo) -> None:
     """Writes a run.json in one step, after the same checks as at reading. Raises like `write_record`."""
     content = finite(dataclasses.asdict(info))
     _converted(content, RunInfo, path)
-    write_json(path, content)
+    write_json(path, content, make_way=True)
 
 
 def check_schema(path: Path, raw: Mapping[str, Any]) -> None:

@@ -285,7 +285,7 @@ class Store:
             "cost": cost or {},
             "memory": memory,
         }
-        write_json(path.with_suffix(".json"), content)
+        write_json(path.with_suffix(".json"), content, make_way=True)
 
     def load_start(self, key: str) -> tuple[Start, str]:
         """Returns a stored first chunk and the SHA-256 of its frames.

@@ -23,6 +23,16 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char in _JOINERS else ascii(char)[1:-1] for char in text)
 
 
+def one_line(text: str) -> str:
+    r"""Returns a name as tables, figures and files can show it: blanks and line breaks as one blank, then printable.
+
+    Example:
+        >>> one_line(" Ours\n(24 fps)\u2029\x1b[1m")
+        'Ours (24 fps) \\x1b[1m'
+    """
+    return printable(" ".join(text.split()))
+
+
 def open_what_is_closed() -> None:
     """Opens standard streams that were closed on nothing: else the next file gets their number, and what they print."""
     for number in (0, 1, 2):

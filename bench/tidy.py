@@ -35,21 +35,21 @@ TYPES = {
     **dict.fromkeys(("metric",), "str"),
     "value": "float64",
     **dict.fromkeys(("status", "reason"), "str"),
-    "frames": "int64",
+    "frames": "Int64",
     "fps": "float64",
     **dict.fromkeys(COSTS, "float64"),
     **dict.fromkeys(("settings_hash", "video", "record"), "str"),
 }
-"""Type of every column, in order; numbers that are undefined are NaN."""
+"""Type of every column, in order; numbers that are undefined are NaN, unknown frames <NA>."""
 
 
 class Scores(pd.DataFrame):  # type: ignore[misc]
     """One row per video and metric: who made it, of which prompt and seed, and the score.
 
     Columns: method, title, prompt_id, prompt, seed, metric, value (NaN where undefined), status and reason (why there
-    is no value), frames, fps, the cost columns (`bench.report.findings.COSTS`), settings_hash (equal where a metric's
-    version and settings are), video (path) and record (path of its JSON), and `extra.NAME` for further columns of a
-    manifest.
+    is no value), frames and fps (none of a video that failed), the cost columns (`bench.report.findings.COSTS`),
+    settings_hash (equal where a metric's version and settings are), video (path) and record (path of its JSON), and
+    `extra.NAME` for further columns of a manifest.
     """
 
     _metadata: ClassVar[list[str]] = ["_stores"]
@@ -119,8 +119,8 @@ def _rows(sources: Sources, record: Record, metrics: Sequence[str]) -> Iterator[
         "prompt_id": record.prompt.id,
         "prompt": record.prompt.text,
         "seed": record.seed,
-        "frames": record.num_frames,
-        "fps": record.fps,
+        "frames": record.num_frames or None,
+        "fps": record.fps or None,
         **{name: record.cost.get(name) for name in COSTS},
         "video": _where(store, there) if record.status == "ok" else "",
         "record": str(store.record_path(there).absolute()),

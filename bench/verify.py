@@ -11,6 +11,7 @@ Example:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +55,12 @@ def verify(store: Store) -> Verification:
     Raises:
         StoreError: there is no run in it.
     """
+    if store.path.is_file():
+        raise StoreError(f"{store.path}: a file, not the folder of a run; `report` checks a bundle when it reads it")
     if not store.path.is_dir():
         raise StoreError(f"{store.path}: no such folder; name the folder of a run")
+    if not any(os.path.lexists(store.path / name) for name in ("run.json", "cells")):
+        raise StoreError(f"{store.path}: no run there, neither run.json nor cells; name the folder of a run")
     damage: list[str] = []
     planned = _planned(store, damage)
     records = list(_records(store, damage))

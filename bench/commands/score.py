@@ -82,12 +82,15 @@ def score(
     from bench import given, given_settings
     from bench.catalog import find_plugins
     from bench.dry_run import describe
+    from bench.files import check_output
     from bench.listing import text_table
     from bench.locations import open_store
     from bench.manifest import collect, pairs
     from bench.plan import part_of, with_plugin_metrics
     from bench.run import execute
 
+    if json_path is not None:
+        check_output(json_path, "--json")
     collected = collect(paths, prompts, manifest, keep_extra=extra is not None)
     for warning in collected.warnings:
         say(f"warning: {warning}")
@@ -124,10 +127,10 @@ def _conclude_scores(spec: RunSpec, store: Store, summary: RunSummary, json_path
     records = [record for cell in spec.cells if (record := store.find(cell)) is not None]
     for hint in given_table.without_weights(records):
         say(hint)
-    if json_path is not None:
-        given_table.write_results(json_path, records, metrics)
     for warning in given_table.damage(records):
         say(f"warning: {warning}")
     click.echo(given_table.results_table(records, metrics))
     click.echo(f"{store}: {summary.sentence()}. Next: python -m bench report --out {shlex.quote(str(store))}")
+    if json_path is not None:  # last: a disk that is full by now takes no table away
+        given_table.write_results(json_path, records, metrics)
     end(summary.exit_code or int(bool(spec.cells) and not given_table.any_score(records)), summary)

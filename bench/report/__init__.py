@@ -38,15 +38,20 @@ def write_report(
         sort: metric by whose mean the rows of each block stand; empty for the order of the published table.
 
     Raises:
-        ConfigError: there is no such row or drift, the run has no metric of the name `sort` or none of the scale, or
-            both drift and scale are asked for.
+        ConfigError: there is no such row or drift, the run has no metric of the name `sort` or none of the scale,
+            both drift and scale are asked for, or the bundle cannot be written there.
         StoreError: the store cannot be read, or the report cannot be written.
     """
+    from bench.files import check_output
     from bench.report.sources import gather
     from bench.report.write import TableChoice, write
 
     if drift and scale:
         raise ConfigError("--drift and --scale both choose the columns of Table 1: give one of them")
+    if bundle is not None:
+        if bundle.suffix != ".zip":
+            raise ConfigError(f"--bundle {bundle}: name it FILE.zip, by which `report` knows a bundle")
+        check_output(bundle, "--bundle")
     folder = folder or stores[0].path / "report"
     try:
         return write(gather(stores, methods), folder, TableChoice(drift, scale, sort), bundle)

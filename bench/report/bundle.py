@@ -16,7 +16,7 @@ import hashlib
 import json
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from bench.errors import StoreError
@@ -34,12 +34,13 @@ _OLDEST = (1980, 1, 1, 0, 0, 0)
 """Time of every file in a bundle: the same report gives the same bytes."""
 
 
-def pack(sources: Sources, report: Path, page: str, target: Path) -> None:
+def pack(sources: Sources, report: Path, written: Iterable[str], page: str, target: Path) -> None:
     """Writes a bundle.
 
     Args:
         sources: what the report shows: of several folders, they become one.
         report: the folder of the report.
+        written: paths of its files below it, but for the page; what else lies there is not the report's to share.
         page: the page without links to the videos, which a bundle leaves out.
         target: the ZIP file.
 
@@ -47,10 +48,8 @@ def pack(sources: Sources, report: Path, page: str, target: Path) -> None:
         StoreError: it cannot be written.
     """
     files = {"report/index.html": page.encode()}
-    for path in sorted(report.rglob("*")):
-        name = f"report/{path.relative_to(report).as_posix()}"
-        if path.is_file() and not path.name.startswith(".tmp-") and path.absolute() != target.absolute():
-            files.setdefault(name, path.read_bytes())
+    for name in sorted(written):
+        files[f"report/{name}"] = (report / name).read_bytes()
     files["run.json"] = _json(sources.info)
     for record in sources.records:
         files[f"cells/{record.method}/{record.key}.json"] = _json(record)

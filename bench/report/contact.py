@@ -91,6 +91,12 @@ class Sheets:
     close_ups: Mapping[str, SheetPicture]
     unreadable: tuple[str, ...]
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The paths of all pictures below the folder of the report."""
+        pictures = (picture.file for picture in (*self.strips.values(), *self.close_ups.values()))
+        return tuple(file for file in (*self.by_method.values(), self.together, self.worst, *pictures) if file)
+
 
 @dataclass(frozen=True)
 class _Strip:
@@ -165,9 +171,7 @@ def draw_sheets(sources: Sources, findings: ReportData, worst: Sequence[WorstMom
 
 
 def _drop_stale(sheets: Sheets, folder: Path) -> None:
-    """Removes pictures of an earlier report: rows that a table leaves out must not lie in its folder or bundle."""
-    pictures = [picture.file for picture in (*sheets.strips.values(), *sheets.close_ups.values())]
-    written = {*sheets.by_method.values(), sheets.together, sheets.worst, *pictures}
+    """Removes pictures of an earlier report: rows that a table leaves out must not lie in its folder."""
     earlier = (
         *folder.glob("contact-*.png"),
         *folder.glob("strips/*.jpg"),
@@ -175,7 +179,7 @@ def _drop_stale(sheets: Sheets, folder: Path) -> None:
         folder / "worst.png",
     )
     for path in earlier:
-        if path.relative_to(folder).as_posix() not in written:
+        if path.relative_to(folder).as_posix() not in sheets.files:
             path.unlink(missing_ok=True)
 
 

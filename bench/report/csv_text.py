@@ -1,5 +1,8 @@
 """CSV as text.
 
+Data files hold texts as they are: a prompt that begins with `=` is that prompt to every program that reads the file,
+and a formula to a spreadsheet that opens it.
+
 Example:
     >>> write_csv(["method", "mean"], [["still", None]]).splitlines()
     ['method,mean', 'still,']

@@ -116,8 +116,12 @@ def comparisons_csv(findings: ReportData) -> str:
 
 
 def videos_csv(scores: Scores) -> str:
-    """Returns one row per video and metric as CSV, with its costs and the further columns of a manifest."""
-    told = scores.drop(columns=["video", "record"]).map(one_ending)
+    """Returns one row per video and metric as CSV, with its costs and the further columns of a manifest.
+
+    `key` names the record of a video (`cells/METHOD/KEY.json`), whatever its prompt and seed are called.
+    """
+    told = scores.assign(record=[Path(path).stem for path in scores["record"]]).rename(columns={"record": "key"})
+    told = told.drop(columns="video").map(one_ending)
     text: str = told.to_csv(index=False, lineterminator="\n")
     return text
 
@@ -162,8 +166,8 @@ def _long_rows(record: Record, columns: Mapping[str, MetricInfo], where: str) ->
         "tags": list(record.prompt.tags),
         "seed": record.seed,
         "status": record.status,
-        "num_frames": record.num_frames,
-        "fps": record.fps,
+        "num_frames": record.num_frames or None,
+        "fps": record.fps or None,
         "start": record.start,
         "video": where,
         "video_sha256": record.video_sha256,

@@ -22,6 +22,7 @@ from bench.report.findings import TABLE_1, ReportData, TableRow
 from bench.report.seams import SeamProfile
 from bench.report.tables import head
 from bench.stats import Summary
+from bench.terminal import one_line
 from metrics.api import MetricInfo
 from metrics.curves import PREFIXES
 
@@ -89,6 +90,11 @@ class Drawn:
     narrow: str
     narrow_size: tuple[int, int]
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of its pictures."""
+        return self.file, str(Path(self.file).with_suffix(".png")), self.narrow
+
 
 @dataclass(frozen=True)
 class Figures:
@@ -104,9 +110,15 @@ class Figures:
     breaks: Drawn | None
     seams: Drawn | None
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of all pictures."""
+        drawn = (*self.curves.values(), self.breaks, self.seams)
+        return tuple(file for figure in drawn if figure is not None for file in figure.files)
+
 
 def draw_figures(findings: ReportData, curves: Curves, profiles: Sequence[SeamProfile], folder: Path) -> Figures:
-    """Returns the names of the figures it wrote into `folder`.
+    """Returns the names of the figures it wrote into `folder`; those of an earlier report that it did not draw go.
 
     Args:
         findings: rows and columns.
@@ -122,14 +134,23 @@ def draw_figures(findings: ReportData, curves: Curves, profiles: Sequence[SeamPr
         for name in dict.fromkeys(curve.metric for curve in curves.prefixes):
             lines = [curve for curve in curves.prefixes if curve.metric == name]
             if all(sum(point.mean is not None for point in line.points) < 2 for line in lines):
-                for file in (f"curve-{name}.png", f"curve-{name}.svg", f"curve-{name}-narrow.svg"):
-                    (folder / file).unlink(missing_ok=True)  # an earlier report's
                 continue  # a metric of whole videos has no course
             drawn[name] = _twice(partial(_curve_figure, findings, columns[name], lines), folder / f"curve-{name}")
         strips = _strips(curves.timelines)
         breaks = _twice(partial(_break_figure, findings, columns, strips), folder / "breaks") if strips else None
         seams = _twice(partial(_seam_figure, findings, profiles), folder / "seams") if profiles else None
-    return Figures(drawn, breaks, seams)
+    figures = Figures(drawn, breaks, seams)
+    _drop_stale(figures, folder)
+    return figures
+
+
+def _drop_stale(figures: Figures, folder: Path) -> None:
+    """Removes figures of an earlier report: rows that a table leaves out must not lie in its folder."""
+    endings = (".png", ".svg", "-narrow.svg")
+    curves = [path for ending in endings for path in folder.glob(f"curve-*{ending}")]
+    for path in (*curves, *(folder / f"{stem}{ending}" for stem in ("breaks", "seams") for ending in endings)):
+        if path.name not in figures.files:
+            path.unlink(missing_ok=True)
 
 
 def _strips(timelines: Sequence[Timeline]) -> dict[str, list[Timeline]]:
@@ -351,5 +372,8 @@ def _seams(findings: ReportData, method: str) -> tuple[int, ...]:
 
 
 def _literal(text: str) -> str:
-    """Returns text of others as matplotlib draws it literally: between dollars it would read formulas."""
-    return text.replace("$", r"\$")
+    """Returns text of others as matplotlib draws it literally: between dollars it would read formulas.
+
+    A line break would make a second line, and SVG, which is XML, cannot hold control characters.
+    """
+    return one_line(text).replace("$", r"\$")

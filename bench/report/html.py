@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 
 from bench.given_file import stated_rate
 from bench.report import tables
+from bench.report.coded import pieces
 from bench.report.contact import Sheets
 from bench.report.curves import Curves
 from bench.report.definitions import DEFINITIONS, names_with_card
@@ -164,9 +165,8 @@ def claims(findings: ReportData, curves: Curves) -> dict[str, bool]:
 
 def with_code(sentence: str) -> Markup:
     """Returns a sentence as HTML: escaped, with what stands between backticks set as code."""
-    pieces = [escape(piece) for piece in sentence.split("`")]
     return Markup("").join(
-        Markup("<code>{}</code>").format(piece) if number % 2 else piece for number, piece in enumerate(pieces)
+        Markup("<code>{}</code>").format(piece) if code else escape(piece) for piece, code in pieces(sentence)
     )
 
 

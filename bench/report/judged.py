@@ -38,10 +38,8 @@ def judged(sources: Sources, findings: ReportData) -> Judged | None:
 
     Of judgements about videos that the table does not show, nothing but their number.
     """
-    stores = {store.path: store for store, _ in sources.places.values()}
-    kept = [kept_judgements(path, sources.records) for path in stores]
-    found = [judgement for judgements, _ in kept for judgement in judgements]
-    others = sum(number for _, number in kept)
+    folders = dict.fromkeys(store.path for store, _ in sources.places.values())
+    found, others = kept_judgements(folders, sources.records)
     if not found and not others:
         return None
     strengths = judged_strengths(found)

@@ -8,6 +8,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from bench.report.findings import COSTS, TABLE_1, ReportData, TableRow
 from bench.report.notes import APART, OWN_START, TIED, settings_note
@@ -31,6 +32,9 @@ ACROSS = 4
 NARROW = r"\setlength{\tabcolsep}{3pt}"
 """Half of the usual space between columns at least; the tables fill the width anyway."""
 
+JOINING = "-',"
+"""Characters of which LaTeX sets another one where two stand together: a dash, or a quote."""
+
 LATIN_END = 0x250
 """First code point behind Unicode's Latin letters."""
 
@@ -47,6 +51,7 @@ _LATEX = str.maketrans(
         "}": r"\}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
+        "`": r"\textasciigrave{}",
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
@@ -96,7 +101,10 @@ def costs_latex(findings: ReportData) -> str:
 
 def tex(text: str) -> str:
     """Returns text as LaTeX prints it literally; what its fonts lack (emoji, other scripts) as its code point."""
-    return "".join(_LATEX.get(ord(char)) or _letter(char) for char in text)
+    return "".join(
+        ("{}" if char == before and char in JOINING else "") + (_LATEX.get(ord(char)) or _letter(char))
+        for before, char in pairwise(f" {text}")
+    )
 
 
 def _letter(char: str) -> str:

@@ -36,7 +36,7 @@ class Lettering:
         self._others: list[Path] | None = None
 
     def width(self, text: str, size: int, *, bold: bool = False) -> float:
-        """Returns how wide a line of text is, pixels."""
+        """Returns how wide a line of text is, pixels; line breaks and control characters in it are blanks."""
         return sum(font.getlength(piece) for piece, font in self._pieces(text, size, bold))
 
     def write(
@@ -47,7 +47,7 @@ class Lettering:
         Args:
             draw: the picture.
             at: left end and top of the line, as the carried font has it.
-            text: without line breaks.
+            text: as for `width`.
             size: of the letters, pixels.
             ink: colour.
             bold: where the carried font has the characters.
@@ -69,7 +69,7 @@ class Lettering:
     def _pieces(self, text: str, size: int, bold: bool) -> Iterator[tuple[str, FreeTypeFont]]:
         """Yields text in pieces of one font each."""
         piece, current = "", _carried(bold)
-        for char in text:
+        for char in map(_shown, text):
             path = current if piece and unicodedata.category(char) in _INVISIBLE else self._font_for(char, bold)
             if path != current and piece:
                 yield piece, self._load(current, size)
@@ -112,6 +112,11 @@ class Lettering:
         if (str(path), size) not in self._fonts:
             self._fonts[str(path), size] = ImageFont.truetype(path, size)
         return self._fonts[str(path), size]
+
+
+def _shown(char: str) -> str:
+    """Returns a character of a line: layout breaks down at the end of a paragraph, and no font draws a control."""
+    return " " if unicodedata.category(char) in ("Cc", "Zl", "Zp") else char
 
 
 def _carried(bold: bool) -> Path:

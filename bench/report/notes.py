@@ -8,6 +8,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bench.catalog import find_plugins
 from bench.plan import metric_settings
@@ -15,6 +16,7 @@ from bench.profile import load_profile
 from bench.prompts import PAPER_LABEL
 from bench.records import Record, RunInfo
 from bench.report.answer import in_words
+from bench.report.coded import in_sentence
 from bench.report.findings import TABLE_1, TABLE_1_FRAMES, Comparison, Power, TableRow
 from bench.report.published import Published
 from bench.report.ranking import shared_prompts
@@ -52,9 +54,9 @@ def obstacles(info: RunInfo, records: Sequence[Record]) -> list[str]:
     lengths = sorted({record.num_frames for record in records if record.status == "ok"})
     found = []
     if info.profile != PAPER_PROFILE:
-        found.append(f"they are of the `{info.profile}` profile, not of the paper's models and sizes")
+        found.append(f"they are of the `{in_sentence(info.profile)}` profile, not of the paper's models and sizes")
     if info.prompt_set != PAPER_LABEL:
-        found.append(f"the prompts are `{info.prompt_set}`, not the paper's whole list")
+        found.append(f"the prompts are `{in_sentence(info.prompt_set)}`, not the paper's whole list")
     if lengths and lengths != [TABLE_1_FRAMES]:
         found.append(f"the videos have {', '.join(map(str, lengths))} frames, not {TABLE_1_FRAMES}")
     return found if found else [*_other_sizes(records), *_other_ways(records)]
@@ -103,6 +105,7 @@ def notes_of(
     records: Sequence[Record],
 ) -> list[str]:
     """Returns the notes below the first one, in reading order."""
+    rows = [replace(row, title=in_sentence(row.title)) for row in rows]
     own = [row.title for row in rows if row.own_start]
     return [
         "A score is the mean over a method's videos; if only some have a defined value, their number stands beside it.",

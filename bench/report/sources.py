@@ -22,8 +22,10 @@ from bench.ffv1 import pick_frames, read_video
 from bench.given_file import pick_given_frames, read_given_video
 from bench.growth import given_stamp, made_rows
 from bench.records import Record, RunInfo
+from bench.report.coded import in_sentence
 from bench.spec import Prompt
 from bench.store import Store
+from bench.terminal import one_line
 from generators.api import Frames
 
 V = TypeVar("V")
@@ -128,12 +130,13 @@ def _of_folder(store: Store) -> Sources:
     info = store.info()
     records, damage = store.survey()
     older = store.unlisted()
-    records = [*records, *older]
+    # Folders of earlier versions hold titles as they were given, which pictures and tables cannot show.
+    records = [replace(record, title=one_line(record.title)) for record in (*records, *older)]
     strange = {record.key: why for record in records if (why := _not_of(info, record))} if made_rows(info) else {}
     info = _listing(info, older)
     shown = tuple(record for record in records if record.key not in strange)
     cells = tuple(cell for cell in info.cells if cell.partition("/")[2] not in strange)
-    counts = Counter((record.title, strange[record.key]) for record in records if record.key in strange)
+    counts = Counter((in_sentence(record.title), strange[record.key]) for record in records if record.key in strange)
     notes = (
         f"{title}: {number} of its videos {'is' if number == 1 else 'are'} not shown, for {why} than this table's."
         for (title, why), number in counts.items()
@@ -195,10 +198,11 @@ def _joined(first: Sources, other: Sources) -> Sources:
     same = {record.method: known[key].method for key, record in again.items()}
     titles = {record.method: record.title for record in first.records}
     names, notes = dict[str, str](), []
+    own_name, its_name = in_sentence(first.info.name), in_sentence(other.info.name)
     for method in other.info.methods:
         if method in same:
             names[method] = same[method]
-            notes.append(f"{other.info.name}: its row {method} is that of {first.info.name}, and stands once.")
+            notes.append(f"{its_name}: its row {method} is that of {own_name}, and stands once.")
         else:
             names[method] = _free(method, (*first.info.methods, *names.values()), other.info)
     added = []
@@ -213,7 +217,7 @@ def _joined(first: Sources, other: Sources) -> Sources:
     prompts = [{prompt.text_hash for prompt in run.info.prompts if prompt.text} for run in (first, other)]
     if prompts[0] != prompts[1]:
         notes.append(
-            f"{first.info.name} and {other.info.name} do not have the same prompts: means are over each row's own, "
+            f"{own_name} and {its_name} do not have the same prompts: means are over each row's own, "
             "tests over those that two rows share."
         )
     return Sources(

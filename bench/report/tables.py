@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from bench.report.coded import in_sentence, pieces
 from bench.report.findings import COSTS, TABLE_1, Block, ReportData, TableRow
 from bench.report.notes import APART, OWN_START, TIED
 from bench.stats import Summary
@@ -25,7 +26,9 @@ ARROWS = {"lower": "↓", "higher": "↑", "neither": ""}
 BLOCK_TITLES = {"systems": "Systems", "floors": "Floors", "ceiling": "Ceiling"}
 """What stands over each part of the table below the first."""
 
-_MARKDOWN = str.maketrans({"|": "\\|", "\n": " ", "<": "&lt;", ">": "&gt;", "*": "\\*", "_": "\\_", "`": "\\`"})
+_MARKDOWN = str.maketrans(
+    {"\n": " ", "&": "&amp;", "<": "&lt;", ">": "&gt;"} | {char: f"\\{char}" for char in "\\|*_`[]"}
+)
 
 
 FINE_UNITS = frozenset({"cosine", "cosine, fused", "0..1", "1 - difference / 255"})
@@ -113,7 +116,7 @@ def markdown(findings: ReportData) -> str:
             "",
             markdown_text(" ".join(sentence.text for sentence in findings.answer)),
             "",
-            f"Profile `{findings.info.profile}`, prompts `{findings.info.prompt_set}`, "
+            f"Profile `{in_sentence(findings.info.profile)}`, prompts `{in_sentence(findings.info.prompt_set)}`, "
             f"seeds {listed_numbers(findings.info.seeds)}. **Best**, <u>second best</u>.",
             "",
             *markdown_rows(heads, rows),
@@ -126,7 +129,7 @@ def markdown(findings: ReportData) -> str:
             "",
             "## Notes",
             "",
-            *(f"- {markdown_text(note, keep='`_')}" for note in findings.notes),
+            *(f"- {_note(note)}" for note in findings.notes),
             "",
         ]
     )
@@ -177,6 +180,11 @@ def _markdown_score(row: TableRow, column: MetricInfo) -> str:
     return f"{number} {extra}".strip()
 
 
-def markdown_text(text: str, keep: str = "") -> str:
-    """Returns a text from outside escaped for Markdown, but for the characters in `keep`."""
-    return text.translate({code: to for code, to in _MARKDOWN.items() if chr(code) not in keep})
+def markdown_text(text: str) -> str:
+    """Returns a text from outside escaped for Markdown."""
+    return text.translate(_MARKDOWN)
+
+
+def _note(note: str) -> str:
+    """Returns a note as Markdown: what stands between backticks is code, where nothing is escaped."""
+    return "".join(f"`{piece}`" if code else markdown_text(piece) for piece, code in pieces(note))

@@ -89,12 +89,17 @@ def write(sources: Sources, folder: Path, choice: TableChoice, bundle_path: Path
         raise StoreError(
             f"{folder}: cannot be written ({cause.strerror}); make the folder of the run writable"
         ) from cause
-    _write_tables(sources, findings, over_time, profiles, folder)
-    _write_text(folder / "drift.md", drift_text)
-    _write_text(folder / "drift.csv", drift.drift_csv(drifts))
-    _write_text(folder / "drift-tests.csv", drift.drift_tests_csv(drifts))
-    _write_text(folder / "segments.csv", segments.segments_csv(pieces))
-    _write_text(folder / "cuts.csv", cuts.cuts_csv(records))
+    texts = _tables(sources, findings, over_time, profiles) | {
+        "drift.md": drift_text,
+        "drift.csv": drift.drift_csv(drifts),
+        "drift-tests.csv": drift.drift_tests_csv(drifts),
+        "segments.csv": segments.segments_csv(pieces),
+        "cuts.csv": cuts.cuts_csv(records),
+    }
+    for name, text in texts.items():
+        _write_text(folder / name, text)
+    with replacing(folder / "scores.parquet") as temporary:
+        data_files.write_parquet(findings, where(sources), temporary)
     drawn = figures.draw_figures(findings, over_time, profiles, folder)
     sheets = contact.draw_sheets(sources, findings, close_ups(over_time), folder)
     made = previews.make_previews(sources, folder)
@@ -102,7 +107,9 @@ def write(sources: Sources, folder: Path, choice: TableChoice, bundle_path: Path
     content = html.Content(findings, over_time, drawn, sheets, made, links(sources, folder), people, others, drifts)
     _write_text(folder / "index.html", html.page(content))
     if bundle_path is not None:
-        bundle.pack(sources, folder, html.page(replace(content, links={})), bundle_path)
+        played = {preview.file for preview in made.by_key.values()}
+        written = {*texts, "scores.parquet", *drawn.files, *sheets.files, *played}
+        bundle.pack(sources, folder, written, html.page(replace(content, links={})), bundle_path)
     return folder / "index.html"
 
 
@@ -141,14 +148,10 @@ def _plugins(info: RunInfo) -> tuple[Catalog, tuple[str, ...]]:
         return catalog.find_plugins(), (f"No curves for the metrics of a drop-in file: {error}.",)
 
 
-def _write_tables(
-    sources: Sources,
-    findings: ReportData,
-    over_time: curves.Curves,
-    profiles: tuple[seams.SeamProfile, ...],
-    folder: Path,
-) -> None:
-    texts = {
+def _tables(
+    sources: Sources, findings: ReportData, over_time: curves.Curves, profiles: tuple[seams.SeamProfile, ...]
+) -> dict[str, str]:
+    return {
         "table1.md": tables.markdown(findings),
         "table1.csv": data_files.table_csv(findings, over_time),
         "scores.csv": data_files.tidy_csv(findings, over_time),
@@ -161,10 +164,6 @@ def _write_tables(
         "drift-ends.csv": data_files.drift_ends_csv(over_time),
         "seams.csv": seams.seams_csv(profiles),
     }
-    for name, text in texts.items():
-        _write_text(folder / name, text)
-    with replacing(folder / "scores.parquet") as temporary:
-        data_files.write_parquet(findings, where(sources), temporary)
 
 
 def _write_text(path: Path, text: str) -> None:

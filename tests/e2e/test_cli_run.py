@@ -563,6 +563,13 @@ def test_sheets_show_no_damaged_video(here: Path) -> None:
     assert f"{video.name}: damaged" in Path("out/report/index.html").read_text()
 
 
+def test_verify_says_where_no_run_is(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("g.zip").write_bytes(b"PK")
+    for name, words in ((".", "no run there"), ("g.zip", "a file, not the folder of a run"), ("x", "no such folder")):
+        assert call("verify", name) == 4
+        assert words in capsys.readouterr().err
+
+
 def test_verify_reads_everything_and_changes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command() == 0
     record, start = min(Path("out").glob("cells/walk/*.json")), min(Path("out").glob("starts/*.json"))

@@ -21,7 +21,9 @@ from PIL import Image
 
 from bench.catalog import find_plugins
 from bench.cli import main
+from bench.errors import StoreError
 from bench.ffv1 import VideoWriter
+from bench.given import _told_apart
 from bench.given_video import score_given
 from bench.records import read_record, write_record
 from bench.scoreboard import Scorers
@@ -303,6 +305,27 @@ def test_bad_input_is_one_sentence(
     assert message in capsys.readouterr().err
 
 
+def test_a_folder_named_as_the_output_is_refused_before_any_work(here: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["score", "a.mkv", "--json", "pictures", "--metrics", "brightness", "--plugin", "plugin.py", "--no-cache"])
+    assert ended.value.code == 2
+    assert len(list(Path("pictures").iterdir())) == 11
+    assert not Path("results").exists()
+
+
+def test_results_that_cannot_be_written_as_json_are_printed_all_the_same(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("all.json: cannot be written (No space left on device)")
+
+    monkeypatch.setattr("bench.given_table.write_results", full)
+    score("a.mkv", code=4)
+    said = capsys.readouterr()
+    assert "a.mkv" in said.out
+    assert "No space left" in said.err
+
+
 def test_globs_pair_with_prompts_in_the_order_of_numbers(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [f"clip_{i}.mkv" for i in range(1, 13)]
     for name in names:
@@ -439,6 +462,36 @@ def test_the_command_names_the_row(here: Path) -> None:
     assert rows() == {"ours_v2": "Ours (v2)"}
     score("a.mkv", "b.mkv", "--method", "ours_v2", "--title", "Ours (final)")
     assert rows() == {"ours_v2": "Ours (final)"}
+
+
+def test_a_name_with_line_breaks_and_controls_stands_on_one_line(here: Path) -> None:
+    score("a.mkv", "--method", "ours", "--title", "Ours\n(24\u2029fps)")
+    assert rows() == {"ours": "Ours (24 fps)"}
+    write(Path("m.jsonl"), json.dumps({"path": "a.mkv", "method": "Ours\r\n\x1b[1m"}) + "\n")
+    score("--manifest", "m.jsonl", "--out", "other")
+    assert [record.title for record in Store("other").records()] == [r"Ours \x1b[1m"]
+
+
+def test_videos_without_prompts_can_be_told_apart_in_the_tables(here: Path) -> None:
+    with VideoWriter(Path("c.mkv"), 8.0) as video:
+        video.write(np.full((6, 32, 32, 3), 50, np.uint8))
+    for place, name in (("w/a/0001.mkv", "a.mkv"), ("w/b/0001.mkv", "b.mkv"), ("w/b/c/2.mkv", "c.mkv")):
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(name, place)
+    shutil.copy("text.mp4", "w/b/2.mp4")
+    score("w/*/*.mkv", "w/b/c/2.mkv", "w/b/2.mp4", "--method", "mine", code=1)
+    assert [record["prompt"]["id"] for record in cells()] == ["a/0001", "b/0001", "b/c/2", "b/2"]
+    main(["report", "--out", "results/scores"])
+    with Path("results/scores/report/videos.csv").open(newline="") as file:
+        videos = list(csv.DictReader(file))
+    assert [row["key"] for row in videos] == [record["key"] for record in cells()]
+    assert [(row["frames"], row["fps"]) for row in videos] == [("24", "8.0"), ("12", "8.0"), ("6", "8.0"), ("", "")]
+
+
+def test_names_grow_only_as_far_as_they_have_to() -> None:
+    assert _told_apart(["x/1.mp4", "x/2.mp4"]) == {"x/1.mp4": "1", "x/2.mp4": "2"}
+    assert _told_apart(["x/1.mp4", "x/y/1.mp4"]) == {"x/1.mp4": "1", "x/y/1.mp4": "y/1"}
+    assert _told_apart(["x/1.mp4", "x/1.mkv", "x/2.mp4"]) == {"x/1.mp4": "1.mp4", "x/1.mkv": "1.mkv", "x/2.mp4": "2"}
 
 
 def test_further_columns_are_kept_on_demand(here: Path) -> None:

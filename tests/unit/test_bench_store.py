@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.errors import StoreError
-from bench.files import replacing
+from bench.errors import ConfigError, StoreError
+from bench.files import check_output, replacing
 from bench.owner import machine, this_process
 from bench.plan import Todo, settle
 from bench.profile import load_profile
@@ -133,7 +133,7 @@ def test_what_is_no_file_is_named_and_made_anew(store: Store, what: str, suffix:
     with pytest.raises(StoreError, match=rf"k1\{suffix}: .*anew"):
         store.find(CELL)
     store.discard(CELL)
-    with replacing(store.cell_video(CELL)) as temporary:
+    with replacing(store.cell_video(CELL), make_way=True) as temporary:
         temporary.write_bytes(b"abc")
     store.save(RECORD)
     assert store.find(CELL) == RECORD
@@ -178,6 +178,41 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_under_a_name_that_the_store_did_not_give_stays(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    with pytest.raises(StoreError, match="videos: cannot be written"), replacing(tmp_path / "videos") as temporary:
+        temporary.write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["videos"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("videos", "a folder lies there"),
+        (".", "a folder lies there"),
+        ("/", "a folder lies there"),
+        ("pipe", "a pipe or a device"),
+        ("none/a.json", "No such file or directory"),
+        ("file/a.json", "Not a directory"),
+        ("a" * 300, "File name too long"),
+    ],
+)
+def test_a_name_that_cannot_be_a_file_is_refused_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("videos").mkdir()
+    Path("file").write_text("mine")
+    os.mkfifo("pipe")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ConfigError, match=f"--json {name}: .*{words}"):
+        check_output(Path(name), "--json")
+    check_output(Path("file"), "--json")
+    check_output(Path("new.json"), "--json")
+    assert sorted(tmp_path.rglob("*")) == before
+    assert Path("file").read_text() == "mine"
 
 
 def test_leftovers_of_dead_processes_are_swept(store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from bench.bradley_terry import agreement, fit_strengths, strengths
 from bench.cli import main
 from bench.errors import ConfigError, StoreError
 from bench.ffv1 import VideoWriter, file_digest
-from bench.judgements import JUDGEMENT_FORMAT, judged_strengths, kept_judgements, read_judgements
+from bench.judgements import JUDGEMENT_FORMAT, judged_strengths, keep_judgements, kept_judgements, read_judgements
 from bench.records import Record, RunInfo, StoredScore
 from bench.report import write_report
 from bench.report.bundle import unpack
@@ -122,6 +123,9 @@ def test_a_bundle_reads_back_as_the_run_it_packed(store: Store, tmp_path: Path) 
         names = bundle.namelist()
         assert not any(name.endswith(".mkv") for name in names)
         assert ".mkv" not in bundle.read("report/index.html").decode()
+    shutil.copy(tmp_path / "run.zip", tmp_path / "renamed")
+    main(["report", str(tmp_path / "renamed"), "--out", str(tmp_path / "page")])
+    assert (tmp_path / "page" / "index.html").exists()
     again = unpack(tmp_path / "run.zip", tmp_path / "scratch")
     assert again.info() == store.info()
     assert again.records() == store.records()
@@ -131,6 +135,19 @@ def test_a_bundle_reads_back_as_the_run_it_packed(store: Store, tmp_path: Path) 
     table = (tmp_path / "again" / "table1.csv").read_text()
     assert table == (store.path / "report" / "table1.csv").read_text()
     assert page.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("run", "name it FILE"), ("run.ZIP", "name it FILE"), ("kept.zip", "a folder lies there")]
+)
+def test_a_bundle_goes_under_no_name_that_is_taken_or_that_report_does_not_know(
+    store: Store, tmp_path: Path, name: str, words: str
+) -> None:
+    (tmp_path / "kept.zip").mkdir()
+    with pytest.raises(ConfigError, match=words):
+        write_report(store, bundle=tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.zip", "run"]
+    assert not (store.path / "report").exists()
 
 
 @pytest.mark.parametrize("damage", ["changed", "extra", "upward", "no zip"])
@@ -211,7 +228,7 @@ def test_an_answer_in_several_exports_of_one_judge_counts_once(store: Store, tmp
     ]
     for name, given in (("early", answers[:1]), ("late", answers)):
         main(["judge", str(export(tmp_path / f"{name}.json", *given)), "--out", str(store.path)])
-    assert len(kept_judgements(store.path, store.records())[0]) == len(PROMPTS)
+    assert len(kept_judgements([store.path], store.records())[0]) == len(PROMPTS)
 
 
 def test_a_report_of_fewer_rows_leaves_no_picture_of_the_others(store: Store) -> None:
@@ -223,6 +240,20 @@ def test_a_report_of_fewer_rows_leaves_no_picture_of_the_others(store: Store) ->
     assert not (strips.parent / "together.png").exists()
 
 
+def test_a_bundle_holds_what_this_report_wrote_and_nothing_else(store: Store, tmp_path: Path) -> None:
+    write_report(store, folder=tmp_path / "page")
+    for name in ("seams.svg", "seams-narrow.svg", "seams.png", "breaks.png", "curve-wobble.svg", "mine.txt"):
+        (tmp_path / "page" / name).write_text("of an earlier report, or the user's own")
+    write_report(store, folder=tmp_path / "page", methods="one", bundle=tmp_path / "page" / "one.zip")
+    kept = {path.name for path in (tmp_path / "page").iterdir() if path.is_file()}
+    assert "mine.txt" in kept
+    assert not any(name.startswith(("seams.s", "seams.p", "seams-", "breaks", "curve-")) for name in kept)
+    with zipfile.ZipFile(tmp_path / "page" / "one.zip") as bundle:
+        packed = {name.removeprefix("report/") for name in bundle.namelist() if name.startswith("report/")}
+    there = {p.relative_to(tmp_path / "page").as_posix() for p in (tmp_path / "page").rglob("*") if p.is_file()}
+    assert packed == there - {"mine.txt", "one.zip"}
+
+
 def test_judgements_of_videos_that_are_not_shown_do_not_count_and_are_named(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -230,20 +261,20 @@ def test_judgements_of_videos_that_are_not_shown_do_not_count_and_are_named(
     main(["judge", str(export(tmp_path / "j.json", *answers)), "--out", str(store.path)])
     (kept,) = (store.path / "judgements").iterdir()
     kept.write_text(kept.read_text().replace(f'"two-{PROMPTS[0].id}"', '"made anew since"'))
-    found, others = kept_judgements(store.path, store.records())
+    found, others = kept_judgements([store.path], store.records())
     assert (len(found), others) == (len(PROMPTS) - 1, 1)
     page = write_report(store).read_text()
     assert "(1 more are about videos that this table does not show)" in page
     main(["report", "--out", str(store.path), "--methods", "one"])
     page = (store.path / "report" / "index.html").read_text()
     assert f"All {len(PROMPTS)} judgements are about videos that this table does not show." in page
-    assert kept_judgements(store.path, [r for r in store.records() if r.method == "one"]) == ([], len(PROMPTS))
+    assert kept_judgements([store.path], [r for r in store.records() if r.method == "one"]) == ([], len(PROMPTS))
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        ({"a": "one-fox", "b": "gone", "answer": "a"}, "a video that this run does not have"),
+        ({"a": "one-fox", "b": "gone", "answer": "a"}, "all 1 answers are about videos that this run does not have"),
         ({"a": "one-fox", "b": "two-crane", "answer": "a"}, "not about two methods on one prompt"),
         ({"a": "one-fox", "b": "two-fox", "answer": "maybe"}, "not one of this version"),
     ],
@@ -255,6 +286,51 @@ def test_judgements_of_something_else_are_refused(
         read_judgements(export(tmp_path / "j.json", answer), store.records())
     with pytest.raises(ConfigError, match="not judgements of version"):
         read_judgements(export(tmp_path / "k.json", form="other"), store.records())
+
+
+def test_an_outdated_answer_keeps_no_other_from_counting(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = {"a": "one-fox", "b": "two-fox", "answer": "a"}
+    file = export(tmp_path / "j.json", {"a": "one-fox", "b": "made anew", "answer": "b"}, known)
+    main(["judge", str(file), "--out", str(store.path)])
+    said = capsys.readouterr().out
+    assert "One: +" in said
+    assert "1 judgements are about videos that this table does not show, and do not count" in said
+
+
+@pytest.mark.parametrize("known_by", [{"id": "1"}, {}])
+def test_a_judgement_in_two_folders_counts_once(store: Store, tmp_path: Path, known_by: dict[str, object]) -> None:
+    shutil.copytree(store.path, tmp_path / "copy")
+    file = export(tmp_path / "j.json", {**known_by, "a": "one-fox", "b": "two-fox", "answer": "a"})
+    folders = [store.path, tmp_path / "copy"]
+    for folder in folders:
+        keep_judgements(file, folder)
+    found, others = kept_judgements(folders, store.records())
+    assert (len(found), others) == (1, 0)
+
+
+def test_what_a_page_of_two_runs_exports_is_folded_into_both(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(store.path, tmp_path / "other")
+    split = {store.path: METHODS[0], tmp_path / "other": METHODS[1]}
+    for folder, method in split.items():
+        info = Store(folder).info()
+        cells = tuple(cell for cell in info.cells if cell.startswith(method))
+        Store(folder).open(replace(info, name=folder.name, methods=(method,), cells=cells))
+        shutil.rmtree(folder / "cells" / next(name for name in METHODS if name != method))
+    page = tmp_path / "both" / "index.html"
+    main(["report", *map(str, split), "--out", str(page.parent)])
+    assert "for each of the runs of this page" in page.read_text()
+    file = export(tmp_path / "j.json", {"a": "one-fox", "b": "two-fox", "answer": "a"})
+    with pytest.raises(SystemExit):
+        main(["judge", str(file), "--out", str(store.path)])
+    assert "every run of a page of several" in capsys.readouterr().err
+    main(["judge", str(file), *(word for folder in split for word in ("--out", str(folder)))])
+    assert "One: +" in capsys.readouterr().out
+    main(["report", *map(str, split), "--out", str(page.parent)])
+    assert "1 judgements of pairs" in page.read_text()
 
 
 def test_published_bundles_stand_below_the_table_with_what_differs(

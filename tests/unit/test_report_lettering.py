@@ -57,3 +57,11 @@ def test_lines_break_between_wide_characters() -> None:
         ("x", ""),
         ("y", " "),
     ]
+
+
+def test_what_ends_a_line_or_is_no_letter_is_a_blank() -> None:
+    lettering = Lettering()
+    for char in "\n\r\u2028\u2029\x1b\x85":
+        assert lettering.width(f"a{char}b", 12, bold=True) == lettering.width("a b", 12, bold=True)
+        assert drawn(lettering, f"a{char}b") == drawn(lettering, "a b")
+    assert not lettering.missing

@@ -35,7 +35,7 @@ from bench.report.findings import Flag, ReportData, TableRow
 from bench.report.html import claims, with_code
 from bench.report.latex import costs_latex, latex, tex
 from bench.report.lettering import Lettering
-from bench.report.notes import obstacles
+from bench.report.notes import notes_of, obstacles
 from bench.report.published import load_published
 from bench.report.rows import other_start
 from bench.report.seams import seam_profiles
@@ -253,8 +253,9 @@ def test_scores_of_other_settings_are_not_the_papers() -> None:
 
 
 def test_a_return_in_a_text_does_not_end_a_row_of_the_videos_file() -> None:
-    told = pd.DataFrame({"text": ["one\rtwo"], "value": [1.5], "video": [""], "record": [""]})
-    assert list(csv.DictReader(io.StringIO(videos_csv(told), newline=""))) == [{"text": "one\ntwo", "value": "1.5"}]
+    told = pd.DataFrame({"text": ["one\rtwo"], "value": [1.5], "video": [""], "record": ["a/k1.json"]})
+    row = {"text": "one\ntwo", "value": "1.5", "key": "k1"}
+    assert list(csv.DictReader(io.StringIO(videos_csv(told), newline=""))) == [row]
 
 
 def test_long_text_is_cut_to_its_width_in_few_tries(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,6 +352,7 @@ def test_text_of_others_is_no_formula_and_no_missing_letter() -> None:
     assert tex("a \U0001f600 狐 é $x$ \x07") == r"a \texttt{U+1F600} \texttt{U+72D0} é \$x\$ \texttt{U+0007}"
     figure = _figure(2.0, 1.0)
     figure.suptitle(_literal(r"$\frac{$"))
+    assert _literal("Ours\n(24 fps)\x1b") == r"Ours (24 fps)\x1b"
     figure.savefig(io.BytesIO())
 
 
@@ -633,7 +635,24 @@ def test_numbers_as_tables_show_them(value: float | None, text: str) -> None:
     assert shown_value(value) == text
 
 
+def test_text_of_others_is_no_link_no_entity_and_no_code(findings: ReportData) -> None:
+    title = "[Fast](javascript:alert(1)) b &lt;i&gt; \\*x_y `z`"
+    rows = [replace(row, title=title, own_start=True) for row in findings.rows]
+    notes = notes_of(findings.info, rows, findings.columns, findings.comparisons, findings.power, findings.records)
+    escaped = r"\[Fast\](javascript:alert(1)) b &amp;lt;i&amp;gt; \\\*x\_y"
+    assert not any("`z`" in note for note in notes)
+    assert all("<code>z" not in with_code(note) for note in notes)
+    text = markdown(replace(findings, rows=tuple(rows), notes=(*notes, "see `a_[b]` for x_y")))
+    assert f"| {escaped} \\`z\\` " in text
+    assert f"{escaped} 'z'" in text
+    assert "[Fast](" not in text.replace(r"\[Fast\](", "")
+    assert r"- see `a_[b]` for x\_y" in text
+
+
 def test_latex_escapes() -> None:
+    assert tex("a `b` -- --- ''c'' ,, it's") == (
+        r"a \textasciigrave{}b\textasciigrave{} -{}- -{}-{}- '{}'c'{}' ,{}, it's"
+    )
     assert tex("[ours] SVD") == "{[}ours] SVD"
     assert tex("50% of $x_1 & {y}~\\") == r"50\% of \$x\_1 \& \{y\}\textasciitilde{}\textbackslash{}"
 

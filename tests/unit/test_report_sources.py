@@ -52,6 +52,15 @@ def test_a_folder_shows_every_row_it_holds_whichever_command_made_it(tmp_path: P
         findings(store, methods="sdv")
 
 
+def test_a_title_of_an_earlier_version_can_be_shown_everywhere(tmp_path: Path) -> None:
+    store = run(tmp_path / "a", info("a", ["ours"]), {"ours": 1.0}, title="Ours\n(24\u2029fps)\x1b[1m")
+    assert {row.title for row in findings(store).rows} == {r"Ours (24 fps)\x1b[1m"}
+    write_report(store)
+    for name in ("curve-wobble.svg", "index.html", "table1.md", "table1.csv"):
+        path = store.path / "report" / name
+        assert not path.exists() or "\x1b" not in path.read_text()
+
+
 def test_a_later_command_replaces_its_own_row_only(tmp_path: Path) -> None:
     run(tmp_path / "a", info("a", ["pan", "svd"]), {"pan": 1.0, "svd": 1.0})
     about = replace(info("a", ["svd"]), cells=tuple(f"svd/new-{prompt.id}" for prompt in PROMPTS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ def store(tmp_path: Path) -> Store:
     """svd is whole; pan has a failed video, an undefined score and one that a metric has not seen yet."""
     store = run(tmp_path / "a", info("a", ["svd", "pan"]), {"svd": 4.0}, cost={"seconds_per_frame": 0.5})
     undefined = StoredScore(None, {}, {"values": [None, 1.0]}, "1", "nothing moves", {"scale": 1.0})
-    store.save(record("pan", PROMPTS[0], 0.0, status="failed", reason="out of memory", scores={}, num_frames=0))
+    failed = record("pan", PROMPTS[0], 0.0, status="failed", reason="out of memory", scores={})
+    store.save(replace(failed, num_frames=0, fps=0.0))
     store.save(record("pan", PROMPTS[1], 0.0, scores={"wobble": undefined}, extra={"cfg": "7.5"}))
     store.save(record("pan", PROMPTS[2], 0.0, scores={"old": StoredScore(2.0, version="3")}))
     return store
@@ -44,7 +46,8 @@ def test_one_row_per_video_and_metric(store: Store) -> None:
     ]
     assert scores["value"].tolist()[:3] == [4.0, 5.0, 6.0]
     assert scores["value"].isna().tolist() == [False, False, False, True, True, True, False]
-    assert scores["frames"].tolist() == [24, 24, 24, 0, 24, 24, 24]
+    assert scores["frames"].fillna(-1).tolist() == [24, 24, 24, -1, 24, 24, 24]
+    assert scores["fps"].fillna(-1).tolist() == [8, 8, 8, -1, 8, 8, 8]
     assert scores["seconds_per_frame"].tolist()[:3] == [0.5] * 3
     assert scores[scores["extra.cfg"] == "7.5"]["prompt_id"].tolist() == ["otter"]
     assert scores["settings_hash"].nunique() == 3
