@@ -62,17 +62,20 @@ def write_json(path: Path, content: Mapping[str, Any], *, make_way: bool = False
         temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
-def check_output(path: Path, option: str) -> None:
+def check_output(path: Path, option: str, ending: str) -> None:
     """Raises ConfigError unless a file can be written under a name that the user gives; leaves nothing there.
 
     Args:
         path: the file, which need not exist.
         option: what names it, such as "--json".
+        ending: how the name has to end, so that a shell's `--json *.mp4` costs nobody a video.
     """
     probe = path.with_name(f".tmp-{this_process()}~{path.name}") if path.name else path
     try:
         if path.is_dir():
             raise ConfigError(f"{option} {path}: a folder lies there; name a file")
+        if path.suffix != ending:
+            raise ConfigError(f"{option} {path}: name it FILE{ending}")
         if path.exists() and not path.is_file():
             raise ConfigError(f"{option} {path}: a pipe or a device, which a file cannot replace; name a file")
         probe.touch()

@@ -49,9 +49,7 @@ def write_report(
     if drift and scale:
         raise ConfigError("--drift and --scale both choose the columns of Table 1: give one of them")
     if bundle is not None:
-        if bundle.suffix != ".zip":
-            raise ConfigError(f"--bundle {bundle}: name it FILE.zip, by which `report` knows a bundle")
-        check_output(bundle, "--bundle")
+        check_output(bundle, "--bundle", ".zip")
     folder = folder or stores[0].path / "report"
     try:
         return write(gather(stores, methods), folder, TableChoice(drift, scale, sort), bundle)

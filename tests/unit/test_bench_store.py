@@ -193,10 +193,11 @@ def test_a_folder_under_a_name_that_the_store_did_not_give_stays(tmp_path: Path)
         ("videos", "a folder lies there"),
         (".", "a folder lies there"),
         ("/", "a folder lies there"),
-        ("pipe", "a pipe or a device"),
+        ("pipe.json", "a pipe or a device"),
         ("none/a.json", "No such file or directory"),
-        ("file/a.json", "Not a directory"),
-        ("a" * 300, "File name too long"),
+        ("file.json/a.json", "Not a directory"),
+        ("a" * 300 + ".json", "File name too long"),
+        ("a.mp4", "name it FILE.json"),
     ],
 )
 def test_a_name_that_cannot_be_a_file_is_refused_and_nothing_is_left(
@@ -204,15 +205,15 @@ def test_a_name_that_cannot_be_a_file_is_refused_and_nothing_is_left(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("videos").mkdir()
-    Path("file").write_text("mine")
-    os.mkfifo("pipe")
+    Path("file.json").write_text("mine")
+    os.mkfifo("pipe.json")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ConfigError, match=f"--json {name}: .*{words}"):
-        check_output(Path(name), "--json")
-    check_output(Path("file"), "--json")
-    check_output(Path("new.json"), "--json")
+        check_output(Path(name), "--json", ".json")
+    check_output(Path("file.json"), "--json", ".json")
+    check_output(Path("new.json"), "--json", ".json")
     assert sorted(tmp_path.rglob("*")) == before
-    assert Path("file").read_text() == "mine"
+    assert Path("file.json").read_text() == "mine"
 
 
 def test_leftovers_of_dead_processes_are_swept(store: Store) -> None:

@@ -138,7 +138,8 @@ def test_a_bundle_reads_back_as_the_run_it_packed(store: Store, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("run", "name it FILE"), ("run.ZIP", "name it FILE"), ("kept.zip", "a folder lies there")]
+    ("name", "words"),
+    [("run", "a folder"), ("bundle", "name it FILE"), ("run.ZIP", "name it FILE"), ("kept.zip", "a folder lies there")],
 )
 def test_a_bundle_goes_under_no_name_that_is_taken_or_that_report_does_not_know(
     store: Store, tmp_path: Path, name: str, words: str
