@@ -174,7 +174,9 @@ class Worker:
         except StoreError as damage:
             self._notes.append(str(damage))
             status, reason = self._draw(cell)
-            if status != "ok":
+            if status == "skipped":
+                raise MissingWeightsError(reason) from None
+            if status == "failed":
                 raise MethodFailure(reason) from None
             return self.store.load_start(cell.start_key)
 

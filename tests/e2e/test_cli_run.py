@@ -588,8 +588,12 @@ def test_verify_reads_everything_and_changes_nothing(here: Path, capsys: pytest.
 
 
 @pytest.mark.parametrize("damage", ["torn", "header", "flip", "pipe", "folder"])
-def test_a_damaged_first_chunk_is_not_handed_to_a_method(here: Path, damage: str) -> None:
-    lay_starts(Path())
+def test_a_damaged_first_chunk_is_not_handed_to_a_method(
+    here: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is drawn again, for which there are no weights here."""
+    without_weights = "first_chunk.weights=mini:none_such"
+    lay_starts(Path(), overrides=[without_weights])
     for path in Path("out/starts").glob("*.base.mkv"):
         content = path.read_bytes()
         path.unlink()
@@ -605,8 +609,10 @@ def test_a_damaged_first_chunk_is_not_handed_to_a_method(here: Path, damage: str
                 os.mkfifo(path)
             case "folder":
                 path.mkdir()
-    assert call(*arguments("--set", "first_chunk.weights=mini:none_such")) == 1
+    assert call(*arguments("--set", without_weights)) == 1
     assert {record.status for record in Store("out").records()} == {"skipped"}
+    assert "first chunks]" not in (said := capsys.readouterr().err)
+    assert "out/starts/" in said
 
 
 def test_a_start_longer_than_the_video_is_cut(here: Path) -> None:
