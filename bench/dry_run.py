@@ -87,6 +87,8 @@ def _totals(
     tasks = len(left.videos) + len(left.scores)
     workers, words = who(spec.profile.run, tasks)
     yield f"{len(left.videos)} videos to {_verb(spec)}, {len(left.scores)} to score again, by {words}"
+    if left.lacking:
+        yield f"of these, {len(left.lacking)} lacked weights: one of each method first, the others if they have come"
     if idle := idle_gpus(spec.profile.run, tasks):
         yield f"note: {idle}"
     seconds = sum((expected[name].making or 0.0) * count for name, count in making.items() if name in expected)

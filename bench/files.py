@@ -62,15 +62,19 @@ def write_json(path: Path, content: Mapping[str, Any], *, make_way: bool = False
         temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
-def check_output(path: Path, option: str, ending: str) -> None:
+def check_output(path: Path, option: str, ending: str, made: Path) -> None:
     """Raises ConfigError unless a file can be written under a name that the user gives; leaves nothing there.
 
     Args:
         path: the file, which need not exist.
         option: what names it, such as "--json".
         ending: how the name has to end, so that a shell's `--json *.mp4` costs nobody a video.
+        made: a folder that the command makes, with all above it, if it is not there.
     """
-    probe = path.with_name(f".tmp-{this_process()}~{path.name}") if path.name else path
+    place = path.absolute().parent
+    while not place.exists() and place in (made.absolute(), *made.absolute().parents):
+        place = place.parent
+    probe = place / f".tmp-{this_process()}~{path.name}"
     try:
         if path.is_dir():
             raise ConfigError(f"{option} {path}: a folder lies there; name a file")

@@ -289,10 +289,12 @@ def _told_apart(paths: Sequence[str]) -> dict[str, str]:
         {path: Path(path).stem for path in paths},
         {path: str(Path(name).with_suffix("")) for path, name in below.items()},
         below,
+        {path: path for path in paths},
     ):
-        counts = Counter(form.values())
-        names |= {path: name for path, name in form.items() if path not in names and counts[name] == 1}
-    return {path: printable(names.get(path, below[path])) for path in paths}
+        counts, taken = Counter(form.values()), set(names.values())
+        free = {path: name for path, name in form.items() if counts[name] == 1 and name not in taken}
+        names |= {path: name for path, name in free.items() if path not in names}
+    return {path: printable(names.get(path, path)) for path in paths}
 
 
 def _stated_seed(video: GivenVideo) -> int:

@@ -25,7 +25,7 @@ from bench.profile import Profile, Settings
 from bench.prompts import PromptSet, load_prompts
 from bench.provenance import provenance
 from bench.records import LARGEST, Record, RunInfo, Status
-from bench.settings import construct, identity, resolve_settings, run_settings, score_settings
+from bench.settings import agrees, construct, identity, resolve_settings, run_settings, score_settings
 from bench.spec import SCHEMA, Cell, Prompt, RunSpec, content_key
 from bench.store import Store
 from generators.api import MethodInfo
@@ -318,7 +318,7 @@ def stale_scores(
     names = []
     for name, (version, settings) in wanted.items():
         score = record.scores.get(name)
-        current = score is not None and (score.version, score.settings) == (version, settings)
+        current = score is not None and score.version == version and agrees(score.settings, settings)
         if score is None or not current or score.status in again:
             names.append(name)
     return tuple(names)

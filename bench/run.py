@@ -41,7 +41,7 @@ class RunSummary:
         planned: cells of the grid, or of the shard.
         ok: finished videos.
         failed: cells whose method raised.
-        skipped: cells whose weights are missing.
+        skipped: cells whose weights are missing, or whose method refuses such a video.
         failed_scores: scores whose metric raised.
         skipped_scores: scores whose metric has no weights.
         reasons: every different reason, with the number of cells or scores it hit.
@@ -154,39 +154,27 @@ def _do_what_is_left(spec: RunSpec, store: Store, left: Todo) -> tuple[list[Outc
     tasks += [Task("scores", cell, metrics, state=store.state(cell)) for cell, metrics in left.scores]
     if idle := idle_gpus(spec.profile.run, len(tasks)):
         say(f"note: {idle}")
-    now, later = _one_of_each_lack(tasks, left.lacking)
+    by_lack = _by_lack(tasks, left.lacking)
     traces: list[str] = []
     with open_executor(spec, store, len(tasks)) as executor:
-        outcomes = _carry_out(spec, store, executor, now, traces)
+        first = [of_one[0] for lack, of_one in by_lack.items() if lack and len(of_one) > 1]
+        outcomes = _carry_out(spec, store, executor, first, traces)
         store.refresh()
-        waiting = [
-            task
-            for lack, (first, others) in later.items()
-            if others and _lack_now(store, first) != lack
-            for task in others
-        ]
-        return outcomes + _carry_out(spec, store, executor, waiting, traces), traces
+        still = {lack for lack, of_one in by_lack.items() if of_one[0] in first and _lack_now(store, of_one[0]) == lack}
+        rest = [task for lack, of_one in by_lack.items() if lack not in still for task in of_one if task not in first]
+        return outcomes + _carry_out(spec, store, executor, rest, traces), traces
 
 
-def _one_of_each_lack(
-    tasks: Sequence[Task], lacking: Mapping[str, Lack]
-) -> tuple[list[Task], dict[Lack, tuple[Task, list[Task]]]]:
-    """Returns the tasks to begin with; and of those that lacked weights, by what was said then, the one and the others.
+def _by_lack(tasks: Sequence[Task], lacking: Mapping[str, Lack]) -> dict[Lack, list[Task]]:
+    """Returns the tasks by what was said to be lacking, those that lacked nothing under ().
 
-    The others wait for the one: where it lacks them still, so would they. A grid of thousands of cells without weights
-    costs one try per method, and the other records stay as they are.
+    Of each that lacked something one is tried first: where it lacks that still, so would the others. A grid of
+    thousands of cells without weights costs one try per method, and the other records stay as they are.
     """
-    now: list[Task] = []
-    later: dict[Lack, tuple[Task, list[Task]]] = {}
+    found: dict[Lack, list[Task]] = {}
     for task in tasks:
-        lack = lacking.get(f"{task.cell.method}/{task.cell.key}", ())
-        if lack in later:
-            later[lack][1].append(task)
-            continue
-        now.append(task)
-        if lack:
-            later[lack] = (task, [])
-    return now, later
+        found.setdefault(lacking.get(f"{task.cell.method}/{task.cell.key}", ()), []).append(task)
+    return found
 
 
 def _lack_now(store: Store, task: Task) -> Lack:

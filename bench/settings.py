@@ -30,6 +30,9 @@ from bench.released_weights import from_folder
 from generators.weights import MissingWeightsError, resolve_weights
 from metrics.api import MetricInfo
 
+NOT_INSTALLED = "not installed"
+"""Stands for the version of a package that this machine lacks."""
+
 SCHEMES = ("mini:", "hub:", "unreleased:")
 """How a setting that names weights begins; see `generators.weights`."""
 
@@ -96,12 +99,21 @@ def stored_identity(settings: Settings) -> dict[str, Any]:
     return content
 
 
+def agrees(stored: Settings, wanted: Settings) -> bool:
+    """Returns whether a score was computed as wanted; where its package is missing here, with whatever version it has.
+
+    Nothing better could be computed here, and a valid score would give way to a skipped one.
+    """
+    known = {name: stored.get(name) if value == NOT_INSTALLED else value for name, value in wanted.items()}
+    return known == stored
+
+
 def score_settings(info: MetricInfo, settings: Settings) -> dict[str, Any]:
     """Returns what a score keeps as its settings: their stored identity and, where the metric names one, its package.
 
-    The package stands by its name with the version installed here, None without it: another one is another metric.
+    The package stands by its name with the version installed here, or `NOT_INSTALLED`: another one is another metric.
     """
-    packages = {info.package: installed(info.package)} if info.package else {}
+    packages = {info.package: installed(info.package) or NOT_INSTALLED} if info.package else {}
     return stored_identity(settings) | packages
 
 

@@ -111,9 +111,11 @@ class Worker:
             record = self.store.find(task.cell)
         if record is None:
             return task
-        wanted = wanted_scores(self._catalog, self.spec.metrics)
-        stale = stale_scores(record, wanted) if record.status == "ok" else ()
-        return replace(task, kind="scores", metrics=stale)
+        if record.status != "ok":
+            return replace(task, kind="scores", metrics=())
+        stale = stale_scores(record, wanted_scores(self._catalog, self.spec.metrics))
+        lacking = [name for name in task.metrics if name in record.scores and record.scores[name].status != "ok"]
+        return replace(task, kind="scores", metrics=tuple(dict.fromkeys((*stale, *lacking))))
 
     def _contained(self, task: Task, key: str) -> Outcome:
         with watching_interrupts(), contained(_seed(key)) as self._state:

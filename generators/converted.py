@@ -2,7 +2,7 @@
 
 Several systems were released as single pickled files under names of their own. Their first use writes the networks
 anew; every later one, in any process, reads what was written. It lies in `weights_dir`/longvideo-bench where released
-weights have a folder, and in HF_HOME/longvideo-bench elsewhere.
+weights have a folder that can be written, and in HF_HOME/longvideo-bench elsewhere.
 
 Example:
     >>> converted(Path("weights/SEINE/seine.pt"), "", write_seine)  # doctest: +SKIP
@@ -12,6 +12,7 @@ Example:
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -36,10 +37,14 @@ def converted(checkpoint: Path, weights_dir: str, write: Callable[[Path, Path], 
     """
     status = checkpoint.resolve().stat()
     identity = f"{checkpoint.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
-    place = Path(weights_dir or constants.HF_HOME) / "longvideo-bench"
-    target = place / f"{checkpoint.stem}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
-    if target.is_dir():
-        return target
+    name = f"{checkpoint.stem}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+    homes = dict.fromkeys(Path(home) for home in (weights_dir, constants.HF_HOME) if home)
+    places = [home / "longvideo-bench" for home in homes]
+    whole = next((place / name for place in places if (place / name).is_dir()), None)
+    if whole is not None:
+        return whole
+    place = next((place for place in places if _writable(place)), places[-1])
+    target = place / name
     try:
         (place / ".locks").mkdir(parents=True, exist_ok=True)
         with WeakFileLock(place / ".locks" / target.name):
@@ -51,6 +56,12 @@ def converted(checkpoint: Path, weights_dir: str, write: Callable[[Path, Path], 
             f"leave about {status.st_size / 1e9:.1f} GB free there, or give another --weights-dir or HF_HOME"
         ) from cause
     return target
+
+
+def _writable(place: Path) -> bool:
+    """Returns whether a folder can be written, or made."""
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    return os.access(there, os.W_OK | os.X_OK)
 
 
 def _write(checkpoint: Path, target: Path, write: Callable[[Path, Path], object]) -> None:

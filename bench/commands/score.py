@@ -90,7 +90,7 @@ def score(
     from bench.run import execute
 
     if json_path is not None:
-        check_output(json_path, "--json", ".json")
+        check_output(json_path, "--json", ".json", made=Path(out))
     collected = collect(paths, prompts, manifest, keep_extra=extra is not None)
     for warning in collected.warnings:
         say(f"warning: {warning}")

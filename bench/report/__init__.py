@@ -48,9 +48,9 @@ def write_report(
 
     if drift and scale:
         raise ConfigError("--drift and --scale both choose the columns of Table 1: give one of them")
-    if bundle is not None:
-        check_output(bundle, "--bundle", ".zip")
     folder = folder or stores[0].path / "report"
+    if bundle is not None:
+        check_output(bundle, "--bundle", ".zip", made=folder)
     try:
         return write(gather(stores, methods), folder, TableChoice(drift, scale, sort), bundle)
     except OSError as cause:

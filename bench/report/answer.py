@@ -7,11 +7,10 @@ Example:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from bench.report.findings import TABLE_1, Comparison, Power, Sentence, TableRow
-from bench.report.ranking import TIED_SHARE, ranking, shared_prompts, verdict
+from bench.report.ranking import TIED_SHARE, equal, ranking, shared_prompts, verdict
 from metrics.api import MetricInfo
 
 MEANING_OF_FLOORS = {
@@ -112,7 +111,7 @@ def _leaders(
             verdict(comparisons, column, order[0][0], m) in ("better", "worse") for m, _ in order[1:]
         ):
             continue
-        best = [method for method, mean in order if _equal(mean, order[0][1])]
+        best = [method for method, mean in order if equal(mean, order[0][1])]
         if len(best) > max(1.0, TIED_SHARE * len(order)):
             shared.append(f"on {column.title}, {len(best)} of {len(order)} systems share the best value")
         else:
@@ -145,9 +144,9 @@ def _floors(rows: Sequence[TableRow], columns: Sequence[MetricInfo]) -> list[Sen
         if not floors or not order:
             continue
         least = min(floors)[0]
-        if least < sign * order[0][1] and not _equal(least, sign * order[0][1]):
+        if least < sign * order[0][1] and not equal(least, sign * order[0][1]):
             word = "highest" if column.better == "higher" else "lowest"
-            best = tuple(method for value, method in floors if _equal(value, least))
+            best = tuple(method for value, method in floors if equal(value, least))
             leads.setdefault(best, []).append(f"the {word} {column.title}")
     titles = {row.method: row.title for row in rows}
     sentences = []
@@ -160,7 +159,3 @@ def _floors(rows: Sequence[TableRow], columns: Sequence[MetricInfo]) -> list[Sen
             text = f"{in_words([titles[name] for name in names])}, floors, share {in_words(where)}."
         sentences.append(Sentence(text, "table"))
     return sentences
-
-
-def _equal(first: float, second: float) -> bool:
-    return math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-12)

@@ -166,21 +166,7 @@ def draw_sheets(sources: Sources, findings: ReportData, worst: Sequence[WorstMom
     )
     if letters.missing:
         say(f"warning: {letters.missing_sentence()}")
-    _drop_stale(sheets, folder)
     return sheets
-
-
-def _drop_stale(sheets: Sheets, folder: Path) -> None:
-    """Removes pictures of an earlier report: rows that a table leaves out must not lie in its folder."""
-    earlier = (
-        *folder.glob("contact-*.png"),
-        *folder.glob("strips/*.jpg"),
-        folder / "together.png",
-        folder / "worst.png",
-    )
-    for path in earlier:
-        if path.relative_to(folder).as_posix() not in sheets.files:
-            path.unlink(missing_ok=True)
 
 
 def frames_over_time(num_frames: int, columns: int = SHEET_COLUMNS) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from bench.errors import PluginError, foreign
 from bench.given_file import stated_rate
 from bench.records import Record, StoredScore
 from bench.report.answer import in_words
+from bench.report.coded import in_sentence
 from bench.report.csv_text import write_csv
 from bench.report.findings import ReportData
 from bench.stats import Summary, is_defined, mean_defined, summarise, summarise_curves
@@ -191,7 +192,7 @@ def trace(findings: ReportData, classes: Mapping[str, type[Any]]) -> Curves:
             with foreign(PluginError, f"metric {column.name} on its own series"):
                 curves += _trace_metric(findings, column, classes[column.name])
         except PluginError as error:
-            curves += Curves(notes=(f"No curves for {column.title}: {error}.",))
+            curves += Curves(notes=(f"No curves for {in_sentence(column.title)}: {error}.",))
     return curves + Curves(notes=_short_notes(findings, curves))
 
 
@@ -204,7 +205,7 @@ def _short_notes(findings: ReportData, curves: Curves) -> tuple[str, ...]:
         for row in findings.rows
         if row.method in traced
     }
-    short = [row.title for row in findings.rows if lengths.get(row.method, shortest) < shortest]
+    short = [in_sentence(row.title) for row in findings.rows if lengths.get(row.method, shortest) < shortest]
     if not short:
         return ()
     lack = "has no line: its" if len(short) == 1 else "have no line: their"

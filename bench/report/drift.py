@@ -19,6 +19,7 @@ from typing import Any
 from bench.errors import ConfigError, PluginError, foreign
 from bench.given_file import stated_rate
 from bench.records import Record, RunInfo, StoredScore
+from bench.report.coded import in_sentence
 from bench.report.csv_text import write_csv
 from bench.report.curves import scored_videos
 from bench.report.findings import SIGNIFICANT, ReportData, TableRow
@@ -107,7 +108,7 @@ def drift_table(findings: ReportData, classes: Mapping[str, type[Any]]) -> Drift
             with foreign(PluginError, f"metric {column.name} on its own series"):
                 found = _of_metric(findings, column, classes[column.name])
         except PluginError as error:
-            notes.append(f"No drift for {column.title}: {error}.")
+            notes.append(f"No drift for {in_sentence(column.title)}: {error}.")
         else:
             cells += found.cells
             tests += found.tests

@@ -118,7 +118,7 @@ class Figures:
 
 
 def draw_figures(findings: ReportData, curves: Curves, profiles: Sequence[SeamProfile], folder: Path) -> Figures:
-    """Returns the names of the figures it wrote into `folder`; those of an earlier report that it did not draw go.
+    """Returns the names of the figures it wrote into `folder`.
 
     Args:
         findings: rows and columns.
@@ -139,18 +139,7 @@ def draw_figures(findings: ReportData, curves: Curves, profiles: Sequence[SeamPr
         strips = _strips(curves.timelines)
         breaks = _twice(partial(_break_figure, findings, columns, strips), folder / "breaks") if strips else None
         seams = _twice(partial(_seam_figure, findings, profiles), folder / "seams") if profiles else None
-    figures = Figures(drawn, breaks, seams)
-    _drop_stale(figures, folder)
-    return figures
-
-
-def _drop_stale(figures: Figures, folder: Path) -> None:
-    """Removes figures of an earlier report: rows that a table leaves out must not lie in its folder."""
-    endings = (".png", ".svg", "-narrow.svg")
-    curves = [path for ending in endings for path in folder.glob(f"curve-*{ending}")]
-    for path in (*curves, *(folder / f"{stem}{ending}" for stem in ("breaks", "seams") for ending in endings)):
-        if path.name not in figures.files:
-            path.unlink(missing_ok=True)
+    return Figures(drawn, breaks, seams)
 
 
 def _strips(timelines: Sequence[Timeline]) -> dict[str, list[Timeline]]:

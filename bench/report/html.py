@@ -23,7 +23,7 @@ from bench.report.drift import DriftTable, drift_grids
 from bench.report.figures import BANDS, Figures
 from bench.report.findings import COSTS, SIGNIFICANT, TABLE_1, Comparison, Power, ReportData
 from bench.report.judged import Judged
-from bench.report.notes import APART, OWN_START, TIED
+from bench.report.notes import APART, OWN_START, TIED, has_apart
 from bench.report.previews import Previews
 from bench.report.published_runs import PublishedRun
 from bench.report.ranking import PairVerdict, verdict
@@ -110,6 +110,7 @@ def page(content: Content) -> str:
     environment.globals |= {"name": tables.name, "blocks": tables.blocks, "sign": tables.sign}
     environment.globals |= {"block_titles": tables.BLOCK_TITLES, "tied": TIED, "own_start": OWN_START}
     environment.globals |= {"not_compared": APART}
+    environment.tests["not_all_compared"] = has_apart
     findings, curves = content.findings, content.curves
     columns = findings.by_name
     return environment.get_template("index.html.j2").render(

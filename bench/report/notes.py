@@ -20,6 +20,7 @@ from bench.report.coded import in_sentence
 from bench.report.findings import TABLE_1, TABLE_1_FRAMES, Comparison, Power, TableRow
 from bench.report.published import Published
 from bench.report.ranking import shared_prompts
+from bench.report.rows import way_of
 from bench.settings import stored_identity
 from bench.stats import MIN_CLUSTERS, RESAMPLES, smallest_p
 from metrics.api import MetricInfo
@@ -106,12 +107,13 @@ def notes_of(
 ) -> list[str]:
     """Returns the notes below the first one, in reading order."""
     rows = [replace(row, title=in_sentence(row.title)) for row in rows]
+    columns = [replace(column, title=in_sentence(column.title)) for column in columns]
     own = [row.title for row in rows if row.own_start]
     return [
         "A score is the mean over a method's videos; if only some have a defined value, their number stands beside it.",
         *([own_start_note(own)] if own else []),
         _intervals(len(info.prompts)),
-        *([not_compared_note(rows)] if any(row.apart for row in rows) else []),
+        *([not_compared_note(rows)] if any(map(has_apart, rows)) else []),
         *(_tests(shared_prompts(comparisons), power) if power else _no_tests(rows)),
         *_blocks(rows),
         *_standstill(columns),
@@ -127,12 +129,17 @@ def own_start_note(titles: Sequence[str]) -> str:
 
 
 def not_compared_note(rows: Sequence[TableRow]) -> str:
-    """Returns the note on scores that are computed in another way, or by flow in other frames, than most rows'."""
-    titles = [row.title for row in rows if row.apart]
+    """Returns the note on scores that may not stand beside those of most rows."""
+    titles = [row.title for row in rows if has_apart(row)]
     return (
         f"{APART}: not compared with the other rows ({in_words(titles)}), because it was computed with other settings, "
-        "or by optical flow in frames of another size or rate."
+        "by optical flow in frames of another size or rate, or on videos of another length or start."
     )
+
+
+def has_apart(row: TableRow) -> bool:
+    """Returns whether a row has a score that may not stand beside those of other rows."""
+    return any(summary.mean is not None and not row.stands_beside(metric) for metric, summary in row.scores.items())
 
 
 def _intervals(prompts: int) -> str:
@@ -202,11 +209,6 @@ def settings_note(column: MetricInfo, rows: Sequence[TableRow], records: Sequenc
 
 
 def ways_of(records: Sequence[Record], metric: str) -> set[str]:
-    """Returns in which ways a metric was computed, each as "version 2, mode = official, size = 720"."""
-    ways = set()
-    for record in records:
-        score = record.scores.get(metric)
-        if score is not None and score.status == "ok":
-            settings = ", ".join(f"{key} = {value}" for key, value in sorted(score.settings.items()))
-            ways.add(f"version {score.version}" + (f", {settings}" if settings else ""))
-    return ways
+    """Returns in which ways a metric was computed, as `way_of` says them."""
+    scores = (record.scores.get(metric) for record in records if record.status == "ok")
+    return {way_of(score) for score in scores if score is not None and score.status == "ok"}

@@ -73,7 +73,7 @@ def preview_size(height: int, width: int) -> tuple[int, int]:
 
 
 def make_previews(sources: Sources, folder: Path) -> Previews:
-    """Returns the previews of the finished videos, made where they are missing; stale ones are removed.
+    """Returns the previews of the finished videos, made where they are missing.
 
     Args:
         sources: records and where their videos are.
@@ -82,10 +82,6 @@ def make_previews(sources: Sources, folder: Path) -> Previews:
     target = folder / "videos"
     target.mkdir(exist_ok=True)
     found = {record.key: _preview_of(record) for record in sources.records if record.status == "ok"}
-    wanted = {preview.file for preview in found.values()}
-    for path in target.glob("*.mp4"):
-        if f"videos/{path.name}" not in wanted:
-            path.unlink()
     # Videos of the same content share a preview, which is made once: two writers would tear it.
     missing = {
         found[record.key].file: record

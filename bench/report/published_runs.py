@@ -22,8 +22,8 @@ from bench.records import Record, RunInfo
 from bench.report.bundle import unpack
 from bench.report.derive import report_data
 from bench.report.findings import ReportData, TableRow
+from bench.report.rows import way_of
 from bench.report.sources import gather
-from bench.spec import content_key
 from metrics.api import MetricInfo
 
 
@@ -109,10 +109,9 @@ def _lengths(records: Sequence[Record]) -> list[int]:
 
 
 def _ways(records: Sequence[Record]) -> Mapping[str, frozenset[str]]:
-    """Returns how each metric was computed: its versions and settings, but for the device, as hashes."""
+    """Returns how each metric was computed: its versions and settings, but for the device."""
     found: dict[str, set[str]] = {}
     for record in records:
         for name, score in record.scores.items():
-            settings = {key: value for key, value in score.settings.items() if key != "device"}
-            found.setdefault(name, set()).add(content_key({"version": score.version, "settings": settings}))
+            found.setdefault(name, set()).add(way_of(score))
     return {name: frozenset(ways) for name, ways in found.items()}

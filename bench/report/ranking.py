@@ -59,14 +59,14 @@ def marked(
     tied: dict[str, set[str]] = {row.method: set() for row in rows}
     for column in columns:
         ranked = ranking(rows, column)
-        best = [method for method, mean in ranked if math.isclose(mean, ranked[0][1], rel_tol=1e-9, abs_tol=1e-12)]
+        best = [method for method, mean in ranked if equal(mean, ranked[0][1])]
         if len(ranked) < 2 or len(best) > TIED_SHARE * len(ranked):
             continue
         verdicts = {m: {verdict(comparisons, column, winner, m) for winner in best} for m, _ in ranked[len(best) :]}
         if any("worse" in found for found in verdicts.values()):
             continue
         rest = ranked[len(best) :]
-        second = [method for method, mean in rest if math.isclose(mean, rest[0][1], rel_tol=1e-9, abs_tol=1e-12)]
+        second = [method for method, mean in rest if equal(mean, rest[0][1])]
         for mark, methods in (("best", best), ("second", second)):
             for method in methods:
                 marks[method][column.name] = mark
@@ -83,6 +83,11 @@ def ranking(rows: Sequence[TableRow], column: MetricInfo) -> list[tuple[str, flo
     compared = [row for row in rows if row.ranked and column.name not in row.apart]
     means = [(row.method, mean) for row in compared if (mean := row.scores[column.name].mean) is not None]
     return sorted(means, key=lambda pair: pair[1], reverse=column.better == "higher")
+
+
+def equal(first: float, second: float) -> bool:
+    """Returns whether two means are the same but for the rounding of their sums."""
+    return math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-12)
 
 
 PairVerdict = Literal["better", "worse", "open", "untested"]

@@ -11,12 +11,11 @@ from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bench.given_file import ASSUMED_RATE, first_frames
+from bench.given_file import ASSUMED_RATE, first_frames, stated_rate
 from bench.growth import GIVEN
-from bench.records import Record, RunInfo
+from bench.records import Record, RunInfo, StoredScore
 from bench.report.findings import BLOCKS, COSTS, Block, Flag, TableRow
 from bench.report.published import Published
-from bench.spec import content_key
 from bench.stats import largest_defined, mean_defined, summarise
 from generators.api import MethodInfo
 from metrics.decoding import END_UNKNOWN, UNEVEN
@@ -26,6 +25,9 @@ STILLNESS = "stillness"
 
 FLOW = "flow"
 """Setting that names the flow estimator of a metric which reads optical flow."""
+
+SAME_RATE = 0.01
+"""Relative difference below which two frame rates are one: 23.976 and 24 are a tenth of that apart."""
 
 STILL_SHARE = 0.5
 """Share of flagged videos from which a row is not ranked: standing still must not win."""
@@ -91,8 +93,20 @@ def other_size(records: Sequence[Record]) -> frozenset[str]:
 
 
 def other_rate(records: Sequence[Record]) -> frozenset[str]:
-    """Returns the methods whose videos have another frame rate than most for some prompt and seed; ties as above."""
-    return _unlike_most({(r.method, r.prompt_key, r.seed): r.fps for r in records if r.status == "ok"})
+    """Returns the methods whose videos have another frame rate than most for some prompt and seed; ties as above.
+
+    Rates closer than `SAME_RATE` are one; of videos that state none, nothing is known.
+    """
+    known: list[float] = []
+
+    def rounded(rate: float) -> float:
+        same = next((other for other in known if abs(rate / other - 1) < SAME_RATE), None)
+        if same is None:
+            known.append(rate)
+        return same or rate
+
+    stated = {(r.method, r.prompt_key, r.seed): stated_rate(r) for r in records if r.status == "ok"}
+    return _unlike_most({place: rounded(rate) for place, rate in stated.items() if rate})
 
 
 def computed_by_flow(records: Sequence[Record], metric: str) -> bool:
@@ -121,7 +135,7 @@ class OtherVideos:
 def other_videos(records: Sequence[Record]) -> dict[str, OtherVideos]:
     """Returns what each method lacks of the videos that most methods have, or has beyond them, where it does.
 
-    Its means are over other prompts then, and may be better or worse for that alone.
+    Its means are over other videos then, and may be better or worse for that alone.
     """
     made: dict[str, set[tuple[str, int]]] = {}
     for record in records:
@@ -135,6 +149,12 @@ def other_videos(records: Sequence[Record]) -> dict[str, OtherVideos]:
     }
 
 
+def way_of(score: StoredScore) -> str:
+    """Returns how a score was computed, such as "version 2, mode = official, size = 720": all but the device."""
+    settings = [f"{name} = {value}" for name, value in sorted(score.settings.items()) if name != "device"]
+    return ", ".join([f"version {score.version}", *settings])
+
+
 def other_settings(records: Sequence[Record], metric: str) -> frozenset[str]:
     """Returns the methods whose scores by a metric were computed in another way than those of most methods.
 
@@ -145,8 +165,7 @@ def other_settings(records: Sequence[Record], metric: str) -> frozenset[str]:
     for record in records:
         score = record.scores.get(metric)
         if record.status == "ok" and score is not None and score.status == "ok":
-            settings = {name: value for name, value in score.settings.items() if name != "device"}
-            ways.setdefault(record.method, set()).add(content_key({"version": score.version, "settings": settings}))
+            ways.setdefault(record.method, set()).add(way_of(score))
     mixed = frozenset(method for method, own in ways.items() if len(own) > 1)
     return mixed | _unlike_most({(method, "", 0): next(iter(own)) for method, own in ways.items() if len(own) == 1})
 
@@ -276,14 +295,15 @@ def _videos_flags(videos: OtherVideos | None) -> list[Flag]:
     """Returns a flag for the usual videos that a row lacks, and one for those that it alone has."""
     if videos is None:
         return []
-    tests = "so its means are over other prompts; the tests compare those that two rows share."
+    tests = "so its means are over other videos; the tests compare those that two rows share."
     flags = []
     if videos.made < videos.usual:
         sentence = f"has {videos.made} of the {videos.usual} videos that most rows have, {tests}"
         flags.append(Flag(f"{videos.made} of {videos.usual} videos", sentence))
     if videos.more:
-        sentence = f"has {videos.more} videos that most rows lack, {tests}"
-        flags.append(Flag(f"{videos.more} more videos", sentence))
+        plural = "s" * (videos.more != 1)
+        sentence = f"has {videos.more} video{plural} that most rows lack, {tests}"
+        flags.append(Flag(f"{videos.more} more video{plural}", sentence))
     return flags
 
 
@@ -295,7 +315,7 @@ def _frame_flags(larger: bool, faster: bool, done: Sequence[Record]) -> list[Fla
         sizes = " and ".join(f"{height} x {width}" for height, width in sorted({(r.height, r.width) for r in done}))
         flags.append(Flag("other size", f"its frames, {sizes}, have another size {out}."))
     if faster:
-        rates = " and ".join(f"{rate:g}" for rate in sorted({r.fps for r in done}))
+        rates = " and ".join(f"{rate:g}" for rate in sorted({stated_rate(r) for r in done} - {0.0}))
         flags.append(Flag("other rate", f"its videos, {rates} frames per second, have another rate {out}."))
     return flags
 

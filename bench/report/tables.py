@@ -6,8 +6,8 @@ reasons) is escaped for the language it lands in.
 Example:
     >>> shown_value(6069.7), shown_value(52.34), shown_value(0.04), shown_value(0.00123), shown_value(None)
     ('6069.7', '52.34', '0.04', '0.0012', '–')
-    >>> shown_value(0.98645, "cosine")
-    '0.9865'
+    >>> shown_value(0.98645, "cosine"), shown_value(0.00004, "cosine")
+    ('0.9865', '4e-05')
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def shown_value(value: float | None, unit: str = "") -> str:
     """
     if value is None:
         return "–"
-    if unit in FINE_UNITS:
-        return f"{value:.4f}"
     size = abs(value)
+    if unit in FINE_UNITS and (size >= 0.001 or size == 0):
+        return f"{value:.4f}"
     if size >= 100:
         return f"{value:.1f}"
     if size >= 0.1 or size == 0:
@@ -96,7 +96,7 @@ def blocks(rows: Sequence[TableRow]) -> Iterator[tuple[Block, list[TableRow]]]:
 
 def sign(row: TableRow, column: MetricInfo) -> str:
     """Returns the sign of a score that is not compared, or that cannot be told apart from the best; or nothing."""
-    if column.name in row.apart and row.scores[column.name].mean is not None:
+    if row.scores[column.name].mean is not None and not row.stands_beside(column.name):
         return APART
     return TIED if column.name in row.tied else ""
 

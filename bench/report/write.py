@@ -8,6 +8,7 @@ Example:
 from __future__ import annotations
 
 import os
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -15,7 +16,7 @@ from urllib.parse import quote
 from bench import catalog
 from bench.catalog import Catalog
 from bench.errors import PluginError, StoreError
-from bench.files import replacing
+from bench.files import read_json, replacing, write_json
 from bench.records import RunInfo
 from bench.report import (
     bundle,
@@ -41,6 +42,9 @@ from bench.report.published_runs import published_folder, published_runs
 from bench.report.sources import Sources
 from bench.terminal import printable
 from bench.tidy import tidy
+
+LISTING = ".files.json"
+"""Name of the list of what a report wrote, in its folder."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +110,26 @@ def write(sources: Sources, folder: Path, choice: TableChoice, bundle_path: Path
     people = judged(sources, findings)
     content = html.Content(findings, over_time, drawn, sheets, made, links(sources, folder), people, others, drifts)
     _write_text(folder / "index.html", html.page(content))
+    played = {preview.file for preview in made.by_key.values()}
+    written = {*texts, "scores.parquet", *drawn.files, *sheets.files, *played}
+    _drop_stale(folder, written)
     if bundle_path is not None:
-        played = {preview.file for preview in made.by_key.values()}
-        written = {*texts, "scores.parquet", *drawn.files, *sheets.files, *played}
         bundle.pack(sources, folder, written, html.page(replace(content, links={})), bundle_path)
     return folder / "index.html"
+
+
+def _drop_stale(folder: Path, written: Set[str]) -> None:
+    """Removes what the report before wrote into the folder and this one did not, as for rows that are left out.
+
+    Files of others stay: a list in the folder says which are the report's.
+    """
+    listing = folder / LISTING
+    earlier = read_json(listing)["files"] if listing.is_file() else []
+    for name in set(map(str, earlier)) - written:
+        path = folder / name
+        if path.resolve().is_relative_to(folder.resolve()) and path.is_file():
+            path.unlink()
+    write_json(listing, {"files": sorted(written)})
 
 
 def close_ups(over_time: curves.Curves) -> tuple[curves.WorstMoment, ...]:

@@ -492,6 +492,7 @@ def test_names_grow_only_as_far_as_they_have_to() -> None:
     assert _told_apart(["x/1.mp4", "x/2.mp4"]) == {"x/1.mp4": "1", "x/2.mp4": "2"}
     assert _told_apart(["x/1.mp4", "x/y/1.mp4"]) == {"x/1.mp4": "1", "x/y/1.mp4": "y/1"}
     assert _told_apart(["x/1.mp4", "x/1.mkv", "x/2.mp4"]) == {"x/1.mp4": "1.mp4", "x/1.mkv": "1.mkv", "x/2.mp4": "2"}
+    assert len(set(_told_apart(["x/b.mp4", "x/b.avi", "x/b.mp4.mkv"]).values())) == 3
 
 
 def test_further_columns_are_kept_on_demand(here: Path) -> None:

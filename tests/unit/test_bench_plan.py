@@ -12,7 +12,7 @@ from bench.catalog import find_plugins, load_file
 from bench.errors import ConfigError, PluginError
 from bench.plan import choose_prompts, plan, run_name
 from bench.profile import Profile, load_profile
-from bench.settings import identity, located, locations, resolve_settings
+from bench.settings import NOT_INSTALLED, agrees, identity, located, locations, resolve_settings
 from bench.spec import RunSpec, content_key
 from generators.weights import MissingWeightsError
 from generators.weights_table import TABLE
@@ -244,3 +244,11 @@ def test_plugin_files_must_be_python_files(tmp_path: Path) -> None:
     (tmp_path / "plugin.txt").write_text("")
     with pytest.raises(PluginError, match=r"ends in \.py"):
         find_plugins([str(tmp_path / "plugin.txt")])
+
+
+def test_a_score_stays_where_the_package_behind_it_is_missing_here() -> None:
+    wanted = {"rule": "installed", "detector": NOT_INSTALLED}
+    assert agrees({"rule": "installed", "detector": "1.0"}, wanted)
+    assert not agrees({"rule": "other", "detector": "1.0"}, wanted)
+    assert not agrees({"rule": "installed"}, wanted | {"detector": "1.0"})
+    assert not agrees({"rule": "installed", "detector": NOT_INSTALLED}, wanted | {"detector": "1.0"})

@@ -55,6 +55,8 @@ def test_what_is_read_is_written_back_without_a_change(path: Path) -> None:
     before["prompt"]["changes"] = []  # added since, like the traceback of a failed score
     for score in before["scores"].values():
         score["traceback"] = ""
+    scuts = before["scores"]["scuts"]  # the detector's version stands among the settings, too
+    scuts["settings"]["scenedetect-headless"] = scuts["parts"]["scenedetect"]
     assert {name: after[name] for name in before} == before
 
 

@@ -209,9 +209,9 @@ def test_a_name_that_cannot_be_a_file_is_refused_and_nothing_is_left(
     os.mkfifo("pipe.json")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ConfigError, match=f"--json {name}: .*{words}"):
-        check_output(Path(name), "--json", ".json")
-    check_output(Path("file.json"), "--json", ".json")
-    check_output(Path("new.json"), "--json", ".json")
+        check_output(Path(name), "--json", ".json", made=Path("results/mine"))
+    for name in ("file.json", "new.json", "results/mine/all.json", "results/all.json"):
+        check_output(Path(name), "--json", ".json", made=Path("results/mine"))
     assert sorted(tmp_path.rglob("*")) == before
     assert Path("file.json").read_text() == "mine"
 
@@ -280,3 +280,17 @@ def test_local_copies_of_a_bucket_are_swept_once_their_process_is_gone(
         (folder / "cells").mkdir(parents=True)
     RemoteStore(f"file://{tmp_path}/run").close()
     assert sorted(tmp_path.iterdir()) == sorted([alive, elsewhere])
+
+
+def test_a_bucket_does_not_take_its_own_writes_for_another_commands(tmp_path: Path) -> None:
+    store = RemoteStore(f"file://{tmp_path}/run")
+    store.open(info("still/k1"))
+    before = store.state(CELL)
+    store.cell_video(CELL).write_bytes(b"abc")
+    store.save(RECORD)
+    saved = store.state(CELL)
+    assert saved != before
+    assert not store.written_since(CELL, saved)
+    store.discard(CELL)
+    assert store.state(CELL) == ""
+    assert not store.written_since(CELL, "")

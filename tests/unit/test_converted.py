@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -52,9 +53,14 @@ def test_of_several_processes_one_converts_and_all_read(released: Path, tmp_path
     assert len(list(tmp_path.glob("began-*"))) == 1
 
 
-def test_there_is_one_place_for_copies(released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_lie_with_the_weights_and_those_of_the_cache_are_read_too(
+    released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
-    assert converted(released, "", copy).parent == tmp_path / "home" / "longvideo-bench"
+    cached = converted(released, "", copy)
+    assert cached.parent == tmp_path / "home" / "longvideo-bench"
+    assert converted(released, str(tmp_path / "weights"), refuse) == cached
+    shutil.rmtree(cached)
     folder = converted(released, str(tmp_path / "weights"), copy)
     assert folder.parent == tmp_path / "weights" / "longvideo-bench"
     assert converted(released, str(tmp_path / "weights"), refuse) == folder
@@ -90,8 +96,13 @@ def fails_half_way(self: UNet3DConditionModel, folder: Path) -> None:
     raise SafetensorError("I/O error: No space left on device (os error 28)")
 
 
-def test_a_place_that_cannot_be_written_is_named(released: Path, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_passed_by_and_the_last_one_named(
+    released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "weights").write_text("a file where the folder should be")
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
+    assert converted(released, str(tmp_path / "weights"), copy).parent == tmp_path / "home" / "longvideo-bench"
+    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "weights"))
     with pytest.raises(
         MissingWeightsError, match=r"model\.ckpt cannot be converted into .*weights/longvideo-bench"
     ) as no:

@@ -14,11 +14,14 @@ from bench.executors.deaths import ending, memory_kills
 from bench.executors.gpus import VISIBLE, seeing, shares
 from bench.executors.schedule import Answer, GivenUp, Loss, Schedule, carry_out, record_given_up
 from bench.locations import open_store
-from bench.plan import plan, run_info
+from bench.plan import plan, run_info, wanted_scores
 from bench.profile import Run, load_profile
 from bench.provenance import machine_facts
+from bench.records import StoredScore
 from bench.spec import Cell, Prompt
+from bench.store import Store
 from bench.tasks import Outcome, Task, blank
+from bench.worker import Worker
 
 
 def task(method: str, key: str = "key") -> Task:
@@ -118,6 +121,30 @@ def test_a_cell_that_was_finished_before_its_worker_was_lost_stays_finished(tmp_
     lost = replace(lost, task=replace(lost.task, state=store.state(cell)))
     assert record_given_up(spec, store, lost).status == "failed"
     assert "ended with exit code 1" in store.find(cell).reason  # type: ignore[union-attr]
+
+
+def test_a_score_that_another_command_left_skipped_is_still_computed(tmp_path: Path) -> None:
+    """It was planned because its weights have come, or by --redo; another command has scored something else since."""
+    catalog = find_plugins()
+    spec = plan(catalog, load_profile("mini", ["run.metrics=['scuts']"]), methods="still", prompts="1")
+    (cell,) = spec.cells
+    store = Store(tmp_path)
+    store.open(run_info(spec, catalog, "run"))
+    version, settings = wanted_scores(catalog, spec.metrics)["scuts"]
+    skipped = StoredScore(None, version=version, reason="no weights", settings=settings, status="skipped")
+    made = replace(
+        blank(spec, cell, "ok", ""),
+        num_frames=240,
+        height=64,
+        width=64,
+        fps=10.0,
+        video_bytes=3,
+        scores={"scuts": skipped},
+    )
+    store.cell_video(cell).write_bytes(b"abc")
+    store.save(made)
+    left = Worker(spec, store)._left(Task("scores", cell, ("scuts",), state="older"))
+    assert (left.kind, left.metrics) == ("scores", ("scuts",))
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from bench.report.previews import PREVIEW_GROUP, encode_preview, preview_size
 from bench.report.published import load_published
 from bench.report.published_runs import published_runs
 from bench.report.viewer import as_script
+from bench.report.write import LISTING
 from bench.spec import SCHEMA, Prompt
 from bench.store import Store
 from metrics.api import MetricInfo
@@ -103,9 +104,10 @@ def test_previews_are_made_once_and_stale_ones_go(store: Store) -> None:
     videos = store.path / "report" / "videos"
     before = {path.name: path.stat().st_mtime_ns for path in videos.iterdir()}
     assert len(before) == 2  # both prompts of a method have the same frames
-    (videos / "stale-1.mp4").write_bytes(b"")
     write_report(store)
     assert {path.name: path.stat().st_mtime_ns for path in videos.iterdir()} == before
+    write_report(store, methods="one")
+    assert len(list(videos.iterdir())) == 1
 
 
 def test_nothing_in_the_data_can_close_its_script() -> None:
@@ -141,7 +143,7 @@ def test_a_bundle_reads_back_as_the_run_it_packed(store: Store, tmp_path: Path) 
     ("name", "words"),
     [("run", "a folder"), ("bundle", "name it FILE"), ("run.ZIP", "name it FILE"), ("kept.zip", "a folder lies there")],
 )
-def test_a_bundle_goes_under_no_name_that_is_taken_or_that_report_does_not_know(
+def test_a_bundle_goes_under_no_name_that_is_taken_or_ends_otherwise(
     store: Store, tmp_path: Path, name: str, words: str
 ) -> None:
     (tmp_path / "kept.zip").mkdir()
@@ -243,16 +245,21 @@ def test_a_report_of_fewer_rows_leaves_no_picture_of_the_others(store: Store) ->
 
 def test_a_bundle_holds_what_this_report_wrote_and_nothing_else(store: Store, tmp_path: Path) -> None:
     write_report(store, folder=tmp_path / "page")
-    for name in ("seams.svg", "seams-narrow.svg", "seams.png", "breaks.png", "curve-wobble.svg", "mine.txt"):
-        (tmp_path / "page" / name).write_text("of an earlier report, or the user's own")
+    own = ("curve-mine.svg", "contact-mine.png", "strips/mine.jpg", "videos/mine.mp4")
+    for name in own:
+        (tmp_path / "page" / name).write_text("the user's own")
+    listing = tmp_path / "page" / LISTING
+    stale = json.loads(listing.read_text())["files"]
+    assert "contact-two.png" in stale
+    (tmp_path / "mine.txt").write_text("the user's own")
+    listing.write_text(json.dumps({"files": [*stale, "../mine.txt"]}))
     write_report(store, folder=tmp_path / "page", methods="one", bundle=tmp_path / "page" / "one.zip")
-    kept = {path.name for path in (tmp_path / "page").iterdir() if path.is_file()}
-    assert "mine.txt" in kept
-    assert not any(name.startswith(("seams.s", "seams.p", "seams-", "breaks", "curve-")) for name in kept)
+    assert (tmp_path / "mine.txt").is_file()
+    assert not (tmp_path / "page" / "contact-two.png").exists()
     with zipfile.ZipFile(tmp_path / "page" / "one.zip") as bundle:
         packed = {name.removeprefix("report/") for name in bundle.namelist() if name.startswith("report/")}
     there = {p.relative_to(tmp_path / "page").as_posix() for p in (tmp_path / "page").rglob("*") if p.is_file()}
-    assert packed == there - {"mine.txt", "one.zip"}
+    assert packed == there - {*own, LISTING, "one.zip"}
 
 
 def test_judgements_of_videos_that_are_not_shown_do_not_count_and_are_named(

@@ -737,7 +737,6 @@ def test_a_metric_without_a_course_takes_no_other_curve_along(findings: ReportDa
     known, unknown = (Summary(mean, mean, None, None, None, 1, 0) for mean in (1.0, None))
     drawn = Curve("match_long", "alpha", (10, 20), (known, known))
     none = Curve("match", "alpha", (10, 20), (unknown, unknown))
-    (tmp_path / "curve-match.svg").write_text("of an earlier report")
     draw_figures(replace(findings, columns=columns), Curves(prefixes=(drawn, none)), (), tmp_path)
     assert (tmp_path / "curve-match_long.svg").is_file()
     assert not (tmp_path / "curve-match.svg").exists()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.given_file import ASSUMED_RATE
 from bench.judgements import FOLDER, JUDGEMENT_FORMAT
 from bench.records import Record, RunInfo, StoredScore
 from bench.report.answer import answer
@@ -349,3 +350,14 @@ def test_a_tie_is_zero_from_either_side() -> None:
     (matrix,) = matrices(findings)
     shown = [shown_value(duel.difference) for pair, duel in matrix.duels.items() if set(pair) == {"svd", "seine"}]
     assert shown == ["0.00", "0.00"]
+
+
+@pytest.mark.parametrize(
+    ("fps", "flags", "words"),
+    [(10.05, (), []), (10.2, (), ["other rate"]), (24.0, (ASSUMED_RATE,), ["rate assumed 8/8"])],
+)
+def test_rates_that_differ_by_rounding_are_one_and_unknown_ones_tell_nothing(
+    fps: float, flags: tuple[str, ...], words: list[str]
+) -> None:
+    found = other_way(fps=fps, flags=flags)
+    assert [flag.word for flag in row(found, "seine").flags] == words
