@@ -287,7 +287,9 @@ def test_a_page_of_drifts_opens_with_curves(browser: Chrome, run: Store, tmp_pat
 
 
 def test_an_undone_answer_brings_its_pair_back(page: Chrome) -> None:
-    seen = "return [...document.querySelectorAll('#judge-stage video')].map((v) => v.getAttribute('src')).join()"
+    # Videos of equal content share a preview, so a pair is told by its prompt, too.
+    files = "[...document.querySelectorAll('#judge-stage video')].map((v) => v.getAttribute('src')).join()"
+    seen = f"return {files} + document.getElementById('judge-prompt').textContent"
     answer = "document.querySelector('#judge [data-answer=a]').click();"
     hidden = "return document.getElementById('judge-stage').hidden"
     page.execute_script("localStorage.clear(); document.getElementById('judge-start').click()")
