@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -121,11 +122,12 @@ def write(sources: Sources, folder: Path, choice: TableChoice, bundle_path: Path
 def _drop_stale(folder: Path, written: Set[str]) -> None:
     """Removes what the report before wrote into the folder and this one did not, as for rows that are left out.
 
-    Files of others stay: a list in the folder says which are the report's.
+    Files of others stay: a list in the folder says which are the report's. A damaged one says nothing, and is new then.
     """
-    listing = folder / LISTING
-    earlier = read_json(listing)["files"] if listing.is_file() else []
-    for name in set(map(str, earlier)) - written:
+    listing, earlier = folder / LISTING, []
+    with suppress(StoreError):
+        earlier = read_json(listing).get("files", [])
+    for name in set(map(str, earlier if isinstance(earlier, list) else ())) - written:
         path = folder / name
         if path.resolve().is_relative_to(folder.resolve()) and path.is_file():
             path.unlink()

@@ -262,6 +262,15 @@ def test_a_bundle_holds_what_this_report_wrote_and_nothing_else(store: Store, tm
     assert packed == there - {*own, LISTING, "one.zip"}
 
 
+@pytest.mark.parametrize("damage", ["{", "{}", '{"files": 3}'])
+def test_a_damaged_list_of_files_is_made_anew(store: Store, damage: str) -> None:
+    listing = write_report(store).parent / LISTING
+    before = listing.read_text()
+    listing.write_text(damage)
+    write_report(store)
+    assert listing.read_text() == before
+
+
 def test_judgements_of_videos_that_are_not_shown_do_not_count_and_are_named(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
